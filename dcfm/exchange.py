@@ -1,0 +1,243 @@
+"""The exchange: the only door between silos, and the ledger of everything that went through it.
+
+Four kinds of message pass, each checked to be what it says, so that no sample can:
+
+==============  ===========================================================================================
+``weights``     names and shapes of the declared architecture, finite
+``histogram``   a :class:`~dcfm.silos.LabelHistogram`: counts of label combinations
+``scalars``     up to :data:`MOST_SCALARS` single finite numbers (losses, sample counts)
+``sums``        for a common normaliser: ``count`` of at least :data:`FEWEST_SUMMED` samples, and per coordinate
+                their ``sum`` and ``sum_of_squares``
+==============  ===========================================================================================
+
+A message travels as the bytes of a safetensors file and every receiver reads its own copy from them, on the CPU;
+the ledger's sizes and hashes are those of the bytes.
+
+Cost (Table 3) is counted per silo in models sent or received: an :meth:`~Exchange.upload` or
+:meth:`~Exchange.download` of weights is 1; an :meth:`~Exchange.allgather` among ``N`` silos is ``N``, one sent and
+``N - 1`` received. So DCFM-A with ``R`` rounds costs ``R * N``, DCFM-B 2, and FedAvg over ``T`` rounds ``2 T``.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Final
+
+from safetensors.torch import load as from_bytes
+from safetensors.torch import save as to_bytes
+from torch import Tensor
+
+from dcfm.artefacts import write_text_atomically
+from dcfm.silos import LabelHistogram
+from dcfm.weights import Weights, check_architecture, check_finite, model_size
+
+Payload = dict[str, Tensor]
+
+SERVER: Final = "server"
+"""The name of the other end of uploads and downloads; no silo may have it."""
+MOST_SCALARS: Final = 64
+FEWEST_SUMMED: Final = 16
+
+
+@dataclass(frozen=True)
+class Message:
+    """One line of the ledger, seen from a silo: what went out of it or came into it. Never the content.
+
+    Args:
+        silo: whose line it is.
+        direction: ``sent`` or ``received``.
+        peer: the other end: a silo, ``server``, or ``all`` for what is sent into an allgather.
+        kind: ``weights``, ``histogram``, ``scalars`` or ``sums``.
+        bytes: size on the wire.
+        values: how many numbers.
+        shapes: of each tensor, by name.
+        sha256: of the bytes.
+    """
+
+    silo: str
+    direction: str
+    peer: str
+    kind: str
+    bytes: int
+    values: int
+    shapes: dict[str, list[int]]
+    sha256: str
+
+
+@dataclass
+class Ledger:
+    """Every message, in order.
+
+    Args:
+        model_size: the number of values in one model, the unit of :meth:`units`.
+        messages: so far.
+    """
+
+    model_size: int
+    messages: list[Message] = field(default_factory=list)
+
+    def units(self) -> dict[str, float]:
+        """Weights sent and received by each silo, in models (Table 3)."""
+        return {silo: total / self.model_size for silo, total in self._sum("values", kinds=["weights"]).items()}
+
+    def bytes(self) -> dict[str, int]:
+        """Bytes of all kinds sent and received by each silo."""
+        return self._sum("bytes", kinds=KINDS)
+
+    def _sum(self, what: str, kinds: Iterable[str]) -> dict[str, int]:
+        total = {message.silo: 0 for message in self.messages}
+        for message in self.messages:
+            if message.kind in kinds:
+                total[message.silo] += getattr(message, what)
+        return total
+
+    def to_jsonl(self, path: str | Path) -> None:
+        """Write one JSON object a message."""
+        write_text_atomically(path, "".join(json.dumps(asdict(message)) + "\n" for message in self.messages))
+
+    @classmethod
+    def from_jsonl(cls, path: str | Path, model_size: int) -> "Ledger":
+        """Read what :meth:`to_jsonl` wrote, to go on with after an interruption."""
+        try:
+            lines = Path(path).read_text(encoding="utf-8").splitlines()
+            return cls(model_size, [Message(**json.loads(line)) for line in lines])
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{path} is no ledger ({error}); remove it and run the exchange again") from error
+
+
+class Exchange:
+    """The exchange of one process that plays all silos; a network's exchange has the same three methods.
+
+    Args:
+        silos: their names.
+        template: tensors with the names and shapes of the one architecture that all silos train, for example a
+            network's ``state_dict()``. Only weights of this architecture pass.
+        ledger: of an earlier part of the same run, to be continued.
+
+    Raises:
+        ValueError: no silo, a name given twice or reserved, or an empty template.
+    """
+
+    def __init__(self, silos: list[str], *, template: Mapping[str, Tensor], ledger: Ledger | None = None) -> None:
+        if not silos or len(set(silos)) != len(silos) or {SERVER, "all"} & set(silos):
+            raise ValueError(f"silos = {silos}; give at least one, names unique and neither {SERVER!r} nor 'all'")
+        if not template:
+            raise ValueError("the template is empty; give the state_dict of the network that the silos train")
+        self.silos = tuple(silos)
+        self._template = {name: tensor.detach().to("meta") for name, tensor in template.items()}
+        self.ledger = Ledger(model_size(self._template)) if ledger is None else ledger
+
+    def allgather(self, kind: str, payloads: Mapping[str, Payload]) -> dict[str, dict[str, Payload]]:
+        """Give every silo what each silo contributes.
+
+        Args:
+            kind: of all the payloads.
+            payloads: one a silo.
+
+        Returns:
+            For each silo, its own copy of all payloads by the name of the silo they come from.
+
+        Raises:
+            ValueError: a silo is missing or unknown, or a payload is not of its kind; nothing has been sent then.
+        """
+        if set(payloads) != set(self.silos):
+            raise ValueError(
+                f"an allgather needs one payload from each of {list(self.silos)}; given are {list(payloads)}"
+            )
+        packed = {silo: self._pack(kind, payloads[silo], silo) for silo in self.silos}
+        for silo, message in packed.items():
+            self._record(silo, "sent", "all", kind, message)
+        for silo in self.silos:
+            for peer, message in packed.items():
+                if peer != silo:
+                    self._record(silo, "received", peer, kind, message)
+        return {silo: {peer: from_bytes(message) for peer, message in packed.items()} for silo in self.silos}
+
+    def upload(self, silo: str, kind: str, payload: Payload) -> Payload:
+        """Send from a silo to the server; returns the server's copy.
+
+        Raises:
+            ValueError: an unknown silo, or a payload that is not of its kind.
+        """
+        return self._send(silo, "sent", kind, payload)
+
+    def download(self, silo: str, kind: str, payload: Payload) -> Payload:
+        """Send from the server to a silo; returns the silo's copy.
+
+        Raises:
+            ValueError: an unknown silo, or a payload that is not of its kind.
+        """
+        return self._send(silo, "received", kind, payload)
+
+    def _send(self, silo: str, direction: str, kind: str, payload: Payload) -> Payload:
+        if silo not in self.silos:
+            raise ValueError(f"unknown silo {silo!r}; the silos are {', '.join(self.silos)}")
+        message = self._pack(kind, payload, silo)
+        self._record(silo, direction, SERVER, kind, message)
+        return from_bytes(message)
+
+    def _pack(self, kind: str, payload: Payload, silo: str) -> bytes:
+        if kind not in KINDS:
+            raise ValueError(
+                f"messages of kind {kind!r} do not pass; the kinds are {', '.join(KINDS)}. Samples stay in their silo"
+            )
+        try:
+            KINDS[kind](payload, self._template)
+        except ValueError as error:
+            raise ValueError(f"silo {silo!r}: this is no message of kind {kind!r}: {error}") from error
+        return to_bytes({name: tensor.detach().cpu().contiguous().clone() for name, tensor in payload.items()})
+
+    def _record(self, silo: str, direction: str, peer: str, kind: str, message: bytes) -> None:
+        tensors = from_bytes(message)
+        self.ledger.messages.append(
+            Message(
+                silo=silo,
+                direction=direction,
+                peer=peer,
+                kind=kind,
+                bytes=len(message),
+                values=model_size(tensors),
+                shapes={name: list(tensor.shape) for name, tensor in sorted(tensors.items())},
+                sha256=hashlib.sha256(message).hexdigest(),
+            )
+        )
+
+
+def _check_weights(payload: Payload, template: Weights) -> None:
+    check_architecture(payload, template)
+    check_finite(payload)
+
+
+def _check_histogram(payload: Payload, template: Weights) -> None:
+    LabelHistogram.from_state_dict(payload)
+
+
+def _check_scalars(payload: Payload, template: Weights) -> None:
+    if not 0 < len(payload) <= MOST_SCALARS or any(tensor.ndim for tensor in payload.values()):
+        shapes = {name: tuple(tensor.shape) for name, tensor in list(payload.items())[:3]}
+        raise ValueError(f"{len(payload)} tensors, {shapes} ...; give 1 to {MOST_SCALARS} of shape ()")
+    check_finite(payload)
+
+
+def _check_sums(payload: Payload, template: Weights) -> None:
+    names = {"count", "sum", "sum_of_squares"}
+    if set(payload) != names:
+        raise ValueError(f"names {sorted(payload)}; give {sorted(names)}")
+    count, total, squares = payload["count"], payload["sum"], payload["sum_of_squares"]
+    if count.ndim or total.ndim != 1 or total.shape != squares.shape:
+        shapes = {name: tuple(tensor.shape) for name, tensor in payload.items()}
+        raise ValueError(f"shapes {shapes}; the count is a scalar, the sums have one entry a coordinate")
+    if count < FEWEST_SUMMED:
+        raise ValueError(f"sums of {float(count):g} samples would show them; sum at least {FEWEST_SUMMED}")
+    check_finite(payload)
+
+
+KINDS: Final[dict[str, Callable[[Payload, Weights], None]]] = {
+    "weights": _check_weights,
+    "histogram": _check_histogram,
+    "scalars": _check_scalars,
+    "sums": _check_sums,
+}
+"""What may pass, and the check of it."""

@@ -1,0 +1,29 @@
+"""Intervals for shares: ``k`` successes of ``n`` trials estimate a probability, and say how well."""
+
+from statsmodels.stats.proportion import proportion_confint
+
+
+def wilson(successes: int, trials: int, level: float = 0.95) -> tuple[float, float]:
+    """The Wilson score interval of a probability (Wilson 1927), ``(low, high)`` within ``[0, 1]``.
+
+    Unlike ``p +- z sqrt(p (1 - p) / n)`` it keeps its level near 0 and 1. No trials say nothing: ``(0, 1)``.
+
+    Args:
+        successes: ``k``, from 0 to ``trials``.
+        trials: ``n``.
+        level: the confidence, between 0 and 1.
+
+    Raises:
+        ValueError: counts or level out of range.
+
+    >>> [round(bound, 3) for bound in wilson(270, 300)]
+    [0.861, 0.929]
+    """
+    if not 0 <= successes <= trials:
+        raise ValueError(f"{successes} successes of {trials} trials; give 0 <= successes <= trials")
+    if not 0 < level < 1:
+        raise ValueError(f"level = {level}; give a confidence between 0 and 1, such as 0.95")
+    if trials == 0:
+        return 0.0, 1.0
+    low, high = proportion_confint(successes, trials, alpha=1 - level, method="wilson")
+    return max(float(low), 0.0), min(float(high), 1.0)

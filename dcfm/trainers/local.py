@@ -1,0 +1,110 @@
+"""Stage I: each silo alone matches its own flow and makes its marginals add up (Eqs. 8-11)."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from dcfm.attributes import apply_mask, draw_masks
+from dcfm.fields import Field
+from dcfm.losses import matching_loss
+from dcfm.path import draw_noise, interpolate, target_velocity
+from dcfm.task import Task
+from dcfm.trainers.loop import Loss, LoopConfig, Progress, fit
+from dcfm.trainers.objective import ObjectiveConfig, Points, independence_term
+
+ExtraTerm = Callable[[Field, Points, torch.Generator], Float[Tensor, ""]]
+"""A term added to flow matching: CI here, cross-peer CI in DCFM-A."""
+
+
+@dataclass(frozen=True)
+class LocalConfig:
+    """Stage I: the loop and the objective; ``independence.weight = 0`` gives the baselines without "+L"."""
+
+    loop: LoopConfig = field(default_factory=LoopConfig)
+    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+
+
+def matching_with(
+    extra: ExtraTerm | None,
+    task: Task,
+    data: Float[Tensor, "n *shape"],
+    labels: Int[Tensor, "n k"],
+    batch: int,
+    objective: ObjectiveConfig,
+) -> Loss:
+    """The loss ``L_FM + lambda * extra`` on random batches of a silo's data (Eqs. 9, 11, 14)."""
+    weight = objective.independence.weight
+
+    def loss(network: nn.Module, step: int, generator: torch.Generator) -> dict[str, Tensor]:
+        device = data.device
+        rows = torch.randint(len(data), (batch,), generator=generator, device=device)
+        x1, y = data[rows], labels[rows]
+        t = torch.rand(batch, generator=generator, device=device, dtype=data.dtype)
+        held = task.draw_held(x1, generator)
+        x0 = draw_noise(x1, held, generator)
+        points = Points(interpolate(x0, x1, t), t, y, held)
+        mask = draw_masks(batch, y.shape[1], objective.masks, generator)
+        given = apply_mask(y, mask, task.space.null)
+        terms = {
+            "matching": matching_loss(
+                network, target_velocity(x0, x1), points.x, t, given, held, objective.weight
+            )
+        }
+        terms["loss"] = terms["matching"]
+        if extra is not None and weight > 0:
+            terms["independence"] = extra(network, points, generator)
+            terms["loss"] = terms["matching"] + weight * terms["independence"]
+        return terms
+
+    return loss
+
+
+def train_local(
+    task: Task,
+    data: Float[Tensor, "n *shape"],
+    labels: Int[Tensor, "n k"],
+    config: LocalConfig,
+    *,
+    seed: int,
+    checkpoint: Path | None = None,
+    progress: Progress | None = None,
+    snapshot: Callable[[int, nn.Module], None] | None = None,
+) -> nn.Module:
+    """Train a silo's network from nothing on its own data; returns the EMA network on the data's device.
+
+    Raises:
+        ValueError: no data, or labels outside the attribute space.
+    """
+    check_data(task, data, labels)
+    torch.manual_seed(seed)
+    network = task.network().to(data.device)
+
+    def extra(field: Field, points: Points, generator: torch.Generator) -> Float[Tensor, ""]:
+        return independence_term(field, points, task.space, config.objective, generator)
+
+    loss = matching_with(extra, task, data, labels, config.loop.batch, config.objective)
+    return fit(
+        network,
+        loss,
+        config.loop,
+        seed=seed,
+        settings={"config": asdict(config)},
+        checkpoint=checkpoint,
+        progress=progress,
+        snapshot=snapshot,
+    )
+
+
+def check_data(task: Task, data: Tensor, labels: Tensor) -> None:
+    """Raise ``ValueError`` unless there are samples of the task's shape with labels of its space."""
+    if len(data) == 0 or len(data) != len(labels):
+        raise ValueError(f"a silo gave {len(data)} samples and {len(labels)} labels; it needs at least one, of each")
+    if tuple(data.shape[1:]) != task.shape:
+        raise ValueError(f"samples have shape {tuple(data.shape[1:])}; this task's have {task.shape}")
+    if not torch.isfinite(data).all():
+        raise ValueError("the samples hold NaN or infinite values; clean the data before training")
+    task.space.check_labels(labels)

@@ -1,0 +1,211 @@
+"""The one training loop: AdamW, warm-up and cosine decay, clipping, EMA, progress, checkpoints, exact resume.
+
+A trainer gives a loss, a function of a network and a generator; the loop moves the network until its steps are over.
+Every random draw of a run comes from the loop's generator, whose state is part of the checkpoint: a run that was
+killed and resumed equals one that was not, bit for bit on the CPU.
+"""
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from torch import Tensor, nn
+
+from dcfm.artefacts import save_tensors
+
+Loss = Callable[[nn.Module, int, torch.Generator], dict[str, Tensor]]
+"""Given the network, the step (from 0) and the generator: the terms of the loss and, under ``"loss"``, their sum."""
+
+Progress = Callable[[int, int, dict[str, float]], None]
+"""Called with (steps done, steps in all, running means of the loss's terms)."""
+
+RUNNING = 0.98
+"""Decay of the running means that are reported."""
+
+
+@dataclass(frozen=True)
+class LoopConfig:
+    """How a network is moved.
+
+    Args:
+        steps: optimizer steps.
+        batch: samples of a step.
+        learning_rate: highest learning rate of AdamW.
+        warmup: steps over which the rate rises from 0; it then falls along a half cosine to ``floor`` of its height.
+        floor: last learning rate as a fraction of the highest.
+        weight_decay: AdamW's.
+        clip: largest norm of a step's gradient.
+        ema: decay of the exponential moving average of the weights, reached after a short ramp.
+        checkpoint_every: steps between checkpoints.
+    """
+
+    steps: int = 10_000
+    batch: int = 64
+    learning_rate: float = 1e-3
+    warmup: int = 200
+    floor: float = 0.01
+    weight_decay: float = 1e-4
+    clip: float = 1.0
+    ema: float = 0.999
+    checkpoint_every: int = 500
+
+    def __post_init__(self) -> None:
+        if min(self.steps, self.batch, self.checkpoint_every) < 1 or self.warmup < 0:
+            raise ValueError(f"steps, batch and checkpoint_every must be at least 1 and warmup at least 0: {self}")
+        if not (self.learning_rate > 0 and self.clip > 0 and 0 <= self.ema < 1 and 0 <= self.floor <= 1):
+            raise ValueError(f"learning_rate and clip must be positive, ema in [0, 1), floor in [0, 1]: {self}")
+
+    def rate(self, step: int) -> float:
+        """Learning rate of step number ``step``, counted from 0."""
+        if step < self.warmup:
+            return self.learning_rate * (step + 1) / self.warmup
+        share = (step - self.warmup) / max(1, self.steps - self.warmup)
+        return self.learning_rate * (self.floor + (1 - self.floor) * 0.5 * (1 + math.cos(math.pi * share)))
+
+
+class ResumeError(ValueError):
+    """A checkpoint that does not belong to the run that wants to resume from it."""
+
+
+class TrainingError(RuntimeError):
+    """The loss is not finite."""
+
+
+def fit(
+    network: nn.Module,
+    loss: Loss,
+    config: LoopConfig,
+    *,
+    seed: int,
+    settings: Mapping[str, Any] | None = None,
+    checkpoint: Path | None = None,
+    progress: Progress | None = None,
+    snapshot: Callable[[int, nn.Module], None] | None = None,
+    stop_after: int | None = None,
+) -> nn.Module:
+    """Train ``network`` in place and return the EMA of its weights as a network of its own.
+
+    Args:
+        network: its parameters tell the device.
+        loss: see :data:`Loss`.
+        config: how.
+        seed: of the run's generator.
+        settings: what else a checkpoint must agree with to be resumed from, e.g. the objective.
+        checkpoint: file to write every ``config.checkpoint_every`` steps, and to resume from where it exists.
+        progress: called after each step.
+        snapshot: called with the step and the EMA network at each checkpoint, for learning curves.
+        stop_after: leave after this many steps in all, as if killed (a checkpoint is written); for tests.
+
+    Raises:
+        ResumeError: the checkpoint is of another configuration, seed or architecture.
+        TrainingError: the loss became NaN or infinite; the last checkpoint is left as it was.
+    """
+    device = next(network.parameters()).device
+    generator = torch.Generator(device).manual_seed(seed)
+    average = deepcopy(network).requires_grad_(False).eval()
+    optimizer = torch.optim.AdamW(
+        network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=device.type == "cuda"
+    )
+    identity = json.dumps({"loop": asdict(config), "seed": seed, **(settings or {})}, sort_keys=True)
+    done = 0
+    if checkpoint is not None and checkpoint.exists():
+        done = _restore(checkpoint, identity, network, average, optimizer, generator)
+    running: dict[str, float] = {}
+    last = config.steps if stop_after is None else min(stop_after, config.steps)
+    network.train()
+    for step in range(done, last):
+        for group in optimizer.param_groups:
+            group["lr"] = config.rate(step)
+        terms = loss(network, step, generator)
+        optimizer.zero_grad(set_to_none=True)
+        terms["loss"].backward()
+        nn.utils.clip_grad_norm_(network.parameters(), config.clip)
+        optimizer.step()
+        _average(average, network, min(config.ema, (step + 1) / (step + 10)))
+        _track(running, terms, step)
+        if progress is not None:
+            progress(step + 1, config.steps, running)
+        if (step + 1) % config.checkpoint_every == 0 or step + 1 == last:
+            if checkpoint is not None:
+                _store(checkpoint, identity, step + 1, network, average, optimizer, generator)
+            if snapshot is not None:
+                snapshot(step + 1, average)
+    return average
+
+
+def _track(running: dict[str, float], terms: dict[str, Tensor], step: int) -> None:
+    values = {name: float(value.detach()) for name, value in terms.items()}
+    if not math.isfinite(values["loss"]):
+        raise TrainingError(
+            f"the loss is {values['loss']} at step {step + 1} (terms: {values}); lower the learning rate or the clip, "
+            "or look for non-finite data"
+        )
+    for name, value in values.items():
+        running[name] = RUNNING * running.get(name, value) + (1 - RUNNING) * value
+
+
+@torch.no_grad()
+def _average(average: nn.Module, network: nn.Module, decay: float) -> None:
+    pairs = list(zip(average.parameters(), network.parameters(), strict=True))
+    torch._foreach_lerp_([a for a, _ in pairs], [n for _, n in pairs], 1 - decay)
+
+
+def _store(
+    path: Path,
+    identity: str,
+    step: int,
+    network: nn.Module,
+    average: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    generator: torch.Generator,
+) -> None:
+    tensors = {f"network.{k}": v for k, v in network.state_dict().items()}
+    tensors |= {f"average.{k}": v for k, v in average.state_dict().items()}
+    names = [name for name, _ in network.named_parameters()]
+    for index, entry in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{names[index]}.{key}": torch.as_tensor(value) for key, value in entry.items()}
+    tensors["generator"] = generator.get_state()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_tensors(path, tensors, metadata={"identity": identity, "step": str(step)})
+
+
+def _restore(
+    path: Path,
+    identity: str,
+    network: nn.Module,
+    average: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    generator: torch.Generator,
+) -> int:
+    remedy = f"give the old settings back, or delete {path} (or choose another folder) to start anew"
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
+    except Exception as error:
+        raise ResumeError(f"{path} is not a readable checkpoint ({error}); {remedy}") from error
+    if metadata.get("identity") != identity:
+        raise ResumeError(f"{path} was written with {metadata.get('identity')}, this run has {identity}; {remedy}")
+
+    def part(name: str) -> dict[str, Tensor]:
+        return {key[len(name) + 1 :]: value for key, value in tensors.items() if key.startswith(name + ".")}
+
+    try:
+        network.load_state_dict(part("network"))
+        average.load_state_dict(part("average"))
+    except RuntimeError as error:
+        raise ResumeError(f"{path} holds another architecture's weights; {remedy}") from error
+    state: dict[int, dict[str, Tensor]] = {}
+    names = {name: index for index, (name, _) in enumerate(network.named_parameters())}
+    for key, value in part("optimizer").items():
+        name, entry = key.rsplit(".", 1)
+        state.setdefault(names[name], {})[entry] = value
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    generator.set_state(tensors["generator"].cpu())
+    return int(metadata["step"])

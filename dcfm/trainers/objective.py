@@ -1,0 +1,114 @@
+"""What the three trainers share of their objective: time, masks, and which points and labels the CI term sees."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from dcfm.attributes import AttributeSpace, MaskRates
+from dcfm.fields import Field
+from dcfm.losses import TimeWeight, independence_loss, pairwise_independence_loss
+from dcfm.path import over
+
+
+@dataclass(frozen=True)
+class IndependenceConfig:
+    """The conditional-independence term.
+
+    Args:
+        weight: ``lambda`` of Eqs. 11, 14 and 17; 0 leaves the term out.
+        share: share of the batch that the term sees.
+        labels: ``own`` takes the batch's own labels; ``global`` draws them uniformly from the whole attribute space,
+            combinations that nobody holds included.
+        paths: ``batch`` evaluates it at the batch's points ``x_t``; ``own`` on the network's own ODE paths from fresh
+            noise, for the term's labels.
+        path_steps: Euler steps of such a path.
+        pairwise: on a random pair of attributes instead of all (four evaluations, for many attributes).
+    """
+
+    weight: float = 1.0
+    share: float = 0.25
+    labels: Literal["own", "global"] = "global"
+    paths: Literal["batch", "own"] = "batch"
+    path_steps: int = 4
+    pairwise: bool = False
+
+    def __post_init__(self) -> None:
+        if self.weight < 0 or not 0 < self.share <= 1 or self.path_steps < 1:
+            raise ValueError(
+                f"CI weight {self.weight} must not be negative, its share {self.share} of the batch must be in (0, 1], "
+                f"path_steps {self.path_steps} at least 1"
+            )
+        if self.labels not in ("own", "global") or self.paths not in ("batch", "own"):
+            raise ValueError(
+                f"CI labels {self.labels!r} and paths {self.paths!r}: labels are 'own' or 'global', paths 'batch' or "
+                "'own'"
+            )
+
+
+@dataclass(frozen=True)
+class ObjectiveConfig:
+    """What a trainer minimises: masks of Eq. 8, the CI term, and the weight over time (``TimeWeight.power``)."""
+
+    masks: MaskRates = field(default_factory=MaskRates)
+    independence: IndependenceConfig = field(default_factory=IndependenceConfig)
+    time_power: float = 1.0
+
+    @property
+    def weight(self) -> TimeWeight:
+        return TimeWeight(self.time_power)
+
+
+@dataclass(frozen=True)
+class Points:
+    """Points at which fields are compared: ``x`` at times ``t``, full labels ``y``, held entries."""
+
+    x: Float[Tensor, "batch *shape"]
+    t: Float[Tensor, " batch"]
+    y: Int[Tensor, "batch k"]
+    held: Bool[Tensor, "batch *shape"] | None
+
+    def __len__(self) -> int:
+        return len(self.t)
+
+    def first(self, number: int) -> "Points":
+        """The first ``number`` points; batches are drawn in random order, so these are a random share."""
+        return Points(self.x[:number], self.t[:number], self.y[:number], _first(self.held, number))
+
+
+def _first(held: Tensor | None, number: int) -> Tensor | None:
+    return None if held is None else held[:number]
+
+
+def independence_points(
+    points: Points, network: Field, space: AttributeSpace, config: IndependenceConfig, generator: torch.Generator
+) -> Points:
+    """Where the CI term is evaluated, and with which labels (see :class:`IndependenceConfig`)."""
+    part = points.first(max(1, round(config.share * len(points))))
+    y = part.y
+    if config.labels == "global":
+        y = space.draw_combinations(len(part), generator)
+    if config.paths == "batch":
+        return Points(part.x, part.t, y, part.held)
+    noise = torch.randn(part.x.shape, generator=generator, device=part.x.device, dtype=part.x.dtype)
+    x = noise if part.held is None else torch.where(part.held, part.x, noise)
+    with torch.no_grad():
+        for step in range(config.path_steps):
+            share = part.t / config.path_steps
+            x = x + over(share, x) * network(x, share * step, y, part.held)
+    return Points(x, part.t, y, part.held)
+
+
+def independence_term(
+    network: Field, points: Points, space: AttributeSpace, objective: ObjectiveConfig, generator: torch.Generator
+) -> Float[Tensor, ""]:
+    """Eq. 10 or 16 (or its pairwise form) at the points that the configuration asks for."""
+    config = objective.independence
+    at = independence_points(points, network, space, config, generator)
+    if config.pairwise:
+        return pairwise_independence_loss(
+            network, at.x, at.t, at.y, space.null, generator, at.held, objective.weight
+        )
+    return independence_loss(network, at.x, at.t, at.y, space.null, at.held, objective.weight)

@@ -1,0 +1,117 @@
+"""DCFM-A: experts with cross-peer conditional independence (Eqs. 12-14).
+
+After an allgather of weights and label histograms each silo goes on from its own Stage I network: flow matching on its
+own data, and its joint velocity pulled to a composition whose terms are served by itself and by frozen peers.
+
+Who serves a term is drawn per sample from the label statistics, ``r_i ~ p(a|y_i)`` and ``r_0 ~ p(a|0)``: uniform
+routing would ask peers about values that they never saw, that is, untrained embeddings. Where no slot fell to the silo
+itself, the unconditional one does.
+"""
+
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from dcfm.fields import Field, value_weights
+from dcfm.losses import peer_independence_loss
+from dcfm.silos import LabelHistogram
+from dcfm.task import Task
+from dcfm.trainers.local import check_data, matching_with
+from dcfm.trainers.loop import LoopConfig, Progress, fit
+from dcfm.trainers.objective import IndependenceConfig, ObjectiveConfig, Points, independence_points
+
+
+@dataclass(frozen=True)
+class PeerConfig:
+    """One round of DCFM-A.
+
+    Args:
+        rounds: allgathers, each followed by the loop below.
+        routing: ``support`` draws who serves a term from the label statistics; ``uniform`` is the ablation.
+    """
+
+    loop: LoopConfig = field(default_factory=lambda: LoopConfig(steps=3000, learning_rate=3e-4))
+    objective: ObjectiveConfig = field(
+        default_factory=lambda: ObjectiveConfig(independence=IndependenceConfig(weight=0.3, labels="own"))
+    )
+    rounds: int = 1
+    routing: Literal["support", "uniform"] = "support"
+
+    def __post_init__(self) -> None:
+        if self.rounds < 1 or self.routing not in ("support", "uniform"):
+            raise ValueError(
+                f"rounds={self.rounds} must be at least 1 and routing={self.routing!r} be 'support' or 'uniform'"
+            )
+
+
+def draw_routing(
+    y: Int[Tensor, "batch k"],
+    histograms: Sequence[LabelHistogram],
+    index: int,
+    generator: torch.Generator,
+    routing: Literal["support", "uniform"] = "support",
+) -> Int[Tensor, "batch terms"]:
+    """``r`` in ``{0 .. n-1}^(k+1)``, slot 0 the unconditional term, at least one slot equal to ``index``."""
+    batch, k = y.shape
+    n = len(histograms)
+    if routing == "uniform":
+        drawn = torch.randint(n, (batch, k + 1), generator=generator, device=y.device)
+    else:
+        weights = value_weights(histograms, y)
+        drawn = torch.multinomial(weights.flatten(0, 1), 1, generator=generator).reshape(k + 1, batch).T.contiguous()
+    drawn[:, 0] = torch.where((drawn == index).any(1), drawn[:, 0], index)
+    return drawn
+
+
+def train_peers(
+    task: Task,
+    data: Float[Tensor, "n *shape"],
+    labels: Int[Tensor, "n k"],
+    networks: Sequence[nn.Module],
+    histograms: Sequence[LabelHistogram],
+    index: int,
+    config: PeerConfig,
+    *,
+    seed: int,
+    checkpoint: Path | None = None,
+    progress: Progress | None = None,
+    snapshot: Callable[[int, nn.Module], None] | None = None,
+) -> nn.Module:
+    """One round for silo ``index``: start from its own network, keep its peers frozen; returns the EMA network.
+
+    Args:
+        networks, histograms: of all silos, in order, as the allgather brought them.
+    """
+    check_data(task, data, labels)
+    if not 0 <= index < len(networks) or len(networks) != len(histograms):
+        raise ValueError(
+            f"silo {index} of {len(networks)} networks and {len(histograms)} histograms; give one of each a silo"
+        )
+    own = deepcopy(networks[index]).requires_grad_(True).to(data.device)
+    frozen = [deepcopy(peer).requires_grad_(False).eval().to(data.device) for peer in networks]
+    objective = config.objective
+
+    def extra(network: Field, points: Points, generator: torch.Generator) -> Float[Tensor, ""]:
+        at = independence_points(points, network, task.space, objective.independence, generator)
+        routing = draw_routing(at.y, histograms, index, generator, config.routing)
+        return peer_independence_loss(
+            network, frozen, routing, index, at.x, at.t, at.y, task.space.null, at.held, objective.weight
+        )
+
+    loss = matching_with(extra, task, data, labels, config.loop.batch, objective)
+    return fit(
+        own,
+        loss,
+        config.loop,
+        seed=seed,
+        settings={"config": asdict(config)},
+        checkpoint=checkpoint,
+        progress=progress,
+        snapshot=snapshot,
+    )

@@ -1,0 +1,226 @@
+"""DCFM-B: one student, distilled from synthetic replay of the silos' frozen networks (Eqs. 15-17).
+
+The replay is made in blocks. A block draws a teacher ``r ~ n_r``, labels from that silo's histogram and noise, lets the
+teacher's own ODE run, and keeps every point at which the teacher was evaluated on the way, with the velocity that it
+gave there: one teacher evaluation a point. Where the task inpaints, a second pass holds random entries at the values of
+the same teacher's finished samples. Time grids are jittered, so that all times occur. A block depends on
+``(seed, block number)`` alone and is made again on resuming, so it need not be stored.
+"""
+
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from dcfm.attributes import apply_mask, draw_masks
+from dcfm.fields import Field
+from dcfm.losses import matching_loss
+from dcfm.silos import LabelHistogram
+from dcfm.solvers import integrate
+from dcfm.task import Task
+from dcfm.trainers.loop import LoopConfig, Progress, fit
+from dcfm.trainers.objective import ObjectiveConfig, Points, independence_term
+
+
+@dataclass(frozen=True)
+class ReplayConfig:
+    """How replay is made.
+
+    Args:
+        paths: teacher paths of a block.
+        steps: solver steps of a path.
+        method: solver.
+        reuse: how often a point is used, on average, before its block is replaced.
+        held: share of the paths whose points carry held entries, for tasks that inpaint.
+    """
+
+    paths: int = 256
+    steps: int = 12
+    method: str = "euler"
+    reuse: float = 2.0
+    held: float = 0.7
+
+    def __post_init__(self) -> None:
+        if self.paths < 1 or self.steps < 1 or self.reuse <= 0 or not 0 <= self.held <= 1:
+            raise ValueError(f"paths and steps must be at least 1, reuse positive, held in [0, 1]: {self}")
+
+
+@dataclass(frozen=True)
+class StudentConfig:
+    """The student's loop, objective, replay, and start (``warm_start``: from the first silo's weights)."""
+
+    loop: LoopConfig = field(default_factory=LoopConfig)
+    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    replay: ReplayConfig = field(default_factory=ReplayConfig)
+    warm_start: bool = True
+
+
+@dataclass(frozen=True)
+class Replay:
+    """A block: points with full labels, and the teacher's velocity at each."""
+
+    points: Points
+    velocity: Float[Tensor, "points *shape"]
+
+    def draw(self, number: int, generator: torch.Generator) -> tuple[Points, Float[Tensor, "number *shape"]]:
+        rows = torch.randint(len(self.points), (number,), generator=generator, device=self.velocity.device)
+        held = None if self.points.held is None else self.points.held[rows]
+        points = Points(self.points.x[rows], self.points.t[rows], self.points.y[rows], held)
+        return points, self.velocity[rows]
+
+
+@dataclass
+class _Recorder:
+    """A field that remembers where it was evaluated and what it answered."""
+
+    field: Field
+    rows: list[tuple[Tensor, Tensor, Tensor]]
+
+    def __call__(
+        self,
+        x: Float[Tensor, "batch *shape"],
+        t: Float[Tensor, " batch"],
+        y: Int[Tensor, "batch k"],
+        held: Bool[Tensor, "batch *shape"] | None = None,
+    ) -> Float[Tensor, "batch *shape"]:
+        velocity = self.field(x, t, y, held)
+        self.rows.append((x, t, velocity))
+        return velocity
+
+
+def jittered_grid(steps: int, generator: torch.Generator) -> Float[Tensor, " times"]:
+    """``0 = t_0 < t_1 < ... < t_steps = 1``, the inner times uniform in cells of width ``1 / steps``."""
+    inner = torch.rand(steps - 1, generator=generator, device=generator.device).cpu()
+    times = (torch.arange(1, steps) - 0.5 + inner) / steps
+    return torch.cat([torch.zeros(1), times, torch.ones(1)])
+
+
+@torch.no_grad()
+def make_replay(
+    task: Task,
+    teachers: Sequence[Field],
+    histograms: Sequence[LabelHistogram],
+    config: ReplayConfig,
+    generator: torch.Generator,
+) -> Replay:
+    """One block of replay; see the module's text. The device is the generator's."""
+    device = generator.device
+    sizes = torch.tensor([float(h.total) for h in histograms], device=device)
+    owner = torch.multinomial(sizes, config.paths, replacement=True, generator=generator)
+    blocks: list[Replay] = []
+    for index, (teacher, histogram) in enumerate(zip(teachers, histograms, strict=True)):
+        number = int((owner == index).sum())
+        if number == 0:
+            continue
+        y = histogram.sample(number, generator).to(device)
+        noise = torch.randn(number, *task.shape, generator=generator, device=device)
+        free, finished = _record(teacher, noise, y, None, config, generator)
+        blocks.append(free)
+        again = round(config.held * number)
+        held = task.draw_held(finished[:again], generator) if again else None
+        if held is not None:
+            noise = torch.randn(again, *task.shape, generator=generator, device=device)
+            start = torch.where(held, finished[:again], noise)
+            blocks.append(_record(teacher, start, y[:again], held, config, generator)[0])
+    return _join(blocks)
+
+
+def _record(
+    teacher: Field,
+    noise: Float[Tensor, "batch *shape"],
+    y: Int[Tensor, "batch k"],
+    held: Bool[Tensor, "batch *shape"] | None,
+    config: ReplayConfig,
+    generator: torch.Generator,
+) -> tuple[Replay, Float[Tensor, "batch *shape"]]:
+    recorder = _Recorder(teacher, [])
+    grid = jittered_grid(config.steps, generator).tolist()
+    finished = integrate(recorder, noise, y, held=held, grid=grid, method=config.method)
+    calls = len(recorder.rows)
+    x, t, velocity = (torch.cat([row[i] for row in recorder.rows]) for i in range(3))
+    masks = None if held is None else held.repeat(calls, *(1,) * (held.ndim - 1))
+    return Replay(Points(x, t, y.repeat(calls, 1), masks), velocity), finished
+
+
+def _join(blocks: Sequence[Replay]) -> Replay:
+    held = None
+    if any(b.points.held is not None for b in blocks):
+        held = torch.cat(
+            [torch.zeros_like(b.points.x, dtype=torch.bool) if b.points.held is None else b.points.held for b in blocks]
+        )
+    points = Points(*(torch.cat([getattr(b.points, name) for b in blocks]) for name in ("x", "t", "y")), held)
+    return Replay(points, torch.cat([b.velocity for b in blocks]))
+
+
+def train_student(
+    task: Task,
+    networks: Sequence[nn.Module],
+    histograms: Sequence[LabelHistogram],
+    config: StudentConfig,
+    *,
+    seed: int,
+    checkpoint: Path | None = None,
+    progress: Progress | None = None,
+    snapshot: Callable[[int, nn.Module], None] | None = None,
+) -> nn.Module:
+    """Distil the silos' Stage I networks into one student; returns its EMA network on the networks' device.
+
+    Args:
+        networks, histograms: one of each a silo, as uploaded.
+    """
+    if not networks or len(networks) != len(histograms):
+        raise ValueError(f"{len(networks)} networks and {len(histograms)} histograms; give one of each a silo")
+    teachers = [deepcopy(network).requires_grad_(False).eval() for network in networks]
+    device = next(teachers[0].parameters()).device
+    torch.manual_seed(seed)
+    student = deepcopy(networks[0]).requires_grad_(True) if config.warm_start else task.network().to(device)
+    objective, batch = config.objective, config.loop.batch
+    source = _ReplaySource(task, teachers, histograms, config, seed)
+
+    def loss(network: nn.Module, step: int, generator: torch.Generator) -> dict[str, Tensor]:
+        points, velocity = source.at(step).draw(batch, generator)
+        mask = draw_masks(batch, points.y.shape[1], objective.masks, generator)
+        given = apply_mask(points.y, mask, task.space.null)
+        terms = {"matching": matching_loss(network, velocity, points.x, points.t, given, points.held, objective.weight)}
+        terms["loss"] = terms["matching"]
+        if objective.independence.weight > 0:
+            terms["independence"] = independence_term(network, points, task.space, objective, generator)
+            terms["loss"] = terms["matching"] + objective.independence.weight * terms["independence"]
+        return terms
+
+    return fit(
+        student,
+        loss,
+        config.loop,
+        seed=seed,
+        settings={"config": asdict(config)},
+        checkpoint=checkpoint,
+        progress=progress,
+        snapshot=snapshot,
+    )
+
+
+class _ReplaySource:
+    """The replay block of a step, made when its turn comes."""
+
+    def __init__(
+        self, task: Task, teachers: list[nn.Module], histograms: Sequence[LabelHistogram], config: StudentConfig,
+        seed: int,
+    ) -> None:
+        self.task, self.teachers, self.histograms, self.config, self.seed = task, teachers, histograms, config, seed
+        self.device = next(teachers[0].parameters()).device
+        points = config.replay.paths * config.replay.steps * (1 + config.replay.held)
+        self.steps_of_block = max(1, round(config.replay.reuse * points / config.loop.batch))
+        self.number, self.block = -1, None
+
+    def at(self, step: int) -> Replay:
+        number = step // self.steps_of_block
+        if self.block is None or number != self.number:
+            generator = torch.Generator(self.device).manual_seed(self.seed * 1_000_003 + number)
+            self.block = make_replay(self.task, self.teachers, self.histograms, self.config.replay, generator)
+            self.number = number
+        return self.block

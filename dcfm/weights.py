@@ -1,0 +1,40 @@
+"""Weights, ``dict[str, Tensor]`` as in a network's ``state_dict()``: is it the declared architecture, is it finite?"""
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+Weights = dict[str, Tensor]
+
+
+def check_architecture(weights: Mapping[str, Tensor], template: Mapping[str, Tensor]) -> None:
+    """Raise ``ValueError`` unless the weights have the template's names and shapes; the text names what differs."""
+    missing, extra = sorted(template.keys() - weights.keys()), sorted(weights.keys() - template.keys())
+    reshaped = [
+        f"{name} has shape {tuple(weights[name].shape)} instead of {tuple(template[name].shape)}"
+        for name in template
+        if name in weights and weights[name].shape != template[name].shape
+    ]
+    differences = [
+        *(f"{name} is missing" for name in missing),
+        *(f"{name} is unknown" for name in extra),
+        *reshaped,
+    ]
+    if differences:
+        more = f" and {len(differences) - 3} differences more" if len(differences) > 3 else ""
+        raise ValueError(f"weights of another architecture: {'; '.join(differences[:3])}{more}")
+
+
+def check_finite(weights: Mapping[str, Tensor]) -> None:
+    """Raise ``ValueError`` if a tensor holds NaN or infinity."""
+    bad = [name for name, tensor in weights.items() if not tensor.isfinite().all()]
+    if bad:
+        raise ValueError(
+            f"NaN or infinity in {', '.join(bad[:3])}{', ...' if len(bad) > 3 else ''}: the training diverged; go back "
+            "to an earlier checkpoint or lower the learning rate"
+        )
+
+
+def model_size(weights: Mapping[str, Tensor]) -> int:
+    """The number of parameters."""
+    return sum(tensor.numel() for tensor in weights.values())

@@ -1,0 +1,198 @@
+"""Trained planners as artefacts: publishing what a training gave, and loading it by name or path.
+
+A DCFM-B artefact is one network; a DCFM-A artefact is one expert a silo and the silos' label histograms, which route.
+"""
+
+import importlib.resources
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dcfm import artefacts
+from dcfm.fields import Composed, Field, Routed
+from dcfm.silos import LabelHistogram
+from dcfm_planner.layout import COLUMNS
+from dcfm_planner.planner import Planner
+from dcfm_planner.task import PlannerTask
+
+METHODS = ("dcfm_a", "dcfm_b")
+PARTITIONS = ("iid", "noniid")
+
+SCENE = "cube-single"
+
+
+class ModelError(ValueError):
+    """There is no such trained planner, or what is there is not one."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How a trained planner is sampled.
+
+    Args:
+        steps, method: of the solver, for a plan from scratch.
+        rule: ``joint`` serves combinations that some silo held by their joint velocity - for DCFM-B, every
+            combination, by the student's own - and composes the others (Eq. 5); ``composed`` composes all.
+        guidance: weights ``w`` of Eq. 5, one an attribute.
+    """
+
+    steps: int = 8
+    method: str = "midpoint"
+    rule: str = "joint"
+    guidance: tuple[float, ...] = (1.0, 1.0)
+
+    def __post_init__(self) -> None:
+        if self.rule not in ("joint", "composed"):
+            raise ValueError(f"unknown rule {self.rule!r}; the rules are joint and composed")
+
+
+@dataclass(frozen=True)
+class LoadedPlanner:
+    """A planner ready to sample, and where it comes from."""
+
+    planner: Planner
+    method: str
+    partition: str
+    config: dict[str, Any]
+    metadata: dict[str, Any]
+
+
+def weights_folder() -> Path:
+    """Where shipped weights lie."""
+    return Path(str(importlib.resources.files("dcfm_planner"))) / "weights"
+
+
+def available() -> list[str]:
+    """Names of the shipped planners, e.g. ``cube-single/noniid/dcfm_b``."""
+    root = weights_folder()
+    return sorted(path.parent.relative_to(root).as_posix() for path in root.rglob(artefacts.MANIFEST))
+
+
+def shipped_name(partition: str, method: str) -> str:
+    """The name of a shipped planner.
+
+    Raises:
+        ModelError: unknown partition or method.
+    """
+    if partition not in PARTITIONS:
+        raise ModelError(f"unknown partition {partition!r}; the shipped partitions are {', '.join(PARTITIONS)}")
+    if method not in METHODS:
+        raise ModelError(f"unknown method {method!r}; the shipped methods are {', '.join(METHODS)}")
+    return f"{SCENE}/{partition}/{method}"
+
+
+def resolve_device(device: str) -> torch.device:
+    """``auto`` is a GPU where torch sees one, else the CPU.
+
+    Raises:
+        ModelError: torch knows no such device, or does not see it.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        torch.zeros(1, device=device)
+        return torch.device(device)
+    except (RuntimeError, AssertionError) as error:
+        raise ModelError(f"device {device!r} cannot be used ({str(error).splitlines()[0]}); use auto or cpu") from error
+
+
+def publish(
+    folder: Path,
+    experts: Sequence[Mapping[str, Tensor]],
+    histograms: Sequence[LabelHistogram],
+    task: PlannerTask,
+    *,
+    method: str,
+    partition: str,
+    training: Mapping[str, Any],
+    data_hash: str | None = None,
+) -> None:
+    """Write a planner's artefact: float16 weights, and everything needed to build and sample it.
+
+    Args:
+        experts: one set of weights for DCFM-B, one a silo for DCFM-A.
+        histograms: one a silo.
+        training: the resolved configuration of the training, kept for the record.
+    """
+    weights = {f"expert{i}.{name}": value for i, expert in enumerate(experts) for name, value in expert.items()}
+    config = {
+        "method": method,
+        "partition": partition,
+        "task": {
+            "horizon": task.horizon,
+            "fold": task.fold,
+            "channels": list(task.channels),
+            "condition": task.condition,
+        },
+        "silos": [{"combinations": h.combinations.tolist(), "counts": h.counts.tolist()} for h in histograms],
+        "training": dict(training),
+    }
+    constants = {c.name: {"offset": list(c.offset), "scale": list(c.scale), "unit": c.unit} for c in COLUMNS.values()}
+    artefacts.save(folder, weights, config, normalizer=constants, data_hash=data_hash, half=True)
+
+
+def load_planner(
+    name_or_path: str | Path, *, device: str = "auto", sampling: Sampling | None = None
+) -> LoadedPlanner:
+    """Load a shipped planner by name, or any by the path of its folder.
+
+    Raises:
+        ModelError: no such name or folder; the text lists what there is.
+        dcfm.artefacts.ArtefactError: what is there is truncated, damaged, or of another architecture.
+    """
+    where = resolve_device(device)
+    folder = Path(name_or_path)
+    if not folder.is_dir():
+        folder = weights_folder() / str(name_or_path)
+    if not folder.is_dir():
+        raise ModelError(
+            f"{str(name_or_path)!r} is neither a folder nor a shipped planner; shipped are "
+            f"{', '.join(available()) or 'none'}. Train one with scripts/train_planner.py."
+        )
+    found = artefacts.load(folder)
+    sampling = sampling or Sampling()
+    try:
+        config = found.config
+        task = PlannerTask(**{**config["task"], "channels": tuple(config["task"]["channels"])})
+        histograms = [
+            LabelHistogram(torch.tensor(s["combinations"]), torch.tensor(s["counts"]), task.space.cardinalities)
+            for s in config["silos"]
+        ]
+        method, partition = config["method"], config["partition"]
+    except (KeyError, TypeError) as error:
+        raise ModelError(f"{folder} is an artefact, but not of a planner ({error!r}); choose another folder") from error
+    scene = {c.name: {"offset": list(c.offset), "scale": list(c.scale), "unit": c.unit} for c in COLUMNS.values()}
+    if found.metadata["normalizer"] != scene:
+        raise ModelError(f"{folder} was trained in other coordinates than this version's; train it again")
+    networks = _networks(found.weights, task, folder, where)
+    if method == "dcfm_b":
+        field: Field = networks[0]
+        if sampling.rule == "composed":
+            field = Composed(networks[0], task.space.null, sampling.guidance)
+    else:
+        field = Routed(networks, histograms, task.space.null, sampling.guidance, joint=sampling.rule == "joint")
+    planner = Planner(field, task.horizon, steps=sampling.steps, method=sampling.method, device=where)
+    return LoadedPlanner(planner, method, partition, config, found.metadata)
+
+
+def _networks(weights: Mapping[str, Tensor], task: PlannerTask, folder: Path, device: torch.device) -> list[nn.Module]:
+    number = 1 + max((int(name[6:].split(".")[0]) for name in weights if name.startswith("expert")), default=-1)
+    networks = []
+    for i in range(number):
+        prefix = f"expert{i}."
+        network = task.network()
+        try:
+            network.load_state_dict({k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)})
+        except RuntimeError as error:
+            raise ModelError(
+                f"{folder} holds weights of another architecture than its configuration says "
+                f"({str(error).splitlines()[-1].strip()}); copy or train it again"
+            ) from error
+        networks.append(network.to(device).eval().requires_grad_(False))
+    if not networks:
+        raise ModelError(f"{folder} holds no expert's weights; choose another folder")
+    return networks

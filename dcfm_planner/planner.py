@@ -1,0 +1,119 @@
+"""Sampling plans from a field, with any subset of (time, coordinate) entries held.
+
+Held entries are chosen at call time: a start state, a goal position, a history with the rest of the horizon to plan.
+A warm start replans from a plan that exists: it is carried back to time ``start`` with fresh noise and integrated from
+there, at a fraction of the evaluations.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from dcfm.fields import Field
+from dcfm.solvers import integrate
+from dcfm_planner.layout import COLUMNS, STATE_COLUMNS, TRANSITION, normalise
+from dcfm_planner.plan import Plan
+
+
+@dataclass(frozen=True)
+class HeldEntries:
+    """Normalised values and where they hold, for a batch of plans. Each method returns a new one."""
+
+    values: Float[Tensor, "batch horizon columns"]
+    mask: Bool[Tensor, "batch horizon columns"]
+
+    @classmethod
+    def none(cls, batch: int, horizon: int) -> "HeldEntries":
+        """Nothing held."""
+        return cls(torch.zeros(batch, horizon, TRANSITION), torch.zeros(batch, horizon, TRANSITION, dtype=torch.bool))
+
+    def with_history(
+        self,
+        states: Float[np.ndarray, "batch steps 12"],
+        actions: Float[np.ndarray, "batch steps_before 5"] | None = None,
+    ) -> "HeldEntries":
+        """Hold the first ``steps`` states (SI units, :func:`~dcfm_planner.layout.state_features`) and the actions
+        that were taken in all but the last of them, if given. One step is a start state."""
+        values, mask = self.values.clone(), self.mask.clone()
+        steps = states.shape[1]
+        if not 1 <= steps <= values.shape[1]:
+            raise ValueError(f"a history of {steps} steps; it must have 1 to {values.shape[1]} (the horizon)")
+        values[:, :steps, :STATE_COLUMNS] = normalise(torch.as_tensor(states, dtype=values.dtype))
+        mask[:, :steps, :STATE_COLUMNS] = True
+        if actions is not None and actions.shape[1]:
+            column = COLUMNS["action"]
+            taken = torch.zeros(len(values), actions.shape[1], TRANSITION)
+            taken[..., column.slice] = torch.as_tensor(actions, dtype=values.dtype)
+            values[:, : actions.shape[1], column.slice] = normalise(taken)[..., column.slice]
+            mask[:, : actions.shape[1], column.slice] = True
+        return HeldEntries(values, mask)
+
+    def with_goal(self, position: Float[np.ndarray, "batch 3"]) -> "HeldEntries":
+        """Hold the cube's position (m) at the last step."""
+        values, mask = self.values.clone(), self.mask.clone()
+        column = COLUMNS["cube_position"]
+        goal = torch.zeros(len(values), TRANSITION)
+        goal[:, column.slice] = torch.as_tensor(position, dtype=values.dtype)
+        values[:, -1, column.slice] = normalise(goal)[:, column.slice]
+        mask[:, -1, column.slice] = True
+        return HeldEntries(values, mask)
+
+
+@dataclass(frozen=True)
+class Planner:
+    """Samples plans from a field.
+
+    Args:
+        field: over normalised plans, ``(batch, horizon, 17)``.
+        horizon: steps of a plan.
+        steps, method: of the solver, for a plan from scratch.
+        device: where the field lives.
+    """
+
+    field: Field
+    horizon: int
+    steps: int = 8
+    method: str = "midpoint"
+    device: torch.device = torch.device("cpu")
+
+    @torch.no_grad()
+    def sample(
+        self,
+        labels: Int[Tensor, "batch k"],
+        generator: torch.Generator,
+        held: HeldEntries | None = None,
+        *,
+        warm: Plan | None = None,
+        start: float = 0.5,
+        steps: int | None = None,
+    ) -> Plan:
+        """One plan a label.
+
+        Args:
+            labels: with null tokens.
+            generator: on the CPU, so that a seed gives the same noise on every device.
+            held: what is held; nothing if not given.
+            warm: plans to start from, carried back to time ``start``.
+            steps: solver steps; for a warm start the default is that of a plan from scratch times ``1 - start``.
+        """
+        batch = len(labels)
+        noise = torch.randn(batch, self.horizon, TRANSITION, generator=generator)
+        x, begin = noise, 0.0
+        if warm is not None:
+            x, begin = torch.lerp(noise, warm.normalised.cpu(), start), start
+        if held is not None:
+            x = torch.where(held.mask, held.values, x)
+        number = steps or max(1, round(self.steps * (1 - begin)))
+        trajectory = integrate(
+            self.field,
+            x.to(self.device),
+            labels.to(self.device),
+            held=None if held is None else held.mask.to(self.device),
+            steps=number,
+            method=self.method,
+            start=begin,
+        )
+        return Plan.from_normalised(trajectory.cpu())

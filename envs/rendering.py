@@ -1,0 +1,118 @@
+"""Finding a GL with which mujoco can draw, before mujoco is imported.
+
+``MUJOCO_GL`` decides once, when mujoco is imported, and a backend that does not work may fail late, draw black or hang.
+So each candidate draws a small scene in a process of its own, under a time limit, and is taken only if the picture is
+not black. Without pictures nothing here is called, and ``MUJOCO_GL=disable`` needs no GL at all.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import subprocess
+import sys
+from typing import Final
+
+PROBE_TIMEOUT: Final = 20.0
+"""Seconds that a backend has to draw one picture."""
+
+DISABLED: Final = ("disable", "disabled", "off", "false", "0")
+"""Values of ``MUJOCO_GL`` with which mujoco draws nothing."""
+
+_CANDIDATES: Final = {"linux": ("egl", "osmesa", "glfw"), "darwin": ("cgl", "glfw"), "win32": ("wgl",)}
+
+_REMEDY: Final = (
+    "install a software renderer (Debian/Ubuntu: apt-get install libegl1 libgl1-mesa-dri for MUJOCO_GL=egl, or "
+    "libosmesa6 for MUJOCO_GL=osmesa), or run without video"
+)
+
+_PROBE: Final = """
+import mujoco
+model = mujoco.MjModel.from_xml_string(
+    "<mujoco><worldbody><light pos='0 0 3'/><geom type='sphere' size='1' rgba='1 1 1 1'/></worldbody></mujoco>")
+data = mujoco.MjData(model)
+mujoco.mj_forward(model, data)
+with mujoco.Renderer(model, 32, 32) as renderer:
+    renderer.update_scene(data)
+    raise SystemExit(0 if renderer.render().max() > 0 else "it drew a black picture")
+"""
+
+
+class RenderingError(ValueError):
+    """Pictures are asked for and cannot be drawn on this machine; the text says what was tried and what to install."""
+
+
+@functools.cache
+def _failure(backend: str, timeout: float) -> str:
+    """Why ``backend`` cannot draw here, in one line; empty where it can."""
+    try:
+        run = subprocess.run(
+            [sys.executable, "-c", _PROBE],
+            env=os.environ | {"MUJOCO_GL": backend},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=timeout,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return f"it drew nothing within {timeout:g} s"
+    lines = run.stderr.strip().splitlines() or [f"it ended with exit status {run.returncode}"]
+    causes = [line for line in lines if "Error" in line]
+    return (causes or lines)[-1].strip() if run.returncode else ""
+
+
+def find_gl_backend(timeout: float = PROBE_TIMEOUT) -> str:
+    """The value of ``MUJOCO_GL`` with which mujoco draws here.
+
+    A value that is set already is the only one tried; otherwise, on Linux, egl, osmesa and glfw in this order.
+
+    Args:
+        timeout: seconds for each candidate.
+
+    Raises:
+        RenderingError: none draws, or ``MUJOCO_GL`` switches drawing off.
+    """
+    given = os.environ.get("MUJOCO_GL", "").strip().lower()
+    if given in DISABLED:
+        raise RenderingError(
+            f"pictures are asked for, and MUJOCO_GL={given} switches them off: unset MUJOCO_GL, or run without video"
+        )
+    failures = {}
+    for backend in (given,) if given else _CANDIDATES.get(sys.platform, ("glfw",)):
+        failures[backend] = _failure(backend, timeout)
+        if not failures[backend]:
+            return backend
+    tried = "; ".join(f"MUJOCO_GL={backend}: {reason}" for backend, reason in failures.items())
+    raise RenderingError(f"mujoco cannot draw on this machine ({tried}). To get pictures, {_REMEDY}.")
+
+
+def prepare_rendering(timeout: float = PROBE_TIMEOUT) -> str:
+    """Make sure that mujoco can draw in this process: choose a backend and set ``MUJOCO_GL`` for it.
+
+    To be called before mujoco is imported; after that, the choice can only be checked.
+
+    Returns:
+        the backend.
+
+    Raises:
+        RenderingError: no backend draws here, or mujoco is imported already with one that does not.
+    """
+    mujoco = sys.modules.get("mujoco")
+    if mujoco is None or os.environ.get("MUJOCO_GL"):
+        if mujoco is not None and not hasattr(mujoco, "GLContext"):
+            raise RenderingError(
+                "mujoco was imported with its rendering switched off; start Python without MUJOCO_GL=disable (on a "
+                "machine without a screen: MUJOCO_GL=egl), or run without video"
+            )
+        backend = find_gl_backend(timeout)
+        os.environ["MUJOCO_GL"] = backend
+        return backend
+    default = "cgl" if sys.platform == "darwin" else "glfw"  # what mujoco takes where MUJOCO_GL is not set
+    if reason := _failure(default, timeout):
+        raise RenderingError(
+            f"mujoco was imported before MUJOCO_GL was set, and its default, {default}, cannot draw here ({reason}): "
+            f"start Python with MUJOCO_GL={find_gl_backend(timeout)}"
+        )
+    return default

@@ -1,0 +1,108 @@
+"""Collection is seeded, resumable and whole: how it was cut up leaves no trace in the bytes."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dcfm_envs import collection
+from dcfm_envs.collection import CollectionPlan, collect, collect_episode, save_npz, seeded_global_numpy
+from dcfm_envs.play_data import load_play
+
+STEPS = 12
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two train episodes and one for validation, collected in one go."""
+    out = tmp_path_factory.mktemp("whole")
+    collect(CollectionPlan(train=2, val=1, seed=5, steps=STEPS), out, workers=0)
+    return out
+
+
+def contents(path: Path) -> dict[str, np.ndarray]:
+    with np.load(path, allow_pickle=False) as file:
+        return {key: file[key] for key in file.files}
+
+
+def test_the_format_is_ogbench_s(whole: Path) -> None:
+    arrays = contents(whole / "cube-single-play-v0.npz")
+    shapes = {"observations": 28, "actions": 5, "qpos": 21, "qvel": 20}
+    assert {key: arrays[key].shape for key in shapes} == {key: (2 * STEPS, n) for key, n in shapes.items()}
+    assert all(arrays[key].dtype == np.float32 for key in shapes)
+    np.testing.assert_array_equal(np.flatnonzero(arrays["terminals"]), [STEPS - 1, 2 * STEPS - 1])
+    np.testing.assert_array_equal(contents(whole / "cube-single-play-v0-marks.npz")["starts"], [0, STEPS])
+    assert len(load_play(whole / "cube-single-play-v0-val.npz")) == STEPS
+
+
+def test_rows_are_states_before_their_actions(whole: Path) -> None:
+    """Row t holds the state that action t was taken in: replaying the actions gives the later rows."""
+    from dcfm_envs.cube_single import CubeSingle
+
+    arrays = contents(whole / "cube-single-play-v0.npz")
+    env = CubeSingle()
+    env.reset(seed=0)
+    observation = env.set_state(arrays["qpos"][0], arrays["qvel"][0])
+    for t in range(STEPS - 1):
+        np.testing.assert_allclose(observation, arrays["observations"][t], atol=1e-3)
+        observation = env.step(arrays["actions"][t])[0]
+
+
+def test_resumed_equals_uninterrupted(whole: Path, tmp_path: Path) -> None:
+    """One episode first, one killed half-way, then more train episodes than at first: the same arrays."""
+    collect(CollectionPlan(train=1, val=0, seed=5, steps=STEPS), tmp_path, workers=0)
+    folder = next(tmp_path.glob("*.episodes"))
+    first = folder / "episode_000000.npz"
+    first.write_bytes(first.read_bytes()[:100])
+    seen: list[tuple[int, int]] = []
+    plan = CollectionPlan(train=2, val=1, seed=5, steps=STEPS)
+    collect(plan, tmp_path, workers=0, on_episode=lambda done, total: seen.append((done, total)))
+    assert seen == [(0, 3), (1, 3), (2, 3), (3, 3)]
+    for name in ("cube-single-play-v0", "cube-single-play-v0-val", "cube-single-play-v0-marks"):
+        for key, value in contents(whole / f"{name}.npz").items():
+            np.testing.assert_array_equal(contents(tmp_path / f"{name}.npz")[key], value)
+
+
+def test_processes_change_nothing(whole: Path, tmp_path: Path) -> None:
+    collect(CollectionPlan(train=1, val=0, seed=5, steps=STEPS), tmp_path, workers=1)
+    arrays = contents(tmp_path / "cube-single-play-v0.npz")
+    for key, value in contents(whole / "cube-single-play-v0.npz").items():
+        np.testing.assert_array_equal(arrays[key], value[:STEPS])
+
+
+def test_nothing_is_collected_twice(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(collection, "collect_episode", lambda *_: pytest.fail("an episode was there already"))
+    collect(CollectionPlan(train=2, val=1, seed=5, steps=STEPS), whole, workers=0)
+
+
+def test_seeds_differ_and_the_global_state_stays() -> None:
+    np.random.seed(0)
+    before = np.random.get_state()[1].copy()
+    one, other = collect_episode(1, 0, 2), collect_episode(2, 0, 2)
+    np.testing.assert_array_equal(np.random.get_state()[1], before)
+    assert not np.array_equal(one["observations"], other["observations"])
+    with pytest.raises(KeyError), seeded_global_numpy(3):
+        raise KeyError
+    np.testing.assert_array_equal(np.random.get_state()[1], before)
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "kept.npz"
+    save_npz(path, {"a": np.arange(3)})
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "savez_compressed", full)
+    with pytest.raises(OSError, match="No space"):
+        save_npz(path, {"a": np.arange(4)})
+    assert [p.name for p in tmp_path.iterdir()] == ["kept.npz"]
+    np.testing.assert_array_equal(contents(path)["a"], np.arange(3))
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"train": 0, "val": 1}, {"train": 1, "val": -1}, {"train": 1, "val": 0, "steps": 1}]
+)
+def test_impossible_plans(arguments: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="train must be at least 1"):
+        CollectionPlan(**arguments)

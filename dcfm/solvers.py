@@ -179,4 +179,4 @@ def _adaptive(
         method="dopri5",
         options={"step_t": span[1:]},
     )
-    return states[-1]
+    return torch.as_tensor(states[-1])

@@ -3,7 +3,7 @@
 The planner, images and X-rays are tasks in importable modules; trainers, scripts and federation see only this.
 """
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from dcfm.attributes import AttributeSpace
 
 
+@runtime_checkable
 class Task(Protocol):
     """What a trainer needs to know of a problem.
 

@@ -5,6 +5,7 @@ A warm start replans from a plan that exists: it is carried back to time ``start
 there, at a fraction of the evaluations.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -83,7 +84,7 @@ class Planner:
     def sample(
         self,
         labels: Int[Tensor, "batch k"],
-        generator: torch.Generator,
+        generator: torch.Generator | Sequence[torch.Generator],
         held: HeldEntries | None = None,
         *,
         warm: Plan | None = None,
@@ -94,13 +95,17 @@ class Planner:
 
         Args:
             labels: with null tokens.
-            generator: on the CPU, so that a seed gives the same noise on every device.
+            generator: on the CPU, so that a seed gives the same noise on every device; one for all plans or one a
+                plan, whose noise then does not depend on its companions.
             held: what is held; nothing if not given.
             warm: plans to start from, carried back to time ``start``.
             steps: solver steps; for a warm start the default is that of a plan from scratch times ``1 - start``.
         """
-        batch = len(labels)
-        noise = torch.randn(batch, self.horizon, TRANSITION, generator=generator)
+        shape = (self.horizon, TRANSITION)
+        if isinstance(generator, torch.Generator):
+            noise = torch.randn(len(labels), *shape, generator=generator)
+        else:
+            noise = torch.stack([torch.randn(shape, generator=g) for g in generator])
         x, begin = noise, 0.0
         if warm is not None:
             x, begin = torch.lerp(noise, warm.normalised.cpu(), start), start

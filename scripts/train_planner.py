@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
 from dcfm.decentralized import Federation
+from dcfm_envs.collection import CollectionPlan, collect
 from dcfm_envs.play_data import load_play
 from dcfm_planner.models import PARTITIONS, resolve_device, shipped_name, weights_folder
 from dcfm_planner.quadrants import SPACE
@@ -46,6 +47,32 @@ class Bar:
 
 @hydra.main(config_path="pkg://dcfm_configs", config_name="train_planner", version_base="1.3")
 def main(cfg: DictConfig) -> None:
+    """Check the settings, collect play data if there is none, train, publish."""
+    try:
+        run(cfg)
+    except (ValueError, OSError) as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("interrupted; nothing is lost: the same command goes on from the last checkpoints")
+
+
+def collected(cfg: DictConfig) -> Path:
+    """The play data's file; collected first where it is absent."""
+    path = Path(cfg.data)
+    if not path.exists():
+        plan = CollectionPlan(cfg.collect.train, cfg.collect.val, cfg.collect.seed)
+        with tqdm(total=plan.train + plan.val, unit="episode", desc=f"collecting {path.stem}") as bar:
+            collect(
+                plan,
+                path.parent,
+                name=path.stem,
+                workers=cfg.workers,
+                on_episode=lambda done, total: bar.update(done - bar.n),
+            )
+    return path
+
+
+def run(cfg: DictConfig) -> None:
     methods = list(cfg.methods)
     for method in methods:
         shipped_name("noniid", method)
@@ -53,7 +80,7 @@ def main(cfg: DictConfig) -> None:
         raise ValueError(f"unknown partition {cfg.partition!r}; the partitions are iid, noniid, disjoint")
     device = resolve_device(cfg.device)
     settings = {name: hydra.utils.instantiate(cfg[name]) for name in ("task", "stage_one", "peers", "student")}
-    segments = cut(load_play(Path(cfg.data)), settings["task"].horizon, cfg.border_margin)
+    segments = cut(load_play(collected(cfg)), settings["task"].horizon, cfg.border_margin)
     log.info("segments: %s", segments.counts)
     silos = deal(segments, cfg.partition, cfg.silos, alpha=cfg.alpha, seed=cfg.seed)
     log.info("silos:\n%s", describe_silos(silos, SPACE))
@@ -80,7 +107,4 @@ def main(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except ValueError as error:
-        sys.exit(f"error: {error}")
+    main()

@@ -1,5 +1,6 @@
 """Intervals for shares: ``k`` successes of ``n`` trials estimate a probability, and say how well."""
 
+import numpy as np
 from statsmodels.stats.proportion import proportion_confint
 
 
@@ -25,5 +26,6 @@ def wilson(successes: int, trials: int, level: float = 0.95) -> tuple[float, flo
         raise ValueError(f"level = {level}; give a confidence between 0 and 1, such as 0.95")
     if trials == 0:
         return 0.0, 1.0
-    low, high = proportion_confint(successes, trials, alpha=1 - level, method="wilson")
-    return max(float(low), 0.0), min(float(high), 1.0)
+    bounds = proportion_confint(successes, trials, alpha=1 - level, method="wilson")
+    low, high = np.clip(np.asarray(bounds, dtype=float), 0, 1)
+    return float(low), float(high)

@@ -1,0 +1,82 @@
+"""The methods from start to end on the toy: what crosses, what is kept, what is trained again."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from dcfm.artefacts import ArtefactError
+from dcfm.attributes import CoverageError
+from dcfm.decentralized import Federation
+from dcfm.silos import Silo
+from dcfm.trainers.local import LocalConfig
+from dcfm.trainers.loop import LoopConfig
+from dcfm.trainers.peers import PeerConfig
+from dcfm.trainers.student import ReplayConfig, StudentConfig
+from tests.dcfm.trainers.toy import ToyTask, silo_data
+
+LOOP = LoopConfig(steps=6, batch=16, warmup=2, checkpoint_every=3)
+LOCAL, PEERS = LocalConfig(LOOP), PeerConfig(LOOP, rounds=2)
+STUDENT = StudentConfig(LOOP, replay=ReplayConfig(paths=16, steps=3))
+TASK = ToyTask(width=8)
+
+
+def silos() -> list[Silo]:
+    parts = ([[0, 0], [0, 1]], [[0, 0], [1, 0]])
+    return [Silo(f"silo{i}", *silo_data(list(p), 40, seed=i)) for i, p in enumerate(parts)]
+
+
+def federation(out: Path, **options: object) -> Federation:
+    return Federation(TASK, silos(), out, workers=0, **options)  # type: ignore[arg-type]
+
+
+def test_only_weights_and_histograms_cross(tmp_path: Path) -> None:
+    """Table 3's units: DCFM-B sends one model and receives one a client; DCFM-A sends and gathers every round."""
+    run = federation(tmp_path)
+    local = run.stage_one(LOCAL)
+    for method, config in (("a", PEERS), ("b", STUDENT)):
+        exchange = run.exchange()
+        run.dcfm_a(local, config, exchange) if method == "a" else run.dcfm_b(local, config, exchange)
+        messages = exchange.ledger.messages
+        assert {m.kind for m in messages} == {"weights", "histogram"}
+        shapes = {tuple(s) for m in messages if m.kind == "weights" for s in m.shapes}
+        template = {tuple(t.shape) for t in TASK.network().state_dict().values()}
+        assert shapes == template
+        assert tuple(silos()[0].data.shape) not in shapes
+        if method == "b":
+            assert exchange.ledger.units() == {"silo0": 2.0, "silo1": 2.0}
+
+
+def test_finished_trainings_are_not_repeated(tmp_path: Path) -> None:
+    first = federation(tmp_path).stage_one(LOCAL)
+    written = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.safetensors")}
+    again = federation(tmp_path).stage_one(LOCAL)
+    assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.safetensors")} == written
+    for a, b in zip(first, again, strict=True):
+        assert all(torch.equal(a[k], b[k]) for k in a)
+
+
+def test_other_settings_in_the_same_folder_are_refused(tmp_path: Path) -> None:
+    federation(tmp_path).stage_one(LOCAL)
+    with pytest.raises(ArtefactError, match="choose another out folder"):
+        federation(tmp_path).stage_one(LocalConfig(LoopConfig(steps=7, batch=16)))
+    with pytest.raises(ArtefactError, match="choose another out folder"):
+        federation(tmp_path, seed=5).stage_one(LOCAL)
+
+
+def test_processes_give_what_one_process_gives(tmp_path: Path) -> None:
+    one = federation(tmp_path / "one").stage_one(LOCAL)
+    two = Federation(TASK, silos(), tmp_path / "two", workers=2).stage_one(LOCAL)
+    for a, b in zip(one, two, strict=True):
+        assert all(torch.equal(a[k], b[k]) for k in a)
+
+
+def test_coverage_is_checked_at_once(tmp_path: Path) -> None:
+    with pytest.raises(CoverageError, match="no silo holds"):
+        Federation(TASK, silos()[:1], tmp_path)
+
+
+def test_snapshots_are_kept_for_curves(tmp_path: Path) -> None:
+    federation(tmp_path, snapshots=True).stage_one(LOCAL)
+    names = sorted(p.name for p in (tmp_path / "stage1" / "silo0.snapshots").iterdir())
+    assert names == ["step_0000003.safetensors", "step_0000006.safetensors"]

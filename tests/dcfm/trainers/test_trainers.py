@@ -1,0 +1,171 @@
+"""Stage I, DCFM-A and DCFM-B on the toy: they learn, they resume exactly, they draw what they should."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from dcfm.attributes import MaskRates
+from dcfm.silos import LabelHistogram
+from dcfm.solvers import integrate
+from dcfm.trainers import student as student_module
+from dcfm.trainers.local import LocalConfig, train_local
+from dcfm.trainers.loop import LoopConfig, fit
+from dcfm.trainers.objective import IndependenceConfig, ObjectiveConfig, Points, independence_points
+from dcfm.trainers.peers import PeerConfig, draw_routing, train_peers
+from dcfm.trainers.student import ReplayConfig, StudentConfig, jittered_grid, make_replay, train_student
+from tests.dcfm.trainers.toy import DISTANCE, SPACE, ToyTask, silo_data
+
+LEFT, BOTTOM = [[0, 0], [0, 1]], [[0, 0], [1, 0]]
+SHORT = LoopConfig(steps=30, batch=32, warmup=5, checkpoint_every=10)
+
+
+def histogram(combinations: list[list[int]], number: int = 10) -> LabelHistogram:
+    return LabelHistogram.from_labels(torch.tensor(combinations).repeat(number, 1), SPACE.cardinalities)
+
+
+def test_stage_one_learns_its_modes() -> None:
+    data, labels = silo_data(LEFT, 500, seed=0)
+    loop = LoopConfig(steps=600, batch=128, warmup=20, learning_rate=5e-3, ema=0.98)
+    objective = ObjectiveConfig(time_power=0.0, independence=IndependenceConfig(weight=0.1, labels="own"))
+    network = train_local(ToyTask(), data, labels, LocalConfig(loop, objective), seed=0)
+    y = torch.tensor(LEFT).repeat(200, 1)
+    with torch.no_grad():
+        x = integrate(network, torch.randn(400, 2, generator=torch.Generator().manual_seed(1)), y, steps=20)
+    inside = (x - DISTANCE * (2.0 * y - 1)).norm(dim=1) < 1.2
+    assert inside.float().mean() > 0.9
+
+
+def test_without_weight_there_is_no_independence_term() -> None:
+    data, labels = silo_data(LEFT, 20, seed=0)
+    seen: list[set[str]] = []
+    objective = ObjectiveConfig(independence=IndependenceConfig(weight=0.0))
+    train_local(
+        ToyTask(),
+        data,
+        labels,
+        LocalConfig(replace(SHORT, steps=2), objective),
+        seed=0,
+        progress=lambda done, total, terms: seen.append(set(terms)),
+    )
+    assert seen == [{"matching", "loss"}] * 2
+
+
+def test_student_resumes_exactly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed in the middle of a replay block; the block is made again on resuming."""
+    teachers = [ToyTask(width=16).network(), ToyTask(width=16).network()]
+    histograms = [histogram(LEFT), histogram(BOTTOM)]
+    config = StudentConfig(SHORT, replay=ReplayConfig(paths=16, steps=4, reuse=4.0))
+    task = ToyTask(width=16, holds=True)
+    whole = train_student(task, teachers, histograms, config, seed=3)
+
+    checkpoint = tmp_path / "student.safetensors"
+    with monkeypatch.context() as patch:
+        patch.setattr(student_module, "fit", lambda *a, **k: fit(*a, **k, stop_after=17))
+        train_student(task, teachers, histograms, config, seed=3, checkpoint=checkpoint)
+    resumed = train_student(task, teachers, histograms, config, seed=3, checkpoint=checkpoint)
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[name]), name
+
+
+def test_replay_lies_on_the_teachers_paths() -> None:
+    """Points carry the teacher's own velocity, its silo's labels, all times, and held entries of its own samples."""
+    teachers = [ToyTask().network(), ToyTask().network()]
+    histograms = [histogram(LEFT, 30), histogram([[1, 0]], 10)]
+    replay = make_replay(
+        ToyTask(holds=True), teachers, histograms, ReplayConfig(paths=200, steps=5, held=0.5), torch.Generator().manual_seed(0)
+    )
+    points = replay.points
+    second = points.y[:, 0] == 1
+    assert 0.08 < second.float().mean() < 0.25  # the smaller silo has 10 of 70 samples
+    assert points.held is not None
+    for rows, teacher in ((~second, teachers[0]), (second, teachers[1])):
+        with torch.no_grad():
+            expected = teacher(points.x[rows], points.t[rows], points.y[rows], points.held[rows])
+        torch.testing.assert_close(replay.velocity[rows], expected)
+    assert points.held.any()
+    assert (replay.velocity[points.held] == 0).all()
+    assert 0 <= float(points.t.min()) < 0.05
+    assert float(points.t.max()) < 1
+
+
+def test_jittered_grid_covers_all_times(generator: torch.Generator) -> None:
+    grids = torch.stack([jittered_grid(8, generator) for _ in range(300)])
+    assert (grids.diff(dim=1) > 0).all()
+    assert (grids[:, 0] == 0).all()
+    assert (grids[:, -1] == 1).all()
+    inner = grids[:, 1:-1].flatten()
+    assert torch.histc(inner, 10, 1 / 16, 15 / 16).std() < 0.15 * len(inner) / 10
+
+
+def test_routing_follows_support_and_always_names_the_silo(generator: torch.Generator) -> None:
+    histograms = [histogram(LEFT), histogram(BOTTOM)]
+    y = torch.tensor([[1, 1]]).repeat(500, 1)
+    routing = draw_routing(y, histograms, 0, generator)
+    assert (routing[:, 1] == 1).all()  # only silo 1 has seen attribute 0 = 1
+    assert (routing[:, 2] == 0).all()  # only silo 0 has seen attribute 1 = 1
+    assert (routing == 0).any(1).all()
+    for index in (0, 1):
+        drawn = draw_routing(torch.tensor([[0, 0]]).repeat(500, 1), histograms, index, generator, "uniform")
+        assert (drawn == index).any(1).all()
+        assert set(drawn.flatten().tolist()) == {0, 1}
+
+
+def test_peers_stay_frozen_and_the_own_network_moves() -> None:
+    data, labels = silo_data(LEFT, 50, seed=0)
+    networks = [ToyTask().network(), ToyTask().network()]
+    before = [{k: v.clone() for k, v in n.state_dict().items()} for n in networks]
+    config = PeerConfig(SHORT, ObjectiveConfig(independence=IndependenceConfig(weight=1.0, labels="own", share=1.0)))
+    moved = train_peers(
+        ToyTask(), data, labels, networks, [histogram(LEFT), histogram(BOTTOM)], 0, config, seed=0
+    )
+    for network, weights in zip(networks, before, strict=True):
+        assert all(torch.equal(v, weights[k]) for k, v in network.state_dict().items())
+    assert any(not torch.equal(v, before[0][k]) for k, v in moved.state_dict().items())
+
+
+def test_independence_points_follow_the_configuration(generator: torch.Generator) -> None:
+    network = ToyTask().network()
+    points = Points(torch.randn(400, 2), torch.rand(400), torch.zeros(400, 2, dtype=torch.long), None)
+    own = independence_points(points, network, SPACE, IndependenceConfig(labels="own", share=0.25), generator)
+    assert len(own) == 100
+    assert torch.equal(own.x, points.x[:100])
+    assert (own.y == 0).all()
+    everywhere = independence_points(points, network, SPACE, IndependenceConfig(labels="global", share=1.0), generator)
+    counts = torch.bincount(2 * everywhere.y[:, 0] + everywhere.y[:, 1], minlength=4)
+    assert (counts > 60).all()  # uniform over all four, the novel one included
+    paths = independence_points(
+        points, network, SPACE, IndependenceConfig(labels="global", paths="own", share=1.0), generator
+    )
+    assert not torch.equal(paths.x, points.x)
+    assert torch.equal(paths.t, points.t)
+
+
+def test_own_paths_keep_what_is_held(generator: torch.Generator) -> None:
+    held = torch.zeros(50, 2, dtype=torch.bool)
+    held[:, 0] = True
+    points = Points(torch.randn(50, 2), torch.rand(50), torch.zeros(50, 2, dtype=torch.long), held)
+    at = independence_points(points, ToyTask().network(), SPACE, IndependenceConfig(paths="own", share=1.0), generator)
+    assert torch.equal(at.x[:, 0], points.x[:, 0])
+    assert not torch.equal(at.x[:, 1], points.x[:, 1])
+
+
+def test_bad_input_is_refused_before_training() -> None:
+    data, labels = silo_data(LEFT, 10, seed=0)
+    with pytest.raises(ValueError, match="at least one"):
+        train_local(ToyTask(), data[:0], labels[:0], LocalConfig(), seed=0)
+    with pytest.raises(ValueError, match="shape"):
+        train_local(ToyTask(), data[:, :1], labels, LocalConfig(), seed=0)
+    with pytest.raises(ValueError, match="NaN"):
+        train_local(ToyTask(), data * float("nan"), labels, LocalConfig(), seed=0)
+    with pytest.raises(ValueError, match="null token"):
+        train_local(ToyTask(), data, labels + 2, LocalConfig(), seed=0)
+    with pytest.raises(ValueError, match="one of each"):
+        train_student(ToyTask(), [ToyTask().network()], [], StudentConfig(), seed=0)
+    with pytest.raises(ValueError, match="add up to 1"):
+        MaskRates(full=0.9, marg=0.2, uncond=0.1)
+    with pytest.raises(ValueError, match="rounds"):
+        PeerConfig(rounds=0)
+    with pytest.raises(ValueError, match="'own'"):
+        IndependenceConfig(labels="mine")  # type: ignore[arg-type]

@@ -1,0 +1,99 @@
+"""Publishing and loading planners: round trip, rules, and what is refused."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from dcfm.artefacts import ArtefactError
+from dcfm.fields import Composed, Routed
+from dcfm.silos import LabelHistogram
+from dcfm_planner.models import METHODS, PARTITIONS, ModelError, Sampling, available, load_planner, publish, shipped_name
+from dcfm_planner.quadrants import KNOWN_PAIRS, SPACE, pair_labels
+from dcfm_planner.task import PlannerTask
+
+TASK = PlannerTask(horizon=16, fold=4, channels=(8, 16), condition=8)
+
+
+def histograms() -> list[LabelHistogram]:
+    labels = torch.from_numpy(pair_labels(KNOWN_PAIRS))
+    return [LabelHistogram.from_labels(part, SPACE.cardinalities) for part in (labels[:6], labels[4:])]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for method, number in (("dcfm_a", 2), ("dcfm_b", 1)):
+        torch.manual_seed(0)
+        experts = [TASK.network().state_dict() for _ in range(number)]
+        publish(
+            tmp_path / method, experts, histograms(), TASK, method=method, partition="noniid", training={"seed": 0}
+        )
+    return tmp_path
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_round_trip_samples_the_same_plan_for_the_same_seed(folder: Path, method: str) -> None:
+    labels = torch.from_numpy(pair_labels((("TL", "BR"), ("TL", "TR"))))
+    plans = []
+    for _ in range(2):
+        loaded = load_planner(folder / method, device="cpu")
+        assert (loaded.method, loaded.partition) == (method, "noniid")
+        plans.append(loaded.planner.sample(labels, torch.Generator().manual_seed(1)).normalised)
+    assert torch.equal(plans[0], plans[1])
+    assert plans[0].isfinite().all()
+
+
+def test_rules_choose_the_field(folder: Path) -> None:
+    a, b = (load_planner(folder / m, device="cpu").planner.field for m in METHODS)
+    assert isinstance(a, Routed)
+    assert a.joint
+    assert not isinstance(b, Composed)
+    a, b = (load_planner(folder / m, device="cpu", sampling=Sampling(rule="composed")).planner.field for m in METHODS)
+    assert isinstance(a, Routed)
+    assert not a.joint
+    assert isinstance(b, Composed)
+
+
+def test_unknown_names_say_what_there_is(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="neither a folder nor a shipped planner"):
+        load_planner("cube-single/noniid/dcfm_c")
+    with pytest.raises(ModelError, match="partitions are iid, noniid"):
+        shipped_name("non-iid", "dcfm_b")
+    with pytest.raises(ModelError, match="methods are dcfm_a, dcfm_b"):
+        shipped_name("iid", "ddm")
+    with pytest.raises(ArtefactError, match="no artefact"):
+        load_planner(tmp_path)
+    with pytest.raises(ModelError, match="use auto or cpu"):
+        load_planner("cube-single/noniid/dcfm_b", device="cuda:99")
+
+
+def test_truncated_and_mismatching_weights(folder: Path) -> None:
+    model = folder / "dcfm_b" / "model.safetensors"
+    whole = model.read_bytes()
+    model.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ArtefactError, match="truncated"):
+        load_planner(folder / "dcfm_b")
+    model.write_bytes((folder / "dcfm_a" / "model.safetensors").read_bytes())
+    with pytest.raises(ArtefactError, match="not the file"):
+        load_planner(folder / "dcfm_b")
+    model.unlink()
+    with pytest.raises(ArtefactError, match="missing"):
+        load_planner(folder / "dcfm_b")
+
+
+def test_weights_of_another_architecture(folder: Path) -> None:
+    other = PlannerTask(horizon=16, fold=4, channels=(8, 24), condition=8)
+    experts = [other.network().state_dict()]
+    publish(folder / "x", experts, histograms(), TASK, method="dcfm_b", partition="noniid", training={})
+    with pytest.raises(ModelError, match="another architecture"):
+        load_planner(folder / "x")
+
+
+def test_every_shipped_planner_loads_and_plans() -> None:
+    names = available()
+    assert set(names) == {shipped_name(p, m) for p in PARTITIONS for m in METHODS}
+    labels = torch.from_numpy(pair_labels((("TL", "BR"),)))
+    for name in names:
+        loaded = load_planner(name, device="cpu")
+        assert name == shipped_name(loaded.partition, loaded.method)
+        assert loaded.planner.sample(labels, torch.Generator().manual_seed(0), steps=2).normalised.isfinite().all()

@@ -29,8 +29,7 @@ from dcfm.trainers.local import LocalConfig, train_local
 from dcfm.trainers.loop import Progress
 from dcfm.trainers.peers import PeerConfig, train_peers
 from dcfm.trainers.student import StudentConfig, train_student
-
-Weights = dict[str, Tensor]
+from dcfm.weights import Weights
 
 ProgressFactory = Callable[[str, int], Progress]
 """Given a training's name and its position among those that run at once, what to call after each step; picklable."""
@@ -93,7 +92,9 @@ class Federation:
                 gathered = [received[silo.name][peer.name] for peer in self.silos]
                 arguments = (silo, gathered, histograms, i, config)
                 name = f"dcfm_a round {number} {silo.name}"
-                jobs.append(_Job("peers", name, folder / silo.name, asdict(config), i, arguments, fingerprint(gathered)))
+                jobs.append(
+                    _Job("peers", name, folder / silo.name, asdict(config), i, arguments, fingerprint(gathered))
+                )
             weights = self._run(jobs)
         return weights
 
@@ -105,7 +106,12 @@ class Federation:
             payload = exchange.upload(silo.name, "histogram", histogram.state_dict())
             histograms.append(LabelHistogram.from_state_dict(payload))
         job = _Job(
-            "student", "dcfm_b", self.out / "dcfm_b", asdict(config), 0, (uploaded, histograms, config),
+            "student",
+            "dcfm_b",
+            self.out / "dcfm_b",
+            asdict(config),
+            0,
+            (uploaded, histograms, config),
             fingerprint(uploaded),
         )
         (student,) = self._run([job])
@@ -158,9 +164,7 @@ def _network(task: Task, weights: Weights, device: str) -> nn.Module:
     return network.to(device)
 
 
-def _train(
-    job: _Job, task: Task, seed: int, device: str, factory: ProgressFactory | None, snapshots: bool
-) -> Weights:
+def _train(job: _Job, task: Task, seed: int, device: str, factory: ProgressFactory | None, snapshots: bool) -> Weights:
     """One training, skipped if its artefact is there; writes the artefact and removes the checkpoint."""
     silo = job.arguments[0] if isinstance(job.arguments[0], Silo) else None
     data_hash = fingerprint([{"data": silo.data, "labels": silo.labels}]) if silo else None

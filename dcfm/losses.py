@@ -126,8 +126,6 @@ def peer_independence_loss(
     term, row = (slots == index).nonzero(as_tuple=True)
     everyone = torch.arange(batch, device=x.device)
     rows = torch.cat([row, everyone])
-    velocity = own(
-        x[rows], t[rows], torch.cat([labels[term, row], y]), None if held is None else held[rows]
-    )
+    velocity = own(x[rows], t[rows], torch.cat([labels[term, row], y]), None if held is None else held[rows])
     served = served.index_put((term, row), velocity[: len(row)])
     return squared_difference(velocity[len(row) :], combine(served[0], served[1:]), t, weight)

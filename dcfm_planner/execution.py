@@ -45,7 +45,7 @@ class ExecutionOptions:
         ValueError: a value out of its range.
     """
 
-    replan_every: int = 8
+    replan_every: int = 0
     warm_start: float = 0.5
     replan_steps: int | None = None
     hold_actions: bool = False

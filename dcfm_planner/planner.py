@@ -78,7 +78,7 @@ class Planner:
     horizon: int
     steps: int = 8
     method: str = "midpoint"
-    device: torch.device = torch.device("cpu")
+    device: torch.device | str = "cpu"
 
     @torch.no_grad()
     def sample(

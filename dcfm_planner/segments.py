@@ -9,8 +9,9 @@ gives every boundary to 2 steps.
 
 Within that window the recorded actions say more: a plan sets off from where the effector is, so the commanded motion
 drops to almost nothing in a plan's first step. The boundary is put at the largest drop of the action's length
-``|a_{t-1}| - |a_t|``. Measured against the oracle's marks on 2,000 segments: the cube's motion alone is within 2 steps
-always and exact in 36 %; refined, exact in 99.9 %. ``agreement`` measures it.
+``|a_{t-1}| - |a_t|``. Measured against the oracle's marks on 500 episodes (5,500 plans, seed 0): boundaries from the
+cube's motion alone are within 2 steps always and exact in 37 %; refined, every segment starts and stops exactly at the
+marks. The 0.6 % of plans without a segment are failed grasps, which carry nothing. ``agreement`` measures it.
 
 Row ``h`` of a trajectory is [state at step h, action taken at step h].
 """
@@ -22,11 +23,11 @@ from typing import Final
 
 import numpy as np
 import torch
+from dcfm_envs.play_data import PlayData
+from dcfm_envs.scene import CONTROL_PERIOD, CUBE_REST_HEIGHT, POSITION_SCALE, SCENE_CENTRE
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from dcfm_envs.play_data import PlayData
-from dcfm_envs.scene import CONTROL_PERIOD, CUBE_REST_HEIGHT, POSITION_SCALE, SCENE_CENTRE
 from dcfm_planner.layout import STATE_COLUMNS, TRANSITION, normalise, state_features
 from dcfm_planner.quadrants import border_distance, quadrant_of
 
@@ -39,6 +40,9 @@ LIFT_HEIGHT: Final = 0.01
 SAME_FLIGHT_STEPS: Final = 15
 """Fewer steps than this between two spells in the air belong to one flight (0.75 s: no oracle releases, retreats,
 returns and lifts in less than twice that)."""
+
+SHORTEST_FLIGHT: Final = 10
+"""Steps in the air below which the cube was knocked over, not carried; a plan carries it for more than 30."""
 
 APPROACH_STEPS: Final = 31
 """Steps from the first of a pick-and-place to the cube's first in the air."""
@@ -76,7 +80,8 @@ def find_flights(height: Float[np.ndarray, " steps"]) -> Int[np.ndarray, "flight
     breaks = np.flatnonzero(np.diff(aloft) > SAME_FLIGHT_STEPS)
     firsts = aloft[np.concatenate([[0], breaks + 1])]
     lasts = aloft[np.concatenate([breaks, [len(aloft) - 1]])]
-    return np.stack([firsts, lasts], axis=1).astype(np.int64)
+    flights = np.stack([firsts, lasts], axis=1).astype(np.int64)
+    return flights[lasts - firsts >= SHORTEST_FLIGHT]
 
 
 def _refine(effort: Float[np.ndarray, " steps"], expected: int, tolerance: int) -> int:

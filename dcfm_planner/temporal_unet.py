@@ -65,17 +65,13 @@ class TemporalUNet(nn.Module):
         self.fold = fold
         widths = [channels[0], *channels]
         self.enter = nn.Conv1d(fold * inputs, channels[0], KERNEL, padding=KERNEL // 2)
-        self.down = nn.ModuleList(
-            ResidualBlock(widths[i], widths[i + 1], condition) for i in range(len(channels))
-        )
+        self.down = nn.ModuleList(ResidualBlock(widths[i], widths[i + 1], condition) for i in range(len(channels)))
         self.shrink = nn.ModuleList(nn.Conv1d(c, c, 3, stride=2, padding=1) for c in channels[:-1])
         self.middle = ResidualBlock(channels[-1], channels[-1], condition)
         self.up = nn.ModuleList(
             ResidualBlock(2 * channels[i], widths[i], condition) for i in reversed(range(len(channels)))
         )
-        self.grow = nn.ModuleList(
-            nn.ConvTranspose1d(c, c, 4, stride=2, padding=1) for c in reversed(channels[:-1])
-        )
+        self.grow = nn.ModuleList(nn.ConvTranspose1d(c, c, 4, stride=2, padding=1) for c in reversed(channels[:-1]))
         self.leave = nn.Conv1d(channels[0], fold * outputs, 1)
         nn.init.zeros_(self.leave.weight)
         nn.init.zeros_(self.leave.bias)  # type: ignore[arg-type]

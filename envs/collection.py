@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
 from dcfm_envs.scene import ACTION_SIZE, STATE_SIZE
 
 EPISODE_STEPS = 1001
@@ -73,7 +72,7 @@ def collect_episode(seed: int, episode: int, steps: int = EPISODE_STEPS) -> dict
     from ogbench.manipspace.oracles.plan.cube_plan import CubePlanOracle
 
     env_seed, oracle_seed = np.random.SeedSequence([seed, episode]).generate_state(2)
-    env = CubeEnv(env_type="single", mode="data_collection", terminate_at_goal=False, visualize_info=False)
+    env: Any = CubeEnv(env_type="single", mode="data_collection", terminate_at_goal=False, visualize_info=False)
     oracle = CubePlanOracle(env=env, noise=ORACLE_NOISE, noise_smoothing=ORACLE_NOISE_SMOOTHING)
     rows: dict[str, list[Any]] = {key: [] for key in EPISODE_KEYS}
     starts = [0]

@@ -6,19 +6,17 @@ is not given is drawn from ``reset(seed=...)`` alone, the goal observation inclu
 step for step; only what nobody reads is not computed again and again.
 """
 
+# mujoco's own functions come from a compiled module without type information.
+# pyright: reportAttributeAccessIssue=false
+
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import gymnasium
 import mujoco
 import numpy as np
-from gymnasium.spaces import Box
-from jaxtyping import Float, UInt8
-from ogbench.manipspace import lie
-from ogbench.manipspace.envs.cube_env import CubeEnv
-
 from dcfm_envs.placement import Placement, check_options, place
 from dcfm_envs.rendering import prepare_rendering
 from dcfm_envs.scene import (
@@ -33,6 +31,10 @@ from dcfm_envs.scene import (
     SUCCESS_RADIUS,
     named,
 )
+from gymnasium.spaces import Box
+from jaxtyping import Float, UInt8
+from ogbench.manipspace import lie
+from ogbench.manipspace.envs.cube_env import CubeEnv
 
 _CUBE: Final = "object_joint_0"
 _REACH_TOLERANCE: Final = 1e-4
@@ -84,7 +86,7 @@ class CubeSingle(CubeEnv):
         RenderingError: pictures are asked for and cannot be drawn here.
     """
 
-    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": round(1 / CONTROL_PERIOD)}
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": round(1 / CONTROL_PERIOD)}
 
     def __init__(
         self,
@@ -152,23 +154,23 @@ class CubeSingle(CubeEnv):
         """Place goal, cube and arm; the goal observation is taken on the way."""
         self._placement = p = place(self._options, self.np_random)
         for geom in self._cube_target_geom_ids_list[0]:
-            self._model.geom(geom).rgba[:3] = self._cube_colors[0, :3]
+            self.model.geom(geom).rgba[:3] = self._cube_colors[0, :3]
         self._pose_arm(p.goal_effector_position, p.goal_effector_yaw, 0.0)
         self._pose_cube(p.goal_position, p.goal_yaw)
-        self._data.mocap_pos[self._cube_target_mocap_ids[0]] = p.goal_position
-        self._data.mocap_quat[self._cube_target_mocap_ids[0]] = lie.SO3.from_z_radians(p.goal_yaw).wxyz
-        mujoco.mj_forward(self._model, self._data)
+        self.data.mocap_pos[self._cube_target_mocap_ids[0]] = p.goal_position
+        self.data.mocap_quat[self._cube_target_mocap_ids[0]] = lie.SO3.from_z_radians(p.goal_yaw).wxyz
+        mujoco.mj_forward(self.model, self.data)
         self.pre_step()
         self._goal_observation = self.compute_observation()
         self._pose_arm(p.effector_position, p.effector_yaw, p.gripper_opening)
         self._pose_cube(p.cube_position, p.cube_yaw)
-        self._data.qacc_warmstart[:] = 0
-        mujoco.mj_forward(self._model, self._data)
+        self.data.qacc_warmstart[:] = 0
+        mujoco.mj_forward(self.model, self.data)
         self.pre_step()
         self.post_step()
 
     def _pose_cube(self, position: Float[np.ndarray, " 3"], yaw: float) -> None:
-        joint = self._data.joint(_CUBE)
+        joint = self.data.joint(_CUBE)
         joint.qpos[:3] = position
         joint.qpos[3:] = lie.SO3.from_z_radians(yaw).wxyz
 
@@ -176,7 +178,7 @@ class CubeSingle(CubeEnv):
         """Solve for the joints that bring the pinch point to a pose, pointing down, and set them."""
         orientation = lie.SO3.from_z_radians(yaw) @ self._effector_down_rotation
         attachment = lie.SE3.from_rotation_and_translation(orientation, position) @ self._T_pa
-        self._data.qpos[self._arm_joint_ids] = self._ik.solve(
+        self.data.qpos[self._arm_joint_ids] = self._ik.solve(
             pos=attachment.translation(),
             quat=attachment.rotation().wxyz,
             curr_qpos=self._home_qpos,
@@ -184,9 +186,9 @@ class CubeSingle(CubeEnv):
             pos_thresh=1e-7,
             ori_thresh=1e-7,
         )
-        self._data.qpos[self._finger_addresses()] = self._fingers(opening)
-        mujoco.mj_kinematics(self._model, self._data)
-        miss = float(np.linalg.norm(self._data.site_xpos[self._pinch_site_id] - position))
+        self.data.qpos[self._finger_addresses()] = self._fingers(opening)
+        mujoco.mj_kinematics(self.model, self.data)
+        miss = float(np.linalg.norm(self.data.site_xpos[self._pinch_site_id] - position))
         if not miss < _REACH_TOLERANCE:
             raise ValueError(
                 f"the arm cannot reach effector_position {np.round(position, 4).tolist()} with effector_yaw "
@@ -194,7 +196,7 @@ class CubeSingle(CubeEnv):
             )
 
     def _finger_addresses(self) -> list[int]:
-        return [int(self._model.joint(joint.full_identifier).qposadr[0]) for joint in self._gripper_jnts]
+        return [int(self.model.joint(joint.full_identifier).qposadr[0]) for joint in self._gripper_jnts]
 
     def _fingers(self, opening: float) -> Float[np.ndarray, " 8"]:
         """Joint positions of the fingers' linkage at an opening, interpolated between poses settled in simulation."""
@@ -202,15 +204,15 @@ class CubeSingle(CubeEnv):
         if opening == 0:
             return np.zeros(len(addresses))  # where OGBench starts
         if self._finger_poses is None:
-            data = mujoco.MjData(self._model)
+            data = mujoco.MjData(self.model)
             poses = [np.zeros(len(addresses))]
             data.qpos[self._arm_joint_ids] = self._home_qpos
             for target in np.linspace(0.05, 1.0, 20):
                 data.ctrl[self._arm_actuator_ids] = self._home_qpos
                 data.ctrl[self._gripper_actuator_ids] = 255 * target
-                mujoco.mj_step(self._model, data, nstep=_SETTLE_STEPS)
+                mujoco.mj_step(self.model, data, nstep=_SETTLE_STEPS)
                 poses.append(data.qpos[addresses].copy())
-            driver = addresses.index(int(self._model.jnt_qposadr[self._gripper_opening_joint_id]))
+            driver = addresses.index(int(self.model.jnt_qposadr[self._gripper_opening_joint_id]))
             self._finger_poses = np.array(poses)[:, driver] / 0.8, np.array(poses)
         openings, table = self._finger_poses
         return np.array([np.interp(min(opening, GRIPPER_CLOSED), openings, column) for column in table.T])
@@ -233,17 +235,15 @@ class CubeSingle(CubeEnv):
             )
         if not (np.isfinite(qpos).all() and np.isfinite(qvel).all()):
             raise ValueError("qpos and qvel must be finite; check where they come from")
-        self._data.qpos[:], self._data.qvel[:] = qpos, qvel
-        self._data.qacc_warmstart[:] = 0
-        mujoco.mj_forward(self._model, self._data)
-        mujoco.mj_rnePostConstraint(self._model, self._data)
+        self.data.qpos[:], self.data.qvel[:] = qpos, qvel
+        self.data.qacc_warmstart[:] = 0
+        mujoco.mj_forward(self.model, self.data)
+        mujoco.mj_rnePostConstraint(self.model, self.data)
         self.pre_step()
         self.post_step()
         return self.compute_observation()
 
-    def step(
-        self, action: Float[np.ndarray, " 5"]
-    ) -> tuple[Float[np.ndarray, " 28"], float, bool, bool, dict[str, Any]]:
+    def step(self, action: np.ndarray) -> tuple[Float[np.ndarray, " 28"], float, bool, bool, dict[str, Any]]:
         """One control step, 0.05 s.
 
         Raises:
@@ -257,21 +257,21 @@ class CubeSingle(CubeEnv):
             raise ValueError(f"the action {action.tolist()} was given; give {ACTION_SIZE} finite numbers in [-1, 1]")
         self.set_control(np.clip(action, -1.0, 1.0))
         self.pre_step()
-        mujoco.mj_step(self._model, self._data, nstep=self._n_steps)
-        mujoco.mj_rnePostConstraint(self._model, self._data)  # contact forces
+        mujoco.mj_step(self.model, self.data, nstep=self._n_steps)
+        mujoco.mj_rnePostConstraint(self.model, self.data)  # contact forces
         self.post_step()
         info = self.get_step_info()
         return self._state_vector(info), self.compute_reward(), bool(self.terminate_episode()), False, info
 
     def pre_step(self) -> None:
         """Remember the state before a step; OGBench's cube scene reads nothing more of it."""
-        self._prev_qpos = self._data.qpos.copy()
-        self._prev_qvel = self._data.qvel.copy()
+        self._prev_qpos = self.data.qpos.copy()
+        self._prev_qvel = self.data.qvel.copy()
 
     def post_step(self) -> None:
         """Judge success; colours wait until somebody looks."""
-        goal = self._data.mocap_pos[self._cube_target_mocap_ids[0]]
-        distance = float(np.linalg.norm(self._data.joint(_CUBE).qpos[:3] - goal))
+        goal = self.data.mocap_pos[self._cube_target_mocap_ids[0]]
+        distance = float(np.linalg.norm(self.data.joint(_CUBE).qpos[:3] - goal))
         self._success = distance <= SUCCESS_RADIUS
 
     def compute_observation(self) -> Float[np.ndarray, " 28"]:
@@ -302,7 +302,7 @@ class CubeSingle(CubeEnv):
 
     def get_step_info(self) -> dict[str, Any]:
         target = self._cube_target_mocap_ids[0]
-        goal = self._data.mocap_pos[target]
+        goal = self.data.mocap_pos[target]
         return self.compute_ob_info() | {
             "success": self._success,
             "goal": self._goal_observation.copy(),

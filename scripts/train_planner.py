@@ -12,12 +12,12 @@ from pathlib import Path
 
 import hydra
 import torch
+from dcfm_envs.collection import CollectionPlan, collect
+from dcfm_envs.play_data import load_play
 from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
 from dcfm.decentralized import Federation
-from dcfm_envs.collection import CollectionPlan, collect
-from dcfm_envs.play_data import load_play
 from dcfm_planner.models import PARTITIONS, resolve_device, shipped_name, weights_folder
 from dcfm_planner.quadrants import SPACE
 from dcfm_planner.segments import cut
@@ -62,13 +62,11 @@ def collected(cfg: DictConfig) -> Path:
     if not path.exists():
         plan = CollectionPlan(cfg.collect.train, cfg.collect.val, cfg.collect.seed)
         with tqdm(total=plan.train + plan.val, unit="episode", desc=f"collecting {path.stem}") as bar:
-            collect(
-                plan,
-                path.parent,
-                name=path.stem,
-                workers=cfg.workers,
-                on_episode=lambda done, total: bar.update(done - bar.n),
-            )
+
+            def show(done: int, total: int) -> None:
+                bar.update(done - bar.n)
+
+            collect(plan, path.parent, name=path.stem, workers=cfg.workers, on_episode=show)
     return path
 
 

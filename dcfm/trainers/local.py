@@ -13,7 +13,7 @@ from dcfm.fields import Field
 from dcfm.losses import matching_loss
 from dcfm.path import draw_noise, interpolate, target_velocity
 from dcfm.task import Task
-from dcfm.trainers.loop import Loss, LoopConfig, Progress, fit
+from dcfm.trainers.loop import LoopConfig, Loss, Progress, fit
 from dcfm.trainers.objective import ObjectiveConfig, Points, independence_term
 
 ExtraTerm = Callable[[Field, Points, torch.Generator], Float[Tensor, ""]]
@@ -50,9 +50,7 @@ def matching_with(
         mask = draw_masks(batch, y.shape[1], objective.masks, generator)
         given = apply_mask(y, mask, task.space.null)
         terms = {
-            "matching": matching_loss(
-                network, target_velocity(x0, x1), points.x, t, given, held, objective.weight
-            )
+            "matching": matching_loss(network, target_velocity(x0, x1), points.x, t, given, held, objective.weight)
         }
         terms["loss"] = terms["matching"]
         if extra is not None and weight > 0:

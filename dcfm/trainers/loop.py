@@ -152,8 +152,8 @@ def _track(running: dict[str, float], terms: dict[str, Tensor], step: int) -> No
 
 @torch.no_grad()
 def _average(average: nn.Module, network: nn.Module, decay: float) -> None:
-    pairs = list(zip(average.parameters(), network.parameters(), strict=True))
-    torch._foreach_lerp_([a for a, _ in pairs], [n for _, n in pairs], 1 - decay)
+    for mean, value in zip(average.parameters(), network.parameters(), strict=True):
+        mean.lerp_(value, 1 - decay)
 
 
 def _store(

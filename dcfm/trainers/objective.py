@@ -1,7 +1,6 @@
 """What the three trainers share of their objective: time, masks, and which points and labels the CI term sees."""
 
 from dataclasses import dataclass, field
-from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -30,8 +29,8 @@ class IndependenceConfig:
 
     weight: float = 1.0
     share: float = 0.25
-    labels: Literal["own", "global"] = "global"
-    paths: Literal["batch", "own"] = "batch"
+    labels: str = "global"
+    paths: str = "batch"
     path_steps: int = 4
     pairwise: bool = False
 
@@ -108,7 +107,5 @@ def independence_term(
     config = objective.independence
     at = independence_points(points, network, space, config, generator)
     if config.pairwise:
-        return pairwise_independence_loss(
-            network, at.x, at.t, at.y, space.null, generator, at.held, objective.weight
-        )
+        return pairwise_independence_loss(network, at.x, at.t, at.y, space.null, generator, at.held, objective.weight)
     return independence_loss(network, at.x, at.t, at.y, space.null, at.held, objective.weight)

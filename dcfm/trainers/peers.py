@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -41,7 +40,7 @@ class PeerConfig:
         default_factory=lambda: ObjectiveConfig(independence=IndependenceConfig(weight=0.3, labels="own"))
     )
     rounds: int = 1
-    routing: Literal["support", "uniform"] = "support"
+    routing: str = "support"
 
     def __post_init__(self) -> None:
         if self.rounds < 1 or self.routing not in ("support", "uniform"):
@@ -55,7 +54,7 @@ def draw_routing(
     histograms: Sequence[LabelHistogram],
     index: int,
     generator: torch.Generator,
-    routing: Literal["support", "uniform"] = "support",
+    routing: str = "support",
 ) -> Int[Tensor, "batch terms"]:
     """``r`` in ``{0 .. n-1}^(k+1)``, slot 0 the unconditional term, at least one slot equal to ``index``."""
     batch, k = y.shape

@@ -152,8 +152,8 @@ def _join(blocks: Sequence[Replay]) -> Replay:
         held = torch.cat(
             [torch.zeros_like(b.points.x, dtype=torch.bool) if b.points.held is None else b.points.held for b in blocks]
         )
-    points = Points(*(torch.cat([getattr(b.points, name) for b in blocks]) for name in ("x", "t", "y")), held)
-    return Replay(points, torch.cat([b.velocity for b in blocks]))
+    x, t, y = (torch.cat([getattr(b.points, name) for b in blocks]) for name in ("x", "t", "y"))
+    return Replay(Points(x, t, y, held), torch.cat([b.velocity for b in blocks]))
 
 
 def train_student(
@@ -208,7 +208,11 @@ class _ReplaySource:
     """The replay block of a step, made when its turn comes."""
 
     def __init__(
-        self, task: Task, teachers: list[nn.Module], histograms: Sequence[LabelHistogram], config: StudentConfig,
+        self,
+        task: Task,
+        teachers: list[nn.Module],
+        histograms: Sequence[LabelHistogram],
+        config: StudentConfig,
         seed: int,
     ) -> None:
         self.task, self.teachers, self.histograms, self.config, self.seed = task, teachers, histograms, config, seed

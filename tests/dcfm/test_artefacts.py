@@ -31,7 +31,8 @@ class TestRoundTrip:
         artefact = load(folder, template=WEIGHTS)
         assert equal(artefact.weights, WEIGHTS)
         assert artefact.config == CONFIG_VALUES
-        assert artefact.state is not None and equal(artefact.state, {"optimizer": torch.ones(2)})
+        assert artefact.state is not None
+        assert equal(artefact.state, {"optimizer": torch.ones(2)})
         assert artefact.metadata["metrics"] == {"loss": 0.5}
         assert "torch" in artefact.metadata["created_by"]
 
@@ -46,7 +47,8 @@ class TestRoundTrip:
         whole, half = save(tmp_path / "whole", weights, {}), save(tmp_path / "half", weights, {}, half=True)
         assert (half / MODEL).stat().st_size < 0.6 * (whole / MODEL).stat().st_size
         back = load(half).weights
-        assert back["w"].dtype == torch.float32 and back["steps"].dtype == torch.int64
+        assert back["w"].dtype == torch.float32
+        assert back["steps"].dtype == torch.int64
         assert torch.equal(back["w"], weights["w"].half().float())
 
     def test_saved_files_are_the_same_each_time(self, folder: Path, tmp_path: Path) -> None:
@@ -85,13 +87,13 @@ class TestDamage:
         content = (folder / name).read_bytes()
         for other in (content[:-1], b"", content + b" "):
             (folder / name).write_bytes(other)
-            with pytest.raises(ArtefactError, match=f"{name} is not the file .*copy or make"):
+            with pytest.raises(ArtefactError, match=rf"{name} is not the file .*copy or make"):
                 load(folder)
 
     @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"format": 1, "files": 3, "half": false}'])
     def test_damaged_manifest(self, folder: Path, text: str) -> None:
         (folder / MANIFEST).write_text(text)
-        with pytest.raises(ArtefactError, match="artefact.json is damaged"):
+        with pytest.raises(ArtefactError, match=r"artefact\.json is damaged"):
             load(folder)
 
     def test_newer_format(self, folder: Path) -> None:
@@ -137,9 +139,14 @@ class TestInterruption:
     def test_atomically_leaves_the_old_file_and_no_other(self, tmp_path: Path) -> None:
         path = tmp_path / "file.txt"
         artefacts.write_text_atomically(path, "old")
-        with pytest.raises(KeyboardInterrupt), artefacts.atomically(path) as temporary:
-            temporary.write_text("half of the n")
-            raise KeyboardInterrupt
+
+        def interrupted() -> None:
+            with artefacts.atomically(path) as temporary:
+                temporary.write_text("half of the n")
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            interrupted()
         assert path.read_text() == "old"
         assert list(tmp_path.iterdir()) == [path]
 
@@ -180,7 +187,8 @@ class TestInterruption:
         artefact = load(folder)
         assert equal(artefact.weights, WEIGHTS if moves < 4 else NEWER)
         assert artefact.config == (CONFIG_VALUES if moves < 4 else {"new": True})
-        assert artefact.state is not None and bool(artefact.state["optimizer"].any()) == (moves < 4)
+        assert artefact.state is not None
+        assert bool(artefact.state["optimizer"].any()) == (moves < 4)
 
         save(folder, WEIGHTS, {})  # the next save clears up
         assert sorted(path.name for path in folder.iterdir()) == [MANIFEST, CONFIG, MODEL]

@@ -39,7 +39,7 @@ def test_only_weights_and_histograms_cross(tmp_path: Path) -> None:
         run.dcfm_a(local, config, exchange) if method == "a" else run.dcfm_b(local, config, exchange)
         messages = exchange.ledger.messages
         assert {m.kind for m in messages} == {"weights", "histogram"}
-        shapes = {tuple(s) for m in messages if m.kind == "weights" for s in m.shapes}
+        shapes = {tuple(s) for m in messages if m.kind == "weights" for s in m.shapes.values()}
         template = {tuple(t.shape) for t in TASK.network().state_dict().values()}
         assert shapes == template
         assert tuple(silos()[0].data.shape) not in shapes

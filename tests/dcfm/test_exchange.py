@@ -65,14 +65,14 @@ class TestNoSampleCrosses:
             with pytest.raises(ValueError, match=f"silo 'a': this is no message of kind '{kind}'"):
                 exchange.upload("a", kind, payload)
             with pytest.raises(ValueError, match="no message of kind"):
-                exchange.allgather(kind, {name: payload for name in SILOS})
+                exchange.allgather(kind, dict.fromkeys(SILOS, payload))
         assert exchange.ledger.messages == []
         exchange.upload("a", kind, allowed[kind])
         assert [message.kind for message in exchange.ledger.messages] == [kind]
 
     @pytest.mark.parametrize("kind", ["data", "samples", "gradients", ""])
     def test_other_kinds_do_not_exist(self, kind: str, exchange: Exchange, weights: dict[str, Tensor]) -> None:
-        with pytest.raises(ValueError, match="the kinds are weights, histogram, scalars, sums. Samples stay"):
+        with pytest.raises(ValueError, match=r"the kinds are weights, histogram, scalars, sums\. Samples stay"):
             exchange.download("a", kind, weights)
 
     def test_ledger_holds_no_content(self, exchange: Exchange, silo: Silo, tmp_path: Path) -> None:
@@ -100,7 +100,8 @@ class TestDelivery:
         assert len({tensor.data_ptr() for tensor in copies}) == len(copies)
         before = weights["bias"].clone()
         copies[0].zero_()
-        assert torch.equal(weights["bias"], before) and torch.equal(copies[1], before)
+        assert torch.equal(weights["bias"], before)
+        assert torch.equal(copies[1], before)
 
     def test_payloads_need_not_be_contiguous_nor_detached(self, weights: dict[str, Tensor]) -> None:
         network = nn.Linear(3, 2)

@@ -118,7 +118,8 @@ class TestRouted:
     def test_known_combinations_are_served_jointly_novel_ones_composed(self, separable, batch_of) -> None:
         x, t, y = batch_of(separable)
         known = (y[:, 0] == 0) | (y[:, 1] == 0)
-        assert known.any() and not known.all()
+        assert known.any()
+        assert not known.all()
         joint, composed = routed(separable)(x, t, y), routed(separable, joint=False)(x, t, y)
         assert torch.allclose(joint[known], separable(x, t, y)[known], atol=1e-5)
         assert torch.allclose(joint[~known], composed[~known])

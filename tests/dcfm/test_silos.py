@@ -14,6 +14,7 @@ from dcfm.silos import (
 )
 
 SPACE = AttributeSpace.from_cardinalities(2, 3)
+KNOWN = [[0, 0], [0, 1], [0, 2], [1, 0]]
 LABELS = torch.tensor([[1, 2], [0, 0], [1, 2], [0, 1], [0, 0], [0, 0]])
 
 
@@ -170,12 +171,10 @@ class TestSilo:
 
 
 class TestCheckSilos:
-    KNOWN = [[0, 0], [0, 1], [0, 2], [1, 0]]
-
     def test_silos_that_only_together_suffice(self) -> None:
-        merged = check_silos(SPACE, [silo("a", self.KNOWN[:2]), silo("b", self.KNOWN[1:])])
+        merged = check_silos(SPACE, [silo("a", KNOWN[:2]), silo("b", KNOWN[1:])])
         assert merged.total == 5
-        assert merged.combinations.tolist() == self.KNOWN
+        assert merged.combinations.tolist() == KNOWN
 
     def test_a_value_that_no_silo_holds(self) -> None:
         with pytest.raises(CoverageError, match="no silo holds a1 = 2"):
@@ -187,8 +186,8 @@ class TestCheckSilos:
 
     def test_silos_that_do_not_go_together(self) -> None:
         with pytest.raises(ValueError, match="name of its own"):
-            check_silos(SPACE, [silo("a", self.KNOWN), silo("a", self.KNOWN)])
+            check_silos(SPACE, [silo("a", KNOWN), silo("a", KNOWN)])
         with pytest.raises(ValueError, match="at least one"):
             check_silos(SPACE, [])
         with pytest.raises(ValueError, match="one shape"):
-            check_silos(SPACE, [silo("a", self.KNOWN), Silo("b", torch.zeros(6, 3), LABELS)])
+            check_silos(SPACE, [silo("a", KNOWN), Silo("b", torch.zeros(6, 3), LABELS)])

@@ -90,7 +90,9 @@ class TestEveryMethod:
     def test_gradients_reach_the_start(self, method: str) -> None:
         start = START.clone().requires_grad_()
         integrate(pendulum, start, LABELS, steps=self.steps(method), method=method).sum().backward()
-        assert start.grad is not None and start.grad.isfinite().all() and start.grad.abs().min() > 0
+        assert start.grad is not None
+        assert start.grad.isfinite().all()
+        assert start.grad.abs().min() > 0
 
     def test_keeps_device_and_dtype(self, method: str, device: torch.device, dtype: torch.dtype) -> None:
         start = START.to(device, dtype)
@@ -112,7 +114,8 @@ class TestAdaptive:
             return torch.ones_like(x)
 
         integrate(constant, START, LABELS, method="adaptive", start=start, end=end)
-        assert min(times) >= 0 and max(times) <= 1
+        assert min(times) >= 0
+        assert max(times) <= 1
 
     def test_clear_error_without_torchdiffeq(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(__import__("sys").modules, "torchdiffeq", None)

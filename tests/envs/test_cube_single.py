@@ -3,16 +3,15 @@
 import warnings
 from typing import Any
 
+import dcfm_envs
 import gymnasium
 import numpy as np
 import pytest
-from gymnasium.utils.env_checker import check_env
-from ogbench.manipspace.envs.cube_env import CubeEnv
-
-import dcfm_envs
 from dcfm_envs.cube_single import CubeSingle
 from dcfm_envs.placement import OPTIONS
 from dcfm_envs.scene import CUBE_REST_HEIGHT, SUCCESS_RADIUS, named
+from gymnasium.utils.env_checker import check_env
+from ogbench.manipspace.envs.cube_env import CubeEnv
 
 PLACED: dict[str, Any] = {
     "cube_position": [0.48, 0.12],
@@ -33,7 +32,8 @@ def env() -> CubeSingle:
 def test_gymnasium_s_checker_has_nothing_to_say() -> None:
     """Pictures apart, which ``test_rendering`` checks in a process that can draw."""
     made = gymnasium.make(dcfm_envs.CUBE_SINGLE)
-    assert made.spec is not None and made.spec.max_episode_steps == 200
+    assert made.spec is not None
+    assert made.spec.max_episode_steps == 200
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         check_env(made.unwrapped, skip_render_check=True)
@@ -134,7 +134,8 @@ def test_stepping_is_ogbench_s(env: CubeSingle) -> None:
         action = rng.uniform(-1, 1, 5)
         mine, theirs = env.step(action), stock.step(action)
         np.testing.assert_array_equal(mine[0], theirs[0])
-        assert mine[1:3] == theirs[1:3] and mine[4]["success"] == theirs[4]["success"]
+        assert mine[1:3] == theirs[1:3]
+        assert mine[4]["success"] == theirs[4]["success"]
 
 
 def test_success_is_a_cube_within_4_cm_of_the_goal(env: CubeSingle) -> None:
@@ -151,9 +152,8 @@ def test_success_is_a_cube_within_4_cm_of_the_goal(env: CubeSingle) -> None:
 
 def test_ogbench_s_oracle_solves_it(env: CubeSingle) -> None:
     """A real rollout: what the oracle reads is in ``info``, and its plan moves the cube to the goal."""
-    from ogbench.manipspace.oracles.plan.cube_plan import CubePlanOracle
-
     from dcfm_envs.collection import seeded_global_numpy
+    from ogbench.manipspace.oracles.plan.cube_plan import CubePlanOracle
 
     observation, info = env.reset(seed=1, options={"cube_position": (0.35, 0.2), "goal_position": (0.5, -0.2)})
     oracle = CubePlanOracle(env=env, noise=0.1, noise_smoothing=0.5)

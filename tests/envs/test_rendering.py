@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from dcfm_envs import rendering
 from dcfm_envs.rendering import RenderingError, find_gl_backend, prepare_rendering
 
@@ -74,7 +73,7 @@ def test_the_user_s_choice_is_not_overridden(backends: dict[str, str], monkeypat
 
 
 def test_nothing_draws(backends: dict[str, str]) -> None:
-    with pytest.raises(RenderingError, match="egl: no EGL; .*osmesa: no OSMesa; .*no screen.*apt-get install"):
+    with pytest.raises(RenderingError, match=r"egl: no EGL; .*osmesa: no OSMesa; .*no screen.*apt-get install"):
         find_gl_backend()
 
 
@@ -104,7 +103,7 @@ def test_too_late(backends: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setitem(sys.modules, "mujoco", Mujoco)  # type: ignore[arg-type]
     assert prepare_rendering() == "egl"
     monkeypatch.delenv("MUJOCO_GL")
-    with pytest.raises(RenderingError, match="no screen.*start Python with MUJOCO_GL=egl"):
+    with pytest.raises(RenderingError, match=r"no screen.*start Python with MUJOCO_GL=egl"):
         prepare_rendering()
 
 

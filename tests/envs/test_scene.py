@@ -2,9 +2,8 @@
 
 import numpy as np
 import pytest
-from ogbench.manipspace.envs.cube_env import CubeEnv
-
 from dcfm_envs import scene
+from ogbench.manipspace.envs.cube_env import CubeEnv
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +19,7 @@ def test_bounds_and_scales_are_ogbench_s(stock: CubeEnv) -> None:
     np.testing.assert_array_equal(scene.CUBE_BOUNDS, stock._object_sampling_bounds)
     np.testing.assert_array_equal(scene.CUBE_BOUNDS, stock._target_sampling_bounds)
     np.testing.assert_array_equal(scene.ACTION_SCALE, stock.action_high)
-    assert scene.CONTROL_PERIOD == stock.control_timestep()
+    assert stock.control_timestep() == scene.CONTROL_PERIOD
 
 
 def test_success_radius_is_ogbench_s(stock: CubeEnv) -> None:

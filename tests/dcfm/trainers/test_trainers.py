@@ -74,7 +74,11 @@ def test_replay_lies_on_the_teachers_paths() -> None:
     teachers = [ToyTask().network(), ToyTask().network()]
     histograms = [histogram(LEFT, 30), histogram([[1, 0]], 10)]
     replay = make_replay(
-        ToyTask(holds=True), teachers, histograms, ReplayConfig(paths=200, steps=5, held=0.5), torch.Generator().manual_seed(0)
+        ToyTask(holds=True),
+        teachers,
+        histograms,
+        ReplayConfig(paths=200, steps=5, held=0.5),
+        torch.Generator().manual_seed(0),
     )
     points = replay.points
     second = points.y[:, 0] == 1
@@ -117,9 +121,7 @@ def test_peers_stay_frozen_and_the_own_network_moves() -> None:
     networks = [ToyTask().network(), ToyTask().network()]
     before = [{k: v.clone() for k, v in n.state_dict().items()} for n in networks]
     config = PeerConfig(SHORT, ObjectiveConfig(independence=IndependenceConfig(weight=1.0, labels="own", share=1.0)))
-    moved = train_peers(
-        ToyTask(), data, labels, networks, [histogram(LEFT), histogram(BOTTOM)], 0, config, seed=0
-    )
+    moved = train_peers(ToyTask(), data, labels, networks, [histogram(LEFT), histogram(BOTTOM)], 0, config, seed=0)
     for network, weights in zip(networks, before, strict=True):
         assert all(torch.equal(v, weights[k]) for k, v in network.state_dict().items())
     assert any(not torch.equal(v, before[0][k]) for k, v in moved.state_dict().items())
@@ -168,4 +170,4 @@ def test_bad_input_is_refused_before_training() -> None:
     with pytest.raises(ValueError, match="rounds"):
         PeerConfig(rounds=0)
     with pytest.raises(ValueError, match="'own'"):
-        IndependenceConfig(labels="mine")  # type: ignore[arg-type]
+        IndependenceConfig(labels="mine")

@@ -1,0 +1,227 @@
+"""The report of an evaluation: counts with intervals, a table that prints, and files that appear whole or not at all.
+
+How trials are counted, per cell and arm. ``n`` is every trial except those already *solved at the start* (feasible, and
+the cube within the success radius of the goal before the first step), which are counted apart. A trial is a *success*
+if its plan is feasible for the query and its cube is at the goal by OGBench's rule after the last step; an infeasible
+plan is a failure. Every rate has a 95 % Wilson interval.
+"""
+
+import csv
+import io
+import json
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from dcfm.artefacts import git_revision, write_text_atomically
+from dcfm.metrics.intervals import wilson
+from dcfm_planner.evaluation.problems import CELLS
+from dcfm_planner.evaluation.run import Results
+from dcfm_planner.evaluation.success import NEVER
+from dcfm_planner.evaluation.trials import PLANNER_ARM, Trial
+from dcfm_planner.quadrants import QUADRANTS
+
+RULES: Final[dict[str, Callable[[Trial], bool]]] = {
+    "feasible": lambda trial: trial.feasible,
+    "success": lambda trial: trial.success,
+    "success_strict": lambda trial: trial.success_strict,
+    "touched": lambda trial: trial.feasible and trial.first_touch != NEVER,
+}
+"""What is counted, by the names of ``metrics.json``."""
+
+_PATHS: Final = ("planned", "executed")
+
+
+def rate(k: int, n: int) -> dict[str, float | int | None]:
+    """``k`` of ``n`` with its 95 % Wilson interval; a rate of no trials is ``None``."""
+    low, high = wilson(k, n)
+    return {"k": k, "n": n, "rate": k / n if n else None, "low": low, "high": high}
+
+
+def solved_at_start(trial: Trial) -> bool:
+    """Whether a trial is outside the headline."""
+    return trial.feasible and trial.at_start
+
+
+def count(trials: Sequence[Trial]) -> dict[str, Any]:
+    """Rates of each rule over the trials that were not solved at the start, and what was left out."""
+    counted = [trial for trial in trials if not solved_at_start(trial)]
+    solved = [trial for trial in trials if solved_at_start(trial)]
+    touches = [trial.first_touch for trial in counted if trial.feasible and trial.first_touch != NEVER]
+    summary: dict[str, Any] = {name: rate(sum(map(rule, counted)), len(counted)) for name, rule in RULES.items()}
+    summary["solved_at_start"] = {"n": len(solved), "success": sum(trial.success for trial in solved)}
+    summary["median_first_touch_step"] = float(np.median(touches)) if touches else None
+    summary["median_final_distance_m"] = _median(trial.distance for trial in counted)
+    return summary
+
+
+def metrics(results: Results, command: str) -> dict[str, Any]:
+    """Everything that ``metrics.json`` holds."""
+    own = [trial for trial in results.trials if trial.arm == PLANNER_ARM]
+    timing, settings = results.timing, results.settings
+    return {
+        "method": results.method,
+        "partition": results.partition,
+        "protocol": settings.protocol,
+        "seed": settings.seed,
+        "trials": settings.trials,
+        "command": command,
+        **{cell: count(_of(own, cell=cell)) for cell in CELLS},
+        "kinds": {kind: count(_of(own, kind=kind)) for kind in ("same", "adjacent", "diagonal")},
+        "pairs": {f"{s}-{t}": count(_of(own, source=s, target=t)) for s in QUADRANTS for t in QUADRANTS},
+        "controls": {
+            arm: {cell: count(_of(results.trials, arm=arm, cell=cell)) for cell in CELLS} for arm in settings.controls
+        },
+        "gaps_m": {
+            name: _median(getattr(trial, name) for trial in own)
+            for name in ("effector_gap", "cube_gap", "start_jump", "goal_jump")
+        },
+        "infeasible_reasons": _reasons(own),
+        "planner": results.planner,
+        "controller": settings.controller if settings.controller == "planned" else f"track, {settings.lookahead} ahead",
+        "execution": asdict(settings.options),
+        "weights": settings.weights,
+        "weights_sha256": results.weights_hash,
+        "git_revision": git_revision(),
+        "seconds_per_plan": timing.planning / max(timing.plans, 1),
+        "seconds_per_control_step": timing.stepping / max(timing.steps, 1),
+        "cost_over_stepping": (timing.planning + timing.acting + timing.stepping) / max(timing.stepping, 1e-9)
+        if settings.protocol == "paper"
+        else (timing.acting + timing.stepping) / max(timing.stepping, 1e-9),
+        "seconds": results.seconds,
+        "workers": results.workers,
+    }
+
+
+def _of(trials: Iterable[Trial], **wanted: str) -> list[Trial]:
+    return [trial for trial in trials if all(getattr(trial, name) == value for name, value in wanted.items())]
+
+
+def _median(values: Iterable[float]) -> float | None:
+    finite = [value for value in values if math.isfinite(value)]
+    return float(np.median(finite)) if finite else None
+
+
+def _reasons(trials: Sequence[Trial]) -> dict[str, int]:
+    """How often each reason was given, numbers taken out."""
+    counts: dict[str, int] = {}
+    for trial in trials:
+        for reason in trial.reasons:
+            what = next(text for key, text in _REASONS.items() if key in reason)
+            counts[what] = counts.get(what, 0) + 1
+    return counts
+
+
+_REASONS: Final = {
+    "m high": "cube not on the floor",
+    "the cube starts in": "wrong source",
+    "the cube ends in": "wrong target",
+    "outside the workspace": "cube outside the workspace",
+    "the effector leaves": "effector out of bounds",
+    "": "the arm cannot reach the start",
+}
+"""A part of each reason, and its name in the table; the last one takes what is left."""
+
+
+def table(values: dict[str, Any]) -> str:
+    """What is printed: the headline, the pairs, the controls."""
+
+    def cell(entry: dict[str, Any]) -> str:
+        if not entry["n"]:
+            return "no trials"
+        return f"{entry['k']:>3}/{entry['n']:<3} {entry['rate']:6.1%} [{entry['low']:.1%}, {entry['high']:.1%}]"
+
+    width = 30
+    head = ("", "feasible", "success", "success, strict")
+    names = ("feasible", "success", "success_strict")
+    lines = [
+        f"{values['method']}, {values['partition']}, protocol {values['protocol']}, seed {values['seed']} "
+        "(k/n, rate, 95 % Wilson interval)",
+        "",
+        f"{head[0]:<18}" + "".join(f"{name:<{width}}" for name in head[1:]),
+    ]
+
+    def row(title: str, entry: dict[str, Any]) -> str:
+        return f"{title:<18}" + "".join(f"{cell(entry[name]):<{width}}" for name in names)
+
+    for name in CELLS:
+        lines.append(row(name, values[name]))
+    for kind in ("same", "adjacent"):
+        lines.append(row(f"  known, {kind}", values["kinds"][kind]))
+    for arm, entries in values["controls"].items():
+        lines += [row(f"{arm}: {name}", entries[name]) for name in CELLS]
+    solved = {name: values[name]["solved_at_start"]["n"] for name in CELLS}
+    lines += [
+        "",
+        f"Solved at the start, not counted above: known {solved['known']}, novel {solved['novel']}. "
+        "Infeasible plans count as failures.",
+    ]
+    if values["infeasible_reasons"]:
+        lines.append(
+            "Infeasible: " + ", ".join(f"{n} {what}" for what, n in values["infeasible_reasons"].items()) + "."
+        )
+    lines += [
+        "",
+        "success by pair (rows: source, columns: target; * novel)",
+        "",
+        " " * 6 + "".join(f"{q:>11}" for q in QUADRANTS),
+    ]
+    novel = {f"{s}-{t}" for s, t in CELLS["novel"]}
+    for s in QUADRANTS:
+        entries = [(values["pairs"][f"{s}-{t}"]["success"], f"{s}-{t}" in novel) for t in QUADRANTS]
+        lines.append(
+            f"{s:<6}" + "".join(f"{e['k']:>6}/{e['n']}{'*' if star else ' ':<1}".rjust(11) for e, star in entries)
+        )
+    lines += [
+        "",
+        f"{values['seconds_per_plan']:.3f} s a plan (in batches), {values['seconds']:.0f} s in all "
+        f"with {values['workers']} workers; all of it costs {values['cost_over_stepping']:.2f} times the bare stepping",
+    ]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def trials_csv(trials: Sequence[Trial]) -> str:
+    """One line a trial, paths left out; positions as ``start_x`` and so on."""
+    text = io.StringIO()
+    plain = [f.name for f in fields(Trial) if f.name not in (*_PATHS, "start", "goal", "reasons")]
+    ends = ["start_x", "start_y", "goal_x", "goal_y"]
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*plain, *ends, "solved_at_start", "reasons"])
+    for trial in trials:
+        row = [_plain(getattr(trial, name)) for name in plain]
+        numbers = [f"{number:.5f}" for number in (*trial.start, *trial.goal)]
+        writer.writerow([*row, *numbers, int(solved_at_start(trial)), "; ".join(trial.reasons)])
+    return text.getvalue()
+
+
+def _plain(value: bool | int | float | str) -> str | int:
+    if isinstance(value, bool):
+        return int(value)
+    if isinstance(value, float):
+        return "" if math.isnan(value) else f"{value:.5f}"
+    return value
+
+
+def write_report(results: Results, out: Path, command: str, config: str) -> dict[str, Any]:
+    """Write ``metrics.json``, ``trials.csv``, ``table.txt``, ``paths.png`` and ``config.yaml``; return the metrics.
+
+    Args:
+        results: of :func:`~dcfm_planner.evaluation.run.evaluate`.
+        out: folder, made if missing.
+        command: that gave the results.
+        config: the resolved configuration as YAML.
+    """
+    from dcfm_planner.evaluation.picture import draw_paths
+
+    values = metrics(results, command)
+    out.mkdir(parents=True, exist_ok=True)
+    write_text_atomically(out / "config.yaml", config)
+    write_text_atomically(out / "trials.csv", trials_csv(results.trials))
+    write_text_atomically(out / "table.txt", table(values) + "\n")
+    draw_paths(_of(results.trials, arm=PLANNER_ARM), out / "paths.png")
+    write_text_atomically(out / "metrics.json", json.dumps(values, indent=2, allow_nan=False) + "\n")
+    return values

@@ -1,0 +1,227 @@
+"""An evaluation: problems dealt to processes in chunks, all arms of a chunk in one place, results in the order asked.
+
+A trial's noise comes from its own seed, and a chunk has the same trials however many processes share the work, so the
+number of workers changes nothing but the time.
+"""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from typing import Any, Final
+
+import torch
+
+from dcfm_planner.controllers import Controller, PlannedActions, TrackEffector
+from dcfm_planner.evaluation.controls import CONTROLS
+from dcfm_planner.evaluation.problems import Problems, make_problems
+from dcfm_planner.evaluation.rollout import MAX_STEPS
+from dcfm_planner.evaluation.trials import PLANNER_ARM, Timing, Trial, Workbench
+from dcfm_planner.execution import ExecutionOptions
+from dcfm_planner.models import LoadedPlanner, Sampling, load_planner
+
+CHUNK: Final = 20
+"""Problems that a process plans in one batch and executes in lock step."""
+
+CONTROLLERS: Final = ("track", "planned")
+
+
+class EvaluationError(ValueError):
+    """An evaluation that cannot be run as asked for."""
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """What to evaluate and how.
+
+    Args:
+        weights: name of a shipped planner, or the path of an artefact's folder.
+        protocol: ``paper`` or ``given``; see :mod:`dcfm_planner.evaluation.problems`.
+        trials: for the known cell, and as many for the novel one.
+        seed: of the noise.
+        device: ``auto``, ``cpu``, ``cuda``.
+        workers: processes; ``None`` for one a core, 0 for this process alone.
+        controls: arms run on the same problems besides the planner's.
+        controller: ``track`` the planned effector path, or execute the ``planned`` actions.
+        lookahead: steps, of ``track``.
+        options: of execution.
+        sampling: how plans are sampled; ``None`` for what measured best.
+        max_steps: control steps a trial.
+
+    Raises:
+        EvaluationError: a value that cannot be.
+    """
+
+    weights: str
+    protocol: str = "paper"
+    trials: int = 100
+    seed: int = 0
+    device: str = "auto"
+    workers: int | None = None
+    controls: tuple[str, ...] = ()
+    controller: str = "track"
+    lookahead: int = TrackEffector.lookahead
+    options: ExecutionOptions = field(default_factory=ExecutionOptions)
+    sampling: Sampling | None = None
+    max_steps: int = MAX_STEPS
+
+    def __post_init__(self) -> None:
+        if unknown := [name for name in self.controls if name not in CONTROLS]:
+            raise EvaluationError(f"unknown controls {', '.join(map(repr, unknown))}; there are {', '.join(CONTROLS)}")
+        if self.controller not in CONTROLLERS:
+            raise EvaluationError(f"unknown controller {self.controller!r}; there are {', '.join(CONTROLLERS)}")
+        if self.workers is not None and self.workers < 0:
+            raise EvaluationError(f"workers={self.workers}: give a number of processes, or null for one a core")
+        if not 1 <= self.max_steps <= MAX_STEPS:
+            raise EvaluationError(f"max_steps={self.max_steps}: give 1 to {MAX_STEPS}, OGBench's limit")
+        self.make_controller()
+        self.make_problems()
+
+    def make_controller(self) -> Controller:
+        """The controller asked for."""
+        return TrackEffector(self.lookahead) if self.controller == "track" else PlannedActions()
+
+    def make_problems(self) -> dict[str, Problems]:
+        """The problems asked for."""
+        return make_problems(self.protocol, self.trials, self.seed)
+
+
+@dataclass(frozen=True)
+class Results:
+    """What an evaluation gave.
+
+    Attributes:
+        settings: what was asked for.
+        method, partition: of the planner that was loaded.
+        planner: how it is sampled, in words.
+        weights_hash: SHA-256 of its weights' file.
+        trials: all arms', in the order of cells, arms and problems.
+        timing: of the planner's arm.
+        seconds: of the whole evaluation, starting processes included.
+        workers: processes.
+    """
+
+    settings: EvaluationSettings
+    method: str
+    partition: str
+    planner: dict[str, Any]
+    weights_hash: str
+    trials: list[Trial]
+    timing: Timing
+    seconds: float
+    workers: int
+
+
+def load(settings: EvaluationSettings) -> LoadedPlanner:
+    """The planner that settings name.
+
+    Raises:
+        ModelError, ArtefactError: see :func:`~dcfm_planner.models.load_planner`.
+    """
+    return load_planner(settings.weights, device=settings.device, sampling=settings.sampling)
+
+
+def evaluate(settings: EvaluationSettings, on_trials: Callable[[int, int], None] | None = None) -> Results:
+    """Run an evaluation.
+
+    Args:
+        settings: what to evaluate.
+        on_trials: called with (problems done, problems in all), at the start and after each chunk.
+
+    Raises:
+        ValueError: settings or weights that cannot be, before any work.
+        EvaluationError: a process died.
+    """
+    begin = time.perf_counter()
+    loaded = load(settings)  # here too, so that bad weights are one clear error
+    chunks = [chunk for problems in settings.make_problems().values() for chunk in problems.chunks(CHUNK)]
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    workers = min(cores if settings.workers is None else settings.workers, len(chunks))
+    total = sum(len(chunk) for chunk in chunks)
+    notify = on_trials or (lambda done, total: None)
+    notify(0, total)
+    found: dict[int, tuple[list[Trial], Timing]] = {}
+    done = 0
+    for number, result in _run_chunks(settings, chunks, workers):
+        found[number] = result
+        done += len(chunks[number])
+        notify(done, total)
+    trials = [trial for number in sorted(found) for trial in found[number][0]]
+    return Results(
+        settings=settings,
+        method=loaded.method,
+        partition=loaded.partition,
+        planner={"steps": loaded.planner.steps, "solver": loaded.planner.method, "horizon": loaded.planner.horizon},
+        weights_hash=loaded.metadata["files"]["model.safetensors"],
+        trials=sorted(trials, key=lambda t: (t.cell, (PLANNER_ARM, *CONTROLS).index(t.arm), t.index)),
+        timing=sum((timing for _, timing in found.values()), Timing()),
+        seconds=time.perf_counter() - begin,
+        workers=workers,
+    )
+
+
+def _run_chunks(
+    settings: EvaluationSettings, chunks: list[Problems], workers: int
+) -> Iterator[tuple[int, tuple[list[Trial], Timing]]]:
+    """Chunks as they are done, with their numbers."""
+    arms = (PLANNER_ARM, *settings.controls)
+    if workers == 0:
+        bench = make_workbench(settings)
+        for number, chunk in enumerate(chunks):
+            yield number, bench.run(chunk, arms)
+        return
+    with (
+        _without_pictures(),
+        ProcessPoolExecutor(workers, get_context("spawn"), initializer=_start, initargs=(settings,)) as pool,
+    ):
+        jobs = {pool.submit(_run, chunk, arms): number for number, chunk in enumerate(chunks)}
+        try:
+            for job in as_completed(jobs):
+                yield jobs[job], job.result()
+        except BrokenProcessPool as error:
+            raise EvaluationError(
+                "a worker process died, most likely for want of memory (each takes about 1 GB); try fewer workers="
+            ) from error
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def make_workbench(settings: EvaluationSettings) -> Workbench:
+    """A planner and simulations, as settings ask for."""
+    planner = load(settings).planner
+    return Workbench(planner, settings.make_controller(), settings.options, CHUNK, settings.max_steps)
+
+
+@contextmanager
+def _without_pictures() -> Iterator[None]:
+    """Let processes that start in the block load neither OpenGL nor threads that would compete for cores."""
+    wanted = {"MUJOCO_GL": "disable", "OMP_NUM_THREADS": "1"}
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+_bench: list[Workbench] = []
+"""A worker process's own, made once."""
+
+
+def _start(settings: EvaluationSettings) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent alone decides
+    torch.set_num_threads(1)
+    _bench.append(make_workbench(settings))
+
+
+def _run(chunk: Problems, arms: tuple[str, ...]) -> tuple[list[Trial], Timing]:
+    return _bench[0].run(chunk, arms)

@@ -1,0 +1,126 @@
+"""Evaluate a planner that silos trained without exchanging a trajectory, in MuJoCo.
+
+    python scripts/plan_eval.py partition=noniid                  # the shipped DCFM-B planner, about 2 minutes on 2 cores
+    python scripts/plan_eval.py method=dcfm_a trials=300 controls=true
+    python scripts/plan_eval.py weights=runs/noniid/published/dcfm_b protocol=given out=runs/eval/given
+
+Prints a table and writes it to ``out`` with ``metrics.json``, ``trials.csv``, ``paths.png`` and the resolved
+``config.yaml``. The settings are described in configs/plan_eval.yaml.
+"""
+
+import os
+import shlex
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import hydra
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from tqdm import tqdm
+
+from dcfm_planner.evaluation.controls import CONTROLS
+from dcfm_planner.evaluation.report import table, write_report
+from dcfm_planner.evaluation.run import EvaluationSettings, evaluate
+from dcfm_planner.execution import ExecutionOptions
+from dcfm_planner.models import Sampling, shipped_name
+
+
+@dataclass
+class Settings:
+    """The keys of configs/plan_eval.yaml and their types."""
+
+    partition: str
+    method: str
+    weights: str | None
+    protocol: str
+    trials: int
+    seed: int
+    out: str
+    device: str
+    workers: int | None
+    controls: Any
+    controller: str
+    lookahead: int
+    replan_every: int
+    warm_start: float
+    stray_distance: float | None
+    steps: int | None
+    solver: str | None
+    rule: str | None
+    guidance: list[float] | None
+    max_steps: int
+
+
+def read_settings(config: DictConfig) -> tuple[EvaluationSettings, Path]:
+    """Check the types and ranges of what was given.
+
+    Raises:
+        ValueError: a value has the wrong type, is unknown, or is out of range.
+    """
+    try:
+        given = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Settings), config))
+    except OmegaConfBaseException as error:
+        raise ValueError(f"{str(error).splitlines()[0]} ({error.full_key}); see configs/plan_eval.yaml") from error
+    assert isinstance(given, Settings)
+    sampling = {"steps": given.steps, "method": given.solver, "rule": given.rule, "guidance": given.guidance}
+    sampling = {name: value for name, value in sampling.items() if value is not None}
+    if "guidance" in sampling:
+        sampling["guidance"] = tuple(sampling["guidance"])
+    settings = EvaluationSettings(
+        weights=given.weights or shipped_name(given.partition, given.method),
+        protocol=given.protocol,
+        trials=given.trials,
+        seed=given.seed,
+        device=given.device,
+        workers=given.workers,
+        controls=_controls(given.controls),
+        controller=given.controller,
+        lookahead=given.lookahead,
+        options=ExecutionOptions(
+            replan_every=given.replan_every, warm_start=given.warm_start, stray_distance=given.stray_distance
+        ),
+        sampling=replace(Sampling(), **sampling) if sampling else None,
+        max_steps=given.max_steps,
+    )
+    return settings, Path(given.out)
+
+
+def _controls(given: Any) -> tuple[str, ...]:
+    if isinstance(given, bool):
+        return CONTROLS if given else ()
+    if not isinstance(given, list):
+        raise ValueError(f"controls={given!r}: give true, false, or a quoted list of {', '.join(CONTROLS)}")
+    names = ("null" if name is None else str(name) for name in given)  # YAML reads a bare null as nothing
+    return tuple(dict.fromkeys(names))
+
+
+def run(config: DictConfig) -> None:
+    """Check, evaluate, write, print."""
+    settings, out = read_settings(config)
+    out.mkdir(parents=True, exist_ok=True)
+    if not os.access(out, os.W_OK):
+        raise ValueError(f"out={out} cannot be written to; choose another folder")
+    command = shlex.join(["python", *sys.argv])
+    with tqdm(total=2 * settings.trials, unit="trial", desc=f"evaluating {settings.weights}") as bar:
+        results = evaluate(settings, lambda done, total: bar.update(done - bar.n))
+    values = write_report(results, out, command, OmegaConf.to_yaml(config, resolve=True))
+    print(f"\n{table(values)}\n\nwrote {out}/metrics.json, trials.csv, table.txt, paths.png, config.yaml")
+
+
+@hydra.main(config_path="pkg://dcfm_configs", config_name="plan_eval", version_base="1.3")
+def main(config: DictConfig) -> None:
+    """Evaluate, with a bar that tells the time left; one line for each thing that can be wrong."""
+    try:
+        run(config)
+    except ValueError as error:
+        sys.exit(f"error: {error}")
+    except OSError as error:
+        sys.exit(f"error: {error}; make room or choose another out=")
+    except KeyboardInterrupt:
+        sys.exit("interrupted; nothing was written")
+
+
+if __name__ == "__main__":
+    main()

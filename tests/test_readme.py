@@ -1,0 +1,71 @@
+"""The README's commands and code do what it says."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[1]
+README = (REPOSITORY / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+def commands() -> list[str]:
+    lines = [line.split("  #")[0].strip() for block in blocks("bash") for line in block.splitlines()]
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def run(arguments: list[str], folder: Path, timeout: float = 280) -> str:
+    env = dict(os.environ, MUJOCO_GL="disable", OMP_NUM_THREADS="1")
+    done = subprocess.run(arguments, cwd=folder, env=env, capture_output=True, text=True, timeout=timeout)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_every_command_is_one_that_exists() -> None:
+    targets = set(re.findall(r"^([a-z]+):", (REPOSITORY / "Makefile").read_text(), flags=re.MULTILINE))
+    assert len(commands()) > 5
+    for command in commands():
+        words = shlex.split(command)
+        if words[0] == "make":
+            assert set(words[1:]) <= targets, command
+        elif words[0] == "python":
+            assert (REPOSITORY / words[1]).is_file(), command
+        else:
+            assert words[0] in ("git", "cd", "pip", "source"), command
+
+
+SCRIPTS = sorted({shlex.split(c)[1] for c in commands() if c.startswith("python scripts/")})
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_every_script_explains_itself(script: str) -> None:
+    shown = run([sys.executable, script, "--help"], REPOSITORY)
+    assert len(shown.splitlines()) > 5
+
+
+SHORT = {
+    "scripts/plan_eval.py": ["trials=2", "workers=1"],
+    "scripts/collect.py": ["train=1", "val=0", "steps=120", "workers=1"],
+}
+
+
+@pytest.mark.parametrize("command", [c for c in commands() if c.startswith(tuple(f"python {s}" for s in SHORT))])
+def test_commands_run(command: str, tmp_path: Path) -> None:
+    """Each evaluation and collection of the README, with few trials and into another folder."""
+    words = shlex.split(command)
+    kept = [word for word in words[2:] if not word.startswith(("out=", "trials=", "workers=", "train=", "val="))]
+    run([sys.executable, words[1], *kept, *SHORT[words[1]], f"out={tmp_path}"], REPOSITORY)
+    assert list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("number", range(len(blocks("python"))))
+def test_python_blocks_run(number: int, tmp_path: Path) -> None:
+    run([sys.executable, "-c", blocks("python")[number]], tmp_path)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from dcfm_envs.scene import ACTION_SCALE
 from jaxtyping import Float, Int
 
+from dcfm_envs.scene import ACTION_SCALE
 from dcfm_planner.layout import COLUMNS, YAW_SYMMETRY, state_features, yaw_of
 from dcfm_planner.plan import Plan
 

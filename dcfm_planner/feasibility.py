@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from dcfm_envs.scene import CUBE_BOUNDS, CUBE_REST_HEIGHT, EFFECTOR_BOUNDS
 from jaxtyping import Int
 
+from dcfm_envs.scene import CUBE_BOUNDS, CUBE_REST_HEIGHT, EFFECTOR_BOUNDS
 from dcfm_planner.plan import Plan
 from dcfm_planner.quadrants import QUADRANTS, quadrant_of
 

@@ -15,9 +15,10 @@ from typing import Final
 
 import numpy as np
 import torch
-from dcfm_envs.scene import GRIPPER_SCALE, POSITION_SCALE, SCENE_CENTRE, STATE_SIZE, STATE_SLICES
 from jaxtyping import Float
 from torch import Tensor
+
+from dcfm_envs.scene import GRIPPER_SCALE, POSITION_SCALE, SCENE_CENTRE, STATE_SIZE, STATE_SLICES
 
 YAW_SYMMETRY: Final = 4
 """A cube looks the same after a quarter turn."""

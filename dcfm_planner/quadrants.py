@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-from dcfm_envs.scene import SCENE_CENTRE
 from jaxtyping import Float, Int
 
 from dcfm.attributes import AttributeSpace
+from dcfm_envs.scene import SCENE_CENTRE
 
 QUADRANTS: Final = ("TL", "TR", "BL", "BR")
 SPACE: Final = AttributeSpace(names=("source", "target"), values=(QUADRANTS, QUADRANTS))

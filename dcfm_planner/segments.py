@@ -23,11 +23,11 @@ from typing import Final
 
 import numpy as np
 import torch
-from dcfm_envs.play_data import PlayData
-from dcfm_envs.scene import CONTROL_PERIOD, CUBE_REST_HEIGHT, POSITION_SCALE, SCENE_CENTRE
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from dcfm_envs.play_data import PlayData
+from dcfm_envs.scene import CONTROL_PERIOD, CUBE_REST_HEIGHT, POSITION_SCALE, SCENE_CENTRE
 from dcfm_planner.layout import STATE_COLUMNS, TRANSITION, normalise, state_features
 from dcfm_planner.quadrants import border_distance, quadrant_of
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from dcfm_envs.scene import ACTION_SIZE, STATE_SIZE
 
 EPISODE_STEPS = 1001

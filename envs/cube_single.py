@@ -17,6 +17,11 @@ from typing import Any, ClassVar, Final
 import gymnasium
 import mujoco
 import numpy as np
+from gymnasium.spaces import Box
+from jaxtyping import Float, UInt8
+from ogbench.manipspace import lie
+from ogbench.manipspace.envs.cube_env import CubeEnv
+
 from dcfm_envs.placement import Placement, check_options, place
 from dcfm_envs.rendering import prepare_rendering
 from dcfm_envs.scene import (
@@ -31,10 +36,6 @@ from dcfm_envs.scene import (
     SUCCESS_RADIUS,
     named,
 )
-from gymnasium.spaces import Box
-from jaxtyping import Float, UInt8
-from ogbench.manipspace import lie
-from ogbench.manipspace.envs.cube_env import CubeEnv
 
 _CUBE: Final = "object_joint_0"
 _REACH_TOLERANCE: Final = 1e-4

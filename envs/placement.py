@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-from dcfm_envs.scene import CUBE_BOUNDS, CUBE_REST_HEIGHT, EFFECTOR_BOUNDS, EFFECTOR_START_BOUNDS, GRIPPER_CLOSED
 from jaxtyping import Float
+
+from dcfm_envs.scene import CUBE_BOUNDS, CUBE_REST_HEIGHT, EFFECTOR_BOUNDS, EFFECTOR_START_BOUNDS, GRIPPER_CLOSED
 
 OVERSHOOT: Final = 0.02
 """m by which given positions may lie outside ``EFFECTOR_BOUNDS``: the effector overshoots its targets a little."""

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from dcfm_envs.scene import ACTION_SIZE, STATE_SIZE, STATE_SLICES
 from jaxtyping import Bool, Float, Float32, Int
+
+from dcfm_envs.scene import ACTION_SIZE, STATE_SIZE, STATE_SLICES
 
 REQUIRED_KEYS: Final = ("observations", "actions", "terminals")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 import gymnasium
+
 from dcfm_envs.rendering import prepare_rendering
 
 CUBE_SINGLE: Final = "dcfm/CubeSingle-v0"

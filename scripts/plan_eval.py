@@ -1,6 +1,6 @@
 """Evaluate a planner that silos trained without exchanging a trajectory, in MuJoCo.
 
-    python scripts/plan_eval.py partition=noniid                  # the shipped DCFM-B planner, about 2 minutes on 2 cores
+    python scripts/plan_eval.py partition=noniid       # the shipped DCFM-B planner, about 2 minutes on 2 cores
     python scripts/plan_eval.py method=dcfm_a trials=300 controls=true
     python scripts/plan_eval.py weights=runs/noniid/published/dcfm_b protocol=given out=runs/eval/given
 
@@ -104,7 +104,11 @@ def run(config: DictConfig) -> None:
         raise ValueError(f"out={out} cannot be written to; choose another folder")
     command = shlex.join(["python", *sys.argv])
     with tqdm(total=2 * settings.trials, unit="trial", desc=f"evaluating {settings.weights}") as bar:
-        results = evaluate(settings, lambda done, total: bar.update(done - bar.n))
+
+        def show(done: int, total: int) -> None:
+            bar.update(done - bar.n)
+
+        results = evaluate(settings, show)
     values = write_report(results, out, command, OmegaConf.to_yaml(config, resolve=True))
     print(f"\n{table(values)}\n\nwrote {out}/metrics.json, trials.csv, table.txt, paths.png, config.yaml")
 

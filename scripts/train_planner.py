@@ -12,12 +12,13 @@ from pathlib import Path
 
 import hydra
 import torch
-from dcfm_envs.collection import CollectionPlan, collect
-from dcfm_envs.play_data import load_play
+from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
 from dcfm.decentralized import Federation
+from dcfm_envs.collection import CollectionPlan, collect
+from dcfm_envs.play_data import load_play
 from dcfm_planner.models import PARTITIONS, resolve_device, shipped_name, weights_folder
 from dcfm_planner.quadrants import SPACE
 from dcfm_planner.segments import cut
@@ -77,7 +78,11 @@ def run(cfg: DictConfig) -> None:
     if cfg.partition not in (*PARTITIONS, "disjoint"):
         raise ValueError(f"unknown partition {cfg.partition!r}; the partitions are iid, noniid, disjoint")
     device = resolve_device(cfg.device)
-    settings = {name: hydra.utils.instantiate(cfg[name]) for name in ("task", "stage_one", "peers", "student")}
+    try:
+        settings = {name: hydra.utils.instantiate(cfg[name]) for name in ("task", "stage_one", "peers", "student")}
+    except InstantiationException as error:
+        raise ValueError(str(error.__cause__ or error)) from error
+    settings["task"].network()  # an impossible horizon is an error now, not after the collection
     segments = cut(load_play(collected(cfg)), settings["task"].horizon, cfg.border_margin)
     log.info("segments: %s", segments.counts)
     silos = deal(segments, cfg.partition, cfg.silos, alpha=cfg.alpha, seed=cfg.seed)

@@ -13,9 +13,9 @@ import time
 from typing import Final
 
 import numpy as np
-from dcfm_envs.collection import ORACLE_NOISE, ORACLE_NOISE_SMOOTHING, seeded_global_numpy
 from jaxtyping import Int
 
+from dcfm_envs.collection import ORACLE_NOISE, ORACLE_NOISE_SMOOTHING, seeded_global_numpy
 from dcfm_planner.evaluation.rollout import MAX_STEPS, Rollout
 from dcfm_planner.evaluation.simulation import Simulations, Starts
 from dcfm_planner.layout import STATE_COLUMNS, state_features

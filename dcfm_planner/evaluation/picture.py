@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from dcfm_envs.scene import CUBE_BOUNDS, SCENE_CENTRE
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
 from dcfm.artefacts import atomically
+from dcfm_envs.scene import CUBE_BOUNDS, SCENE_CENTRE
 from dcfm_planner.evaluation.problems import CELLS
 from dcfm_planner.evaluation.trials import Trial
 

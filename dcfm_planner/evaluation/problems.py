@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from dcfm_envs.scene import CUBE_BOUNDS, CUBE_REST_HEIGHT, EFFECTOR_START_BOUNDS
 from jaxtyping import Float, Int
 
 from dcfm.artefacts import write_text_atomically
+from dcfm_envs.scene import CUBE_BOUNDS, CUBE_REST_HEIGHT, EFFECTOR_START_BOUNDS
 from dcfm_planner.evaluation.simulation import Starts
 from dcfm_planner.quadrants import (
     KNOWN_PAIRS,
@@ -113,7 +113,7 @@ def make_problems(protocol: str, trials: int, seed: int, file: Path | None = Non
         if given is not None:
             if trials > len(given[cell]):
                 raise ProblemError(
-                    f"trials={trials}: the file of given problems has {len(given[cell])} a cell; ask for at most so many"
+                    f"trials={trials}: the file of given problems has {len(given[cell])} a cell; ask for no more"
                 )
             starts = given[cell][:trials]
         seeds = [np.random.SeedSequence([seed, number, i]).generate_state(1, np.uint32)[0] for i in range(trials)]
@@ -175,14 +175,10 @@ def _hash(problems: Mapping[str, Any]) -> str:
 
 
 def write_given(path: Path, trials: int = GIVEN_TRIALS, seed: int = 0) -> None:
-    """Draw problems and write them to a file with its hash.
-
-    ``python -c "from dcfm_planner.evaluation.problems import *; write_given(Path('dcfm_planner/evaluation') / GIVEN_FILE)"``
-    made the shipped one.
-    """
+    """Draw problems and write them to a file with its hash. The shipped file is ``write_given(Path(GIVEN_FILE))``."""
     problems = {cell: _rows(starts, cell) for cell, starts in draw_given(trials, seed).items()}
     head = {
-        "what": "Start states and goals of protocol=given; positions in m, yaws in rad, the gripper open, the arm at rest.",
+        "what": "Start states and goals of protocol=given; m and rad, the gripper open, the arm at rest.",
         "seed": seed,
         "border_margin": BORDER_MARGIN,
         "min_distance": MIN_DISTANCE,

@@ -5,13 +5,16 @@ simulation state (``mj_copyData``, 0.05 ms against 3 ms for a control step), der
 on bit for bit as if it were alone.
 """
 
+# mujoco's own functions come from a compiled module without type information.
+# pyright: reportAttributeAccessIssue=false
+
 import os
 from dataclasses import dataclass
 
 import numpy as np
-from dcfm_envs.scene import CUBE_REST_HEIGHT, EFFECTOR_BOUNDS, STATE_SIZE
 from jaxtyping import Float, Int
 
+from dcfm_envs.scene import CUBE_REST_HEIGHT, EFFECTOR_BOUNDS, STATE_SIZE
 from dcfm_planner.feasibility import EFFECTOR_SLACK
 from dcfm_planner.plan import Plan
 
@@ -82,6 +85,7 @@ class Simulations:
     def __init__(self, batch: int) -> None:
         os.environ.setdefault("MUJOCO_GL", "disable")  # read when mujoco is imported: no picture is drawn here
         import mujoco
+
         from dcfm_envs.cube_single import CubeSingle
 
         self._copy = mujoco.mj_copyData

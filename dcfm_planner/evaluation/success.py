@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from dcfm_envs.scene import CUBE_REST_HEIGHT, SUCCESS_RADIUS
 from jaxtyping import Bool, Float, Int
 
+from dcfm_envs.scene import CUBE_REST_HEIGHT, SUCCESS_RADIUS
 from dcfm_planner.evaluation.rollout import Rollout
 from dcfm_planner.execution import REST_DISTANCE
 from dcfm_planner.feasibility import FLOOR_TOLERANCE

@@ -222,7 +222,7 @@ class Workbench:
         verdicts: list[tuple[str, ...]] | None,
     ) -> tuple[list[Trial], Timing]:
         """One arm's trials. Where there are no verdicts yet, the first plan with start and goal held is judged."""
-        reasons = [()] * len(problems) if verdicts is None else list(verdicts)
+        reasons: list[tuple[str, ...]] = [()] * len(problems) if verdicts is None else list(verdicts)
         details: list[dict[str, Any]] = [{} for _ in reasons]
         if proposal is not None:
             details = [{"planned": path} for path in proposal.cube_position[..., :2]]

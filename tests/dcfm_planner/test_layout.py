@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from dcfm_envs.scene import CUBE_BOUNDS, EFFECTOR_BOUNDS, STATE_SIZE, STATE_SLICES, named
 from jaxtyping import TypeCheckError
 
+from dcfm_envs.scene import CUBE_BOUNDS, EFFECTOR_BOUNDS, STATE_SIZE, STATE_SLICES, named
 from dcfm_planner.layout import (
     COLUMNS,
     STATE_COLUMNS,

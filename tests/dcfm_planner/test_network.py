@@ -54,8 +54,8 @@ def test_a_held_goal_is_read_exactly_and_an_unheld_one_is_not() -> None:
     torch.nn.init.zeros_(net.unet.leave.weight)
     with torch.no_grad():
         net.unet.leave.bias.zero_()
-        outputs = net.unet.leave.bias.reshape(TRANSITION + 6, 4)  # (columns, fold)
-        outputs[TRANSITION + 3 + 1] = 50.0  # the cube's second anchor is where it ends
+        outputs = net.unet.leave.bias.view(4, TRANSITION + 6)  # (steps of a position, outputs)
+        outputs[:, TRANSITION + 3 + 1] = 50.0  # the cube's second anchor is where it ends
     held = start_and_goal(x)
     cube = net.clean(x, t, y, held)[..., COLUMNS["cube_position"].slice]
     torch.testing.assert_close(cube, x[:, -1:, COLUMNS["cube_position"].slice].expand_as(cube))

@@ -4,8 +4,8 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from dcfm_envs.scene import SCENE_CENTRE
 
+from dcfm_envs.scene import SCENE_CENTRE
 from dcfm_planner.quadrants import (
     KNOWN_PAIRS,
     NOVEL_PAIRS,

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
+
 from dcfm_envs.collection import collect_episode
 from dcfm_envs.play_data import PlayData
 from dcfm_envs.scene import CUBE_REST_HEIGHT, POSITION_SCALE, SCENE_CENTRE, STATE_SLICES
-
 from dcfm_planner.layout import COLUMNS, TRANSITION, denormalise
 from dcfm_planner.quadrants import quadrant_of
 from dcfm_planner.segments import (

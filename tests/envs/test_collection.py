@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from dcfm_envs import collection
 from dcfm_envs.collection import CollectionPlan, collect, collect_episode, save_npz, seeded_global_numpy
 from dcfm_envs.play_data import load_play

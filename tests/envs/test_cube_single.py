@@ -3,15 +3,16 @@
 import warnings
 from typing import Any
 
-import dcfm_envs
 import gymnasium
 import numpy as np
 import pytest
+from gymnasium.utils.env_checker import check_env
+from ogbench.manipspace.envs.cube_env import CubeEnv
+
+import dcfm_envs
 from dcfm_envs.cube_single import CubeSingle
 from dcfm_envs.placement import OPTIONS
 from dcfm_envs.scene import CUBE_REST_HEIGHT, SUCCESS_RADIUS, named
-from gymnasium.utils.env_checker import check_env
-from ogbench.manipspace.envs.cube_env import CubeEnv
 
 PLACED: dict[str, Any] = {
     "cube_position": [0.48, 0.12],
@@ -152,8 +153,9 @@ def test_success_is_a_cube_within_4_cm_of_the_goal(env: CubeSingle) -> None:
 
 def test_ogbench_s_oracle_solves_it(env: CubeSingle) -> None:
     """A real rollout: what the oracle reads is in ``info``, and its plan moves the cube to the goal."""
-    from dcfm_envs.collection import seeded_global_numpy
     from ogbench.manipspace.oracles.plan.cube_plan import CubePlanOracle
+
+    from dcfm_envs.collection import seeded_global_numpy
 
     observation, info = env.reset(seed=1, options={"cube_position": (0.35, 0.2), "goal_position": (0.5, -0.2)})
     oracle = CubePlanOracle(env=env, noise=0.1, noise_smoothing=0.5)

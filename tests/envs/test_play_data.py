@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from dcfm_envs.play_data import PlayData, PlayDataError, data_hash, load_play
 from dcfm_envs.scene import STATE_SLICES
 

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from dcfm_envs import rendering
 from dcfm_envs.rendering import RenderingError, find_gl_backend, prepare_rendering
 

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
-from dcfm_envs import scene
 from ogbench.manipspace.envs.cube_env import CubeEnv
+
+from dcfm_envs import scene
 
 
 @pytest.fixture(scope="module")

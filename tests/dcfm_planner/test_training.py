@@ -1,0 +1,66 @@
+"""From segments to silos: the diagonal moves stay out, partitions cover, and bad data is refused by name."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from dcfm.attributes import CoverageError
+from dcfm.decentralized import Federation
+from dcfm_planner.layout import TRANSITION
+from dcfm_planner.quadrants import KNOWN_PAIRS, NOVEL_PAIRS, SPACE, pair_labels
+from dcfm_planner.segments import SegmentSet
+from dcfm_planner.task import PlannerTask
+from dcfm_planner.training import deal, describe_silos, without_novel
+
+HORIZON = 16
+
+
+def segments(pairs: tuple[tuple[str, str], ...], each: int = 20) -> SegmentSet:
+    labels = torch.from_numpy(pair_labels(pairs)).repeat(each, 1)
+    n = len(labels)
+    return SegmentSet(
+        trajectories=torch.randn(n, HORIZON, TRANSITION, generator=torch.Generator().manual_seed(0)),
+        labels=labels,
+        lengths=torch.full((n,), HORIZON),
+        rows=torch.zeros(n, 2, dtype=torch.long),
+        counts={"kept": n},
+    )
+
+
+def test_coverage_is_the_papers() -> None:
+    known = torch.from_numpy(pair_labels(KNOWN_PAIRS))
+    assert float(SPACE.coverage(known)) == 0.75
+    assert float(SPACE.minimum_coverage) == 7 / 16
+    SPACE.check_coverage(known)
+
+
+@pytest.mark.parametrize("kind", ["iid", "noniid", "disjoint"])
+def test_no_silo_holds_a_diagonal_move(kind: str) -> None:
+    everything = segments(KNOWN_PAIRS + NOVEL_PAIRS)
+    silos = deal(everything, kind, 2, alpha=0.3, seed=0)
+    held = torch.cat([silo.labels for silo in silos])
+    novel = torch.from_numpy(pair_labels(NOVEL_PAIRS))
+    assert not (held[:, None] == novel).all(-1).any()
+    assert len(held) == len(without_novel(everything)) == 12 * 20
+    assert all(len(silo) for silo in silos)
+    again = deal(everything, kind, 2, alpha=0.3, seed=0)
+    assert all(torch.equal(a.data, b.data) for a, b in zip(silos, again, strict=True))
+    assert "TL-TR" in describe_silos(silos, SPACE)
+
+
+def test_too_few_pairs_are_refused_before_training(tmp_path: Path) -> None:
+    task = PlannerTask(horizon=HORIZON, fold=4, channels=(8, 16), condition=8)
+    for pairs, message in (
+        ((("TL", "TL"), ("TR", "TR"), ("BL", "BL")), "no silo holds source = BR"),
+        ((("TL", "TL"), ("TR", "TR"), ("BL", "BL"), ("BR", "BR")), "C_min"),
+    ):
+        silos = deal(segments(pairs), "iid", 2, alpha=0.1, seed=0)
+        with pytest.raises(CoverageError, match=message):
+            Federation(task, silos, tmp_path)
+        assert not list(tmp_path.iterdir())
+
+
+def test_unknown_partition() -> None:
+    with pytest.raises(ValueError, match="unknown partition 'non-iid'; the partitions are"):
+        deal(segments(KNOWN_PAIRS), "non-iid", 2, alpha=0.1, seed=0)

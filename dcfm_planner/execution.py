@@ -126,7 +126,7 @@ class Execution:
         """
         if not len(rows) == len(labels) == len(goal) == len(seeds):
             raise ValueError(
-                f"{len(rows)} rows, {len(labels)} labels, {len(goal)} goals and {len(seeds)} seeds: give as many of each"
+                f"{len(rows)} rows, {len(labels)} labels, {len(goal)} goals, {len(seeds)} seeds: give as many of each"
             )
         self._labels[rows], self._goal[rows] = labels, goal
         self._begun[rows] = self._fresh[rows] = True

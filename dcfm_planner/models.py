@@ -43,10 +43,10 @@ class Sampling:
             chosen on known pairs.
     """
 
-    steps: int = 8
+    steps: int = 5
     method: str = "midpoint"
     rule: str = "composed"
-    guidance: tuple[float, ...] = (2.0, 2.0)
+    guidance: tuple[float, ...] = (1.5, 1.5)
 
     def __post_init__(self) -> None:
         if self.rule not in ("joint", "composed"):

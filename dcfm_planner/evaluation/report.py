@@ -121,7 +121,7 @@ _REASONS: Final = {
     "the cube starts in": "wrong source",
     "the cube ends in": "wrong target",
     "outside the workspace": "cube outside the workspace",
-    "the effector leaves": "effector out of bounds",
+    "the effector starts": "effector out of bounds",
     "": "the arm cannot reach the start",
 }
 """A part of each reason, and its name in the table; the last one takes what is left."""

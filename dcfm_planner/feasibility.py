@@ -110,4 +110,4 @@ def _check_one(plan: Plan, row: int, labels: Int[np.ndarray, "2"]) -> Feasibilit
 
 def _excess(positions: np.ndarray, bounds: np.ndarray) -> np.ndarray:
     """How far (m) each position lies outside a box, along the worst axis; not above 0 inside."""
-    return np.maximum(bounds[0] - positions, positions - bounds[1]).max(axis=-1)
+    return np.asarray(np.maximum(bounds[0] - positions, positions - bounds[1]).max(axis=-1))

@@ -127,12 +127,10 @@ class PlanNetwork(nn.Module):
         cube_mix = out[..., TRANSITION + EFFECTOR_ANCHORS :].softmax(-1)
         effector = effector_mix @ anchors + residual[..., _EFFECTOR]
         cube = cube_mix[..., :2] @ anchors[:, 1:] + cube_mix[..., 2:] * effector + residual[..., _CUBE]
-        # An action asks for a displacement: offer the planned one to the five action columns' first four.
-        step = torch.diff(effector, dim=1, append=effector[:, -1:])
-        motion = torch.cat([self.action_gain * step], dim=-1)
-        action = residual[..., STATE_COLUMNS:] + nn.functional.pad(
-            torch.cat([motion[..., :3], motion[..., 3:5].sum(-1, keepdim=True)], dim=-1), (0, 1)
-        )
+        # An action asks for a displacement: the planned one, scaled, is offered to the columns of motion.
+        motion = self.action_gain * torch.diff(effector, dim=1, append=effector[:, -1:])
+        asked = torch.cat([motion[..., :3], motion[..., 3:].sum(-1, keepdim=True)], dim=-1)
+        action = residual[..., STATE_COLUMNS:] + nn.functional.pad(asked, (0, 1))
         return torch.cat([effector, residual[..., _REST], cube, action], dim=-1)
 
 

@@ -1,9 +1,12 @@
 """Every test runs with tensor types and shapes checked, on one thread, on a device and in a precision of choice."""
 
+import os
+
 import pytest
 import torch
 from jaxtyping import install_import_hook
 
+os.environ.setdefault("MUJOCO_GL", "disable")  # before mujoco is imported
 install_import_hook(("dcfm", "dcfm_planner", "dcfm_envs"), "beartype.beartype")
 torch.set_num_threads(1)
 

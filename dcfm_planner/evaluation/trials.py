@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 
+from dcfm_envs.scene import STATE_SIZE
 from dcfm_planner.controllers import Controller, PlannedActions
 from dcfm_planner.evaluation.controls import control_labels, replay_oracle
 from dcfm_planner.evaluation.problems import Problems, pair_kind
@@ -210,7 +211,7 @@ class Workbench:
             except ValueError as error:
                 reasons[row] = (*reasons[row], str(error))
         at = np.array(rows, dtype=np.int64)
-        return _Placed(at, starts[at], np.array(observations).reshape(len(rows), -1))
+        return _Placed(at, starts[at], np.array(observations).reshape(-1, STATE_SIZE))
 
     def _trials(
         self,

@@ -77,7 +77,7 @@ class PlannerAgent:
         source: Quadrant = None,
         target: Quadrant = None,
         seed: int | None = None,
-        mask: Bool[np.ndarray, " batch"] | None = None,
+        mask: Bool[np.ndarray, " rows"] | None = None,
     ) -> None:
         """Begin episodes.
 
@@ -148,7 +148,7 @@ class PlannerAgent:
         """Source and target asked for, ``NULL`` for none, one pair a row."""
         return self._labels.copy()
 
-    def _rows(self, batch: int, single: bool, mask: Bool[np.ndarray, " batch"] | None) -> Int[np.ndarray, " rows"]:
+    def _rows(self, batch: int, single: bool, mask: Bool[np.ndarray, " given"] | None) -> Int[np.ndarray, " rows"]:
         if mask is None:
             return np.arange(batch)
         mask = np.asarray(mask)

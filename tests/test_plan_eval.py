@@ -1,102 +1,106 @@
-"""scripts/plan_eval.py: a short run writes all its files; bad input is one line and leaves no metrics."""
+"""scripts/plan_eval.py: a short evaluation in a process of its own, and one clear error for each bad input."""
 
-import csv
+import importlib.util
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
+from hydra import compose, initialize_config_module
+
+from dcfm_planner.evaluation.controls import CONTROLS
+from dcfm_planner.models import weights_folder
 
 REPOSITORY = Path(__file__).parents[1]
-ENVIRONMENT = dict(os.environ, MUJOCO_GL="disable", OMP_NUM_THREADS="1")
 
-BAD = {
-    "partition=foo": "unknown partition 'foo'",
-    "method=bar": "unknown method 'bar'",
-    "protocol=x": "unknown protocol 'x'",
-    "weights=/nowhere": "'/nowhere' is neither a folder nor a shipped planner",
-    "trials=0": "trials=0",
-    "trials=many": "see configs/plan_eval.yaml",
-    "device=tpu": "device 'tpu' cannot be used",
-    "controls=[luck]": "unknown controls 'luck'",
-    "solver=magic": "magic",
-}
 
-# Importing torch takes seconds, so one process imports it and the script runs once an argument in a fork of its own.
-RUN_EACH = """
-import os, runpy, sys, traceback
-import dcfm_planner.evaluation.report
-for number, override in enumerate(sys.argv[2:]):
-    child = os.fork()
-    if child == 0:
-        folder = os.path.join(sys.argv[1], str(number))
-        os.dup2(os.open(folder + ".err", os.O_WRONLY | os.O_CREAT), 2)
-        sys.argv = ["scripts/plan_eval.py", override, "workers=0", "out=" + folder]
-        status = 0
-        try:
-            runpy.run_path(sys.argv[0], run_name="__main__")
-        except SystemExit as stop:
-            status = stop.code if isinstance(stop.code, int) else 1
-            if isinstance(stop.code, str):
-                print(stop.code, file=sys.stderr)
-        except BaseException:
-            status = 70
-            traceback.print_exc()
-        sys.stderr.flush()
-        os._exit(status)
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
-"""
+def run(*overrides: str) -> subprocess.CompletedProcess[str]:
+    env = dict(os.environ, OMP_NUM_THREADS="1")
+    command = [sys.executable, "scripts/plan_eval.py", *overrides]
+    return subprocess.run(command, cwd=REPOSITORY, env=env, capture_output=True, text=True, timeout=280)
 
 
 @pytest.fixture(scope="module")
-def refusals(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, str, Path]]:
-    """Exit status, standard error and out folder of each bad input."""
-    folder = tmp_path_factory.mktemp("refused")
-    command = [sys.executable, "-c", RUN_EACH, str(folder), *BAD]
-    done = subprocess.run(command, cwd=REPOSITORY, env=ENVIRONMENT, capture_output=True, text=True, timeout=280)
+def script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("plan_eval", REPOSITORY / "scripts" / "plan_eval.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["plan_eval"] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+def settings(script: ModuleType, *overrides: str):
+    with initialize_config_module("dcfm_configs", version_base="1.3"):
+        return script.read_settings(compose("plan_eval", overrides=list(overrides)))[0]
+
+
+def test_a_short_evaluation(tmp_path: Path) -> None:
+    done = run("partition=noniid", "device=cpu", "trials=1", "workers=1", "max_steps=10", f"out={tmp_path}")
     assert done.returncode == 0, done.stderr
-    codes = [int(line) for line in done.stdout.split()]
-    return {
-        override: (code, (folder / f"{i}.err").read_text(), folder / str(i))
-        for i, (override, code) in enumerate(zip(BAD, codes, strict=True))
+    assert "known" in done.stdout
+    values = json.loads((tmp_path / "metrics.json").read_text())
+    assert values["novel"]["feasible"]["n"] <= 1
+    assert values["command"].startswith("python scripts/plan_eval.py partition=noniid")
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "metrics.json",
+        "trials.csv",
+        "table.txt",
+        "paths.png",
+        "config.yaml",
     }
 
 
-@pytest.mark.parametrize("override", BAD)
-def test_bad_input_is_one_line_and_no_metrics(refusals: dict[str, tuple[int, str, Path]], override: str) -> None:
-    code, said, out = refusals[override]
-    assert code not in (0, 70), said
-    assert "Traceback" not in said
-    errors = [line for line in said.splitlines() if line.startswith("error: ")]
-    assert len(errors) == 1, said
-    assert BAD[override] in errors[0]
-    assert said.splitlines()[-1] == errors[0]
-    assert not (out / "metrics.json").exists()
+def test_defaults_are_the_best_and_keys_reach_the_settings(script: ModuleType) -> None:
+    plain = settings(script)
+    assert (plain.weights, plain.protocol, plain.trials) == ("cube-single/noniid/dcfm_b", "paper", 100)
+    assert plain.sampling is None
+    assert plain.options == type(plain.options)()
+    assert plain.controls == ()
+    changed = settings(script, "controls=true", "method=dcfm_a", "partition=iid", "steps=3", "guidance=[1.0,1.0]")
+    assert changed.controls == CONTROLS
+    assert changed.weights == "cube-single/iid/dcfm_a"
+    assert (changed.sampling.steps, changed.sampling.guidance) == (3, (1.0, 1.0))
+    assert settings(script, "controls=[oracle,null]").controls == ("oracle", "null")
 
 
-def test_a_short_run_writes_all_its_files(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("partition=non-iid", "unknown partition 'non-iid'; the shipped partitions are iid, noniid"),
+        ("method=dcfm_c", "unknown method 'dcfm_c'; the shipped methods are dcfm_a, dcfm_b"),
+        ("protocol=mine", "the protocols are paper, given"),
+        ("trials=many", "see configs/plan_eval.yaml"),
+        ("trials=0", "at least 1 trial"),
+        ("controls=oracle", "give true, false, or a quoted list"),
+        ("controls=[magic]", "unknown controls 'magic'"),
+        ("replan_every=-1", "replan_every=-1"),
+        ("rule=other", "the rules are joint and composed"),
+    ],
+)
+def test_bad_values(script: ModuleType, override: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        settings(script, override)
+
+
+@pytest.mark.parametrize("what", ["partition", "weights", "out"])
+def test_bad_input_is_one_error_before_any_work(what: str, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    words = ["trials=2", "workers=1", "max_steps=5", "device=cpu", f"out={out}"]
-    command = [sys.executable, "scripts/plan_eval.py", *words]
-    done = subprocess.run(command, cwd=REPOSITORY, env=ENVIRONMENT, capture_output=True, text=True, timeout=280)
-    assert done.returncode == 0, done.stderr
-    assert {p.name for p in out.iterdir()} == {"metrics.json", "trials.csv", "paths.png", "table.txt", "config.yaml"}
-    values = json.loads((out / "metrics.json").read_text())
-    assert (values["method"], values["partition"], values["protocol"], values["seed"]) == (
-        "dcfm_b",
-        "noniid",
-        "paper",
-        0,
-    )
-    assert values["command"] == " ".join(["python", "scripts/plan_eval.py", *words])
-    for cell in ("known", "novel"):
-        solved = values[cell]["solved_at_start"]["n"]
-        assert values[cell]["success"]["n"] + solved == 2
-    table = (out / "table.txt").read_text()
-    assert table.strip() in done.stdout
-    rows = list(csv.DictReader((out / "trials.csv").open()))
-    assert [(row["cell"], row["index"]) for row in rows] == [(c, i) for c in ("known", "novel") for i in "01"]
-    assert (out / "paths.png").read_bytes().startswith(b"\x89PNG")
-    assert "max_steps: 5" in (out / "config.yaml").read_text()
+    if what == "partition":
+        done, message = run("partition=non-iid", f"out={out}"), "unknown partition 'non-iid'"
+    elif what == "out":
+        out.write_text("a file, not a folder")
+        done, message = run(f"out={out}"), "choose another out="
+    else:
+        for path in (weights_folder() / "cube-single/noniid/dcfm_b").iterdir():
+            content = path.read_bytes()
+            (tmp_path / path.name).write_bytes(content[:5000] if path.suffix == ".safetensors" else content)
+        done, message = run(f"weights={tmp_path}", f"out={out}"), "truncated"
+    assert done.returncode != 0
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(out.glob("*"))

@@ -53,6 +53,7 @@ def test_every_script_explains_itself(script: str) -> None:
 
 SHORT = {
     "scripts/plan_eval.py": ["trials=2", "workers=1"],
+    "scripts/benchmark_planner.py": ["repeats=1", "batch=2", "trials=1"],
     "scripts/collect.py": ["train=1", "val=0", "steps=120", "workers=1"],
 }
 

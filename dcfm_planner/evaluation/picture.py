@@ -28,7 +28,7 @@ def draw_paths(trials: Sequence[Trial], path: Path) -> None:
         trials: one arm's.
         path: of a PNG.
     """
-    figure = Figure(figsize=(11, 5.2), layout="constrained")
+    figure = Figure(figsize=(11, 3.9), layout="constrained")
     for axes, cell in zip(figure.subplots(1, 2), CELLS, strict=True):
         shown = [trial for trial in trials if trial.cell == cell][:SHOWN]
         for trial in shown:

@@ -135,7 +135,7 @@ def table(values: dict[str, Any]) -> str:
             return "no trials"
         return f"{entry['k']:>3}/{entry['n']:<3} {entry['rate']:6.1%} [{entry['low']:.1%}, {entry['high']:.1%}]"
 
-    width = 30
+    width = 33
     head = ("", "feasible", "success", "success, strict")
     names = ("feasible", "success", "success_strict")
     lines = [

@@ -1,4 +1,4 @@
-"""Reports: what is counted and what is not, with intervals; files that appear whole or not at all."""
+"""What is counted, and the files: the keys that were promised, intervals, a table, a csv that reads back, a picture."""
 
 import csv
 import json
@@ -7,155 +7,137 @@ from typing import Any
 
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
 
 from dcfm.metrics.intervals import wilson
-from dcfm_planner.evaluation.report import count, metrics, rate, table, trials_csv, write_report
+from dcfm_planner.evaluation.problems import CELLS, pair_kind
+from dcfm_planner.evaluation.report import count, metrics, table, trials_csv, write_report
 from dcfm_planner.evaluation.run import EvaluationSettings, Results
-from dcfm_planner.evaluation.success import NEVER
 from dcfm_planner.evaluation.trials import Timing, Trial
+from dcfm_planner.quadrants import quadrant_index
 
-FILES = {"metrics.json", "trials.csv", "table.txt", "paths.png", "config.yaml"}
-
-
-def trial(cell: str = "known", **what: Any) -> Trial:
-    ends = {"known": ("TL", "TR", "adjacent"), "novel": ("TL", "BR", "diagonal")}
-    source, target, kind = ends[cell]
-    values: dict[str, Any] = {
-        "arm": "planner",
-        "index": 0,
-        "noise_seed": 2,
-        "feasible": True,
-        "reasons": (),
-        "steps": 50,
-        "distance": 0.1,
-        "start": (0.5, 0.1),
-        "goal": (0.35, -0.1),
-        "planned": np.zeros((4, 2)),
-        "executed": np.zeros((51, 2)),
-    }
-    return Trial(cell=cell, source=source, target=target, kind=kind, **(values | what))
-
-
-GOOD = {"reached": True, "success": True, "success_strict": True, "first_touch": 40, "distance": 0.01}
-LOOSE = {"reached": True, "success": True, "first_touch": 20, "distance": 0.02}
-INFEASIBLE = {
-    "feasible": False,
-    "reasons": ("the cube ends in BR; TR was asked for",),
-    "steps": 0,
-    "distance": float("nan"),
-    "executed": np.zeros((0, 2)),
+WENT_WELL: dict[str, Any] = {
+    "reached": True,
+    "success": True,
+    "success_strict": True,
+    "first_touch": 60,
+    "steps": 95,
+    "plans": 1,
+    "distance": 0.01,
+    "executed": np.linspace([0.5, 0.2], [0.35, -0.1], 96),
 }
-SOLVED = {"at_start": True, "reached": True, "success": True, "success_strict": True, "first_touch": 0, "distance": 0.0}
+
+
+def trial(arm: str = "planner", cell: str = "known", index: int = 0, *, feasible: bool = True, **what: Any) -> Trial:
+    source, target = CELLS[cell][index % len(CELLS[cell])]
+    return Trial(
+        arm=arm,
+        cell=cell,
+        index=index,
+        source=source,
+        target=target,
+        kind=pair_kind(quadrant_index(source), quadrant_index(target)),
+        noise_seed=2 * index,
+        feasible=feasible,
+        reasons=() if feasible else ("the cube starts in BR; TL was asked for",),
+        start=(0.5, 0.2),
+        goal=(0.35, -0.1),
+        planned=np.linspace([0.5, 0.2], [0.35, -0.1], 96),
+        **what,
+    )
 
 
 @pytest.fixture
 def results() -> Results:
-    known = [trial(**GOOD), trial(**LOOSE), trial(), trial(**INFEASIBLE), trial(**SOLVED)]
-    novel = [trial("novel", **GOOD), trial("novel", **SOLVED)]
-    control = [trial(arm="oracle", **GOOD), trial("novel", arm="oracle")]
+    known = [trial(index=i, **WENT_WELL) for i in range(9)]
+    known += [
+        trial(index=9, feasible=False),
+        trial(index=10, **WENT_WELL | {"at_start": True, "first_touch": 0}),
+        trial(index=11, **WENT_WELL | {"success_strict": False}),
+    ]
+    novel = [trial(cell="novel", index=i, **WENT_WELL) for i in range(10)]
+    novel += [trial(cell="novel", index=i, first_touch=50, steps=200, distance=0.1) for i in (10, 11)]
+    oracle = [trial("oracle", cell, i, **WENT_WELL) for cell in CELLS for i in range(12)]
     return Results(
-        settings=EvaluationSettings("some/weights", trials=5, seed=7, controls=("oracle",)),
+        settings=EvaluationSettings("cube-single/noniid/dcfm_b", trials=12, controls=("oracle",)),
         method="dcfm_b",
         partition="noniid",
-        planner={"steps": 5, "solver": "midpoint", "horizon": 96},
+        planner={"steps": 8, "solver": "midpoint", "horizon": 96},
         weights_hash="0" * 64,
-        trials=[*known, *novel, *control],
-        timing=Timing(1.0, 7, 2.0, 4.0, 100),
-        seconds=8.0,
+        trials=known + novel + oracle,
+        timing=Timing(planning=2.0, plans=20, acting=1.0, stepping=10.0, steps=2000),
+        seconds=20.0,
         workers=2,
     )
 
 
-def test_infeasible_plans_are_failures_and_what_was_solved_at_the_start_is_left_out() -> None:
-    counts = count([trial(**GOOD), trial(**LOOSE), trial(), trial(**INFEASIBLE), trial(**SOLVED)])
-    assert {name: (counts[name]["k"], counts[name]["n"]) for name in ("feasible", "success", "success_strict")} == {
-        "feasible": (3, 4),
-        "success": (2, 4),
-        "success_strict": (1, 4),
-    }
-    assert counts["solved_at_start"] == {"n": 1, "success": 1}
-    assert counts["touched"]["k"] == 2
-    assert counts["median_first_touch_step"] == 30
-    assert counts["median_final_distance_m"] == pytest.approx(0.02)
+def test_counts(results: Results) -> None:
+    known = count([t for t in results.trials if t.cell == "known" and t.arm == "planner"])
+    assert known["feasible"] | {"low": 0, "high": 0} == {"k": 10, "n": 11, "rate": 10 / 11, "low": 0, "high": 0}
+    assert (known["success"]["k"], known["success"]["n"]) == (10, 11)
+    assert (known["success_strict"]["k"], known["success_strict"]["n"]) == (9, 11)
+    assert known["solved_at_start"] == {"n": 1, "success": 1}
+    assert (known["success"]["low"], known["success"]["high"]) == wilson(10, 11)
+    novel = count([t for t in results.trials if t.cell == "novel" and t.arm == "planner"])
+    assert (novel["success"]["k"], novel["touched"]["k"], novel["feasible"]["k"]) == (10, 12, 12)
 
 
-def test_an_infeasible_plan_that_starts_at_its_goal_is_a_failure_not_left_out() -> None:
-    counts = count([trial(**(INFEASIBLE | {"at_start": True}))])
-    assert (counts["success"]["k"], counts["success"]["n"]) == (0, 1)
-    assert counts["solved_at_start"]["n"] == 0
+def test_no_trials_have_no_rate() -> None:
+    assert count([])["success"] == {"k": 0, "n": 0, "rate": None, "low": 0.0, "high": 1.0}
 
 
-def test_every_rate_has_its_wilson_interval() -> None:
-    entry = rate(73, 100)
-    assert entry["rate"] == 0.73
-    low, high = 0.6357, 0.8073  # (k + z^2/2 -+ z sqrt(k (n-k)/n + z^2/4)) / (n + z^2), z = 1.96
-    assert (entry["low"], entry["high"]) == pytest.approx((low, high), abs=1e-4)
-    assert (entry["low"], entry["high"]) == wilson(73, 100)
-    assert rate(0, 0) == {"k": 0, "n": 0, "rate": None, "low": 0.0, "high": 1.0}
-
-
-def test_metrics_have_the_promised_keys(results: Results, tmp_path: Path) -> None:
-    returned = write_report(results, tmp_path / "out", "python scripts/plan_eval.py seed=7", "seed: 7\n")
-    values = json.loads((tmp_path / "out" / "metrics.json").read_text())
-    assert values == json.loads(json.dumps(returned))
-    head = {name: values[name] for name in ("method", "partition", "protocol", "seed", "command")}
-    assert head == {
-        "method": "dcfm_b",
-        "partition": "noniid",
-        "protocol": "paper",
-        "seed": 7,
-        "command": "python scripts/plan_eval.py seed=7",
-    }
+def test_metrics_have_the_promised_keys(results: Results) -> None:
+    values = metrics(results, "python scripts/plan_eval.py")
+    assert {
+        "method",
+        "partition",
+        "protocol",
+        "seed",
+        "command",
+        "known",
+        "novel",
+        "seconds_per_plan",
+        "seconds",
+    } <= set(values)
     for cell in ("known", "novel"):
         for rule in ("feasible", "success", "success_strict"):
             assert set(values[cell][rule]) == {"k", "n", "rate", "low", "high"}
-            assert 0 <= values[cell][rule]["low"] <= values[cell][rule]["rate"] <= values[cell][rule]["high"] <= 1
-    assert values["known"]["success"]["n"] == 4
-    assert values["novel"]["success"] == rate(1, 1)
-    assert values["pairs"]["TL-TR"]["success"] == values["kinds"]["adjacent"]["success"] == values["known"]["success"]
-    assert values["infeasible_reasons"] == {"wrong target": 1}
+    assert values["seconds_per_plan"] == pytest.approx(0.1)
+    assert values["cost_over_stepping"] == pytest.approx(1.3)
+    assert values["infeasible_reasons"] == {"wrong source": 1}
+    assert values["controls"]["oracle"]["novel"]["success"]["k"] == 12
+    assert sum(entry["success"]["n"] for entry in values["pairs"].values()) == 23
+    assert values["kinds"]["diagonal"] == values["novel"]
 
 
-def test_controls_are_counted_apart(results: Results) -> None:
-    values = metrics(results, "")
-    assert values["controls"]["oracle"]["known"]["success"] == rate(1, 1)
-    assert values["controls"]["oracle"]["novel"]["success"] == rate(0, 1)
+def test_table(results: Results) -> None:
+    text = table(metrics(results, "python"))
+    lines = {line.split()[0]: line for line in text.splitlines() if line.strip()}
+    low, high = wilson(10, 11)
+    assert f"10/11   90.9% [{low:.1%}, {high:.1%}]" in lines["known"]
+    assert "10/12" in lines["novel"]
+    assert "known 1, novel 0" in lines["Solved"]
+    assert lines["TL"].count("/") == 4
+    assert lines["TL"].count("*") == 1
 
 
-def test_what_was_left_out_is_in_the_table(results: Results) -> None:
-    text = table(metrics(results, ""))
-    assert "Solved at the start, not counted above: known 1, novel 1." in text
-    assert "2/4" in text
-    assert "oracle: novel" in text
-    assert "1 wrong target" in text
-
-
-def test_a_line_a_trial(results: Results) -> None:
+def test_csv_reads_back(results: Results) -> None:
     rows = list(csv.DictReader(trials_csv(results.trials).splitlines()))
     assert len(rows) == len(results.trials)
-    assert [row["solved_at_start"] for row in rows[:5]] == ["0", "0", "0", "0", "1"]
-    assert [row["success"] for row in rows[:5]] == ["1", "1", "0", "0", "1"]
-    assert rows[3]["reasons"] == "the cube ends in BR; TR was asked for"
-    assert rows[3]["distance"] == ""
-    assert int(rows[2]["first_touch"]) == NEVER
-    assert (rows[0]["start_x"], rows[0]["goal_y"]) == ("0.50000", "-0.10000")
+    assert rows[0]["success"] == "1"
+    assert float(rows[0]["start_x"]) == 0.5
+    assert rows[9]["reasons"] == "the cube starts in BR; TL was asked for"
+    assert rows[9]["distance"] == ""
+    assert rows[10]["solved_at_start"] == "1"
 
 
-def test_all_files_appear_and_no_other(results: Results, tmp_path: Path) -> None:
-    write_report(results, tmp_path, "command", "seed: 7\n")
-    assert {path.name for path in tmp_path.iterdir()} == FILES
-    assert (tmp_path / "paths.png").read_bytes().startswith(b"\x89PNG")
-    assert (tmp_path / "config.yaml").read_text() == "seed: 7\n"
-
-
-def test_files_appear_whole_or_not_at_all(results: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def half(self: Figure, path: Path, **options: Any) -> None:
-        Path(path).write_bytes(b"\x89PNG and no more")
-        raise OSError("no space left on device")
-
-    monkeypatch.setattr(Figure, "savefig", half)
-    with pytest.raises(OSError, match="no space left"):
-        write_report(results, tmp_path, "command", "")
-    # no half picture, nothing temporary, and no metrics.json that would say that all is there
-    assert {path.name for path in tmp_path.iterdir()} == FILES - {"paths.png", "metrics.json"}
+def test_files(results: Results, tmp_path: Path) -> None:
+    values = write_report(results, tmp_path / "out", "python x", "seed: 0\n")
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "metrics.json",
+        "trials.csv",
+        "table.txt",
+        "paths.png",
+        "config.yaml",
+    }
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text()) == values
+    assert (tmp_path / "out" / "paths.png").read_bytes()[:4] == b"\x89PNG"

@@ -1,82 +1,73 @@
-"""Success on hand-made rollouts: what counts is where the cube is after the last step."""
+"""The success rules on paths made by hand: the last step counts, first touch does not, strict asks for more."""
 
-from collections.abc import Sequence
+from collections.abc import Callable
 
 import numpy as np
 import pytest
+from torch import Tensor
 
-from dcfm_envs.scene import CUBE_REST_HEIGHT, SUCCESS_RADIUS
 from dcfm_planner.evaluation.rollout import Rollout
-from dcfm_planner.evaluation.success import NEVER, RELEASED_CONTACT, Outcome, judge
-from dcfm_planner.execution import REST_DISTANCE
-from dcfm_planner.feasibility import FLOOR_TOLERANCE
+from dcfm_planner.evaluation.success import NEVER, judge
 from dcfm_planner.layout import COLUMNS, STATE_COLUMNS
 
-GOAL = np.array([[0.4, 0.1, CUBE_REST_HEIGHT]])
+CUBE, CONTACT = COLUMNS["cube_position"].start, COLUMNS["gripper_contact"].start
+GOAL = np.array([[0.35, -0.1, 0.02]])
+TIMES = 11
 
 
-def outcome_of(
-    distances: Sequence[float], *, height: float = 0.0, contact: float = 0.0, steps: int | None = None
-) -> Outcome:
-    """Judge a cube that is so far (m) from its goal along x at each time, ``height`` above the floor at the end."""
-    states = np.zeros((1, len(distances), STATE_COLUMNS))
-    cube = states[0, :, COLUMNS["cube_position"].slice]
-    cube[:] = GOAL
-    cube[:, 0] += distances
-    cube[-2:, 2] += height
-    states[0, -1, COLUMNS["gripper_contact"].start] = contact
-    last = len(distances) - 1 if steps is None else steps
-    return judge(Rollout(states, np.array([last]), 0.0, 0.0), GOAL)
+@pytest.fixture
+def path(still: Tensor) -> Callable[..., Rollout]:
+    """A rollout whose cube is at given offsets (m, along x) from the goal from given steps on."""
+
+    def make(offsets: dict[int, float], steps: int = TIMES - 1, contact: float = 0.0, height: float = 0.02) -> Rollout:
+        states = np.tile(still[:STATE_COLUMNS].numpy(), (1, TIMES, 1))
+        for step, offset in sorted(offsets.items()):
+            states[0, step:, CUBE : CUBE + 3] = GOAL[0] + [offset, 0, 0]
+        states[..., CUBE + 2], states[..., CONTACT] = height, contact
+        return Rollout(states, np.array([steps]), 0.0, 0.0)
+
+    return make
 
 
-def test_a_cube_put_down_at_the_goal_is_a_success_by_both_rules() -> None:
-    outcome = outcome_of([0.2, 0.1, 0.03, 0.0, 0.0])
-    assert outcome.reached.all()
-    assert outcome.strict.all()
-    assert not outcome.at_start.any()
-    assert outcome.first_touch.tolist() == [2]
-    assert outcome.distance == pytest.approx([0.0])
+def test_the_last_step_counts(path: Callable[..., Rollout]) -> None:
+    stays = judge(path({0: 0.2, 6: 0.01}), GOAL)
+    assert stays.reached.all()
+    assert stays.strict.all()
+    assert stays.first_touch.tolist() == [6]
+    assert not stays.at_start.any()
+    passes = judge(path({0: 0.2, 4: 0.01, 8: 0.2}), GOAL)
+    assert not passes.reached.any()
+    assert passes.first_touch.tolist() == [4]
+    never = judge(path({0: 0.2}), GOAL)
+    assert never.first_touch.tolist() == [NEVER]
+    np.testing.assert_allclose(never.distance, 0.2)
 
 
-@pytest.mark.parametrize(("distance", "reached"), [(SUCCESS_RADIUS - 1e-6, True), (SUCCESS_RADIUS + 1e-6, False)])
-def test_the_radius_is_ogbenchs(distance: float, reached: bool) -> None:
-    assert outcome_of([0.2, distance, distance]).reached.tolist() == [reached]
+def test_the_radius_is_ogbenchs(path: Callable[..., Rollout]) -> None:
+    assert judge(path({0: 0.0399}), GOAL).reached.all()
+    assert not judge(path({0: 0.0401}), GOAL).reached.any()
 
 
-def test_touching_and_leaving_is_no_success() -> None:
-    outcome = outcome_of([0.2, 0.01, 0.2, 0.2])
-    assert outcome.first_touch.tolist() == [1]
-    assert not outcome.reached.any()
-    assert not outcome.strict.any()
+def test_what_comes_after_a_trials_last_step_does_not_count(path: Callable[..., Rollout]) -> None:
+    found = judge(path({0: 0.2, 6: 0.0}, steps=5), GOAL)
+    assert not found.reached.any()
+    assert found.first_touch.tolist() == [NEVER]
 
 
-def test_never_touched() -> None:
-    assert outcome_of([0.2, 0.2, 0.2]).first_touch.tolist() == [NEVER]
+def test_solved_at_the_start(path: Callable[..., Rollout]) -> None:
+    found = judge(path({0: 0.03}), GOAL)
+    assert found.at_start.all()
+    assert found.first_touch.tolist() == [0]
 
 
-def test_solved_at_the_start_is_told_apart() -> None:
-    outcome = outcome_of([0.03, 0.03, 0.03])
-    assert outcome.at_start.all()
-    assert outcome.reached.all()
-    assert outcome.first_touch.tolist() == [0]
-
-
-def test_what_the_strict_rule_asks_besides() -> None:
-    held = outcome_of([0.2, 0.0, 0.0], contact=2 * RELEASED_CONTACT)
-    moving = outcome_of([0.2, 2 * REST_DISTANCE, 0.0])
-    lifted = outcome_of([0.2, 0.0, 0.0], height=1.5 * FLOOR_TOLERANCE)
-    for outcome, missing in ((held, "released"), (moving, "at_rest"), (lifted, "on_floor")):
-        assert outcome.reached.all()
-        assert not outcome.strict.any()
-        assert [n for n in ("released", "at_rest", "on_floor") if not getattr(outcome, n).all()] == [missing]
-
-
-def test_height_counts_by_both_rules() -> None:
-    assert not outcome_of([0.2, 0.0, 0.0], height=0.05).reached.any()
-
-
-def test_only_steps_that_were_taken_count() -> None:
-    outcome = outcome_of([0.2, 0.2, 0.2, 0.0, 0.0], steps=2)
-    assert outcome.first_touch.tolist() == [NEVER]
-    assert not outcome.reached.any()
-    assert outcome.distance == pytest.approx([0.2])
+@pytest.mark.parametrize(
+    ("change", "rule"),
+    [({"contact": 0.9}, "released"), ({"height": 0.045}, "on_floor"), ({"moving": True}, "at_rest")],
+)
+def test_strict_asks_for_more(path: Callable[..., Rollout], change: dict, rule: str) -> None:
+    moving = change.pop("moving", False)
+    offsets = {0: 0.2, 5: 0.01} | ({TIMES - 1: 0.012} if moving else {})
+    found = judge(path(offsets, **change), GOAL)
+    assert found.reached.all()
+    assert not found.strict.any()
+    assert [name for name in ("released", "at_rest", "on_floor") if not getattr(found, name).all()] == [rule]

@@ -1,0 +1,35 @@
+"""scripts/benchmark_planner.py measures what it says and writes it down."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+def run(*overrides: str) -> subprocess.CompletedProcess[str]:
+    env = dict(os.environ, OMP_NUM_THREADS="1")
+    command = [sys.executable, "scripts/benchmark_planner.py", *overrides]
+    return subprocess.run(command, cwd=REPOSITORY, env=env, capture_output=True, text=True, timeout=280)
+
+
+def test_measures_and_writes(tmp_path: Path) -> None:
+    done = run("repeats=1", "batch=2", "trials=2", f"out={tmp_path}")
+    assert done.returncode == 0, done.stderr
+    assert "one plan from scratch" in done.stdout
+    values = json.loads((tmp_path / "benchmark.json").read_text())
+    assert values["machine"]["cores"] == os.cpu_count()
+    assert values["plan_seconds"]["cpu"] > 0
+    evaluation = values["evaluation"]
+    assert evaluation["control_steps"] >= 90
+    # Evaluating does the bare steps too; clocks on a busy machine leave it at that.
+    assert evaluation["seconds"]["cpu"] > 0.8 * evaluation["bare_stepping_seconds"]["cpu"]
+
+
+def test_bad_values_are_one_error() -> None:
+    done = run("repeats=0")
+    assert done.returncode != 0
+    assert "must be at least 1" in done.stderr
+    assert "Traceback" not in done.stderr

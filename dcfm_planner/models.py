@@ -17,6 +17,7 @@ from dcfm.fields import Composed, Field, Routed
 from dcfm.silos import LabelHistogram
 from dcfm_planner.layout import COLUMNS
 from dcfm_planner.planner import Planner
+from dcfm_planner.quadrants import SPACE
 from dcfm_planner.task import PlannerTask
 
 METHODS = ("dcfm_a", "dcfm_b")
@@ -156,6 +157,11 @@ def load_planner(name_or_path: str | Path, *, device: str = "auto", sampling: Sa
         )
     found = artefacts.load(folder)
     sampling = sampling or Sampling()
+    if len(sampling.guidance) != SPACE.size:
+        raise ModelError(
+            f"guidance={list(sampling.guidance)} has {len(sampling.guidance)} weights; give one an attribute: "
+            f"{', '.join(SPACE.names)}"
+        )
     try:
         config = found.config
         task = PlannerTask(**{**config["task"], "channels": tuple(config["task"]["channels"])})

@@ -76,6 +76,8 @@ def _array(path: Path, file: np.lib.npyio.NpzFile, key: str) -> np.ndarray:
 def _read(path: Path) -> dict[str, np.ndarray]:
     if not path.is_file():
         raise PlayDataError(f"{path}: no such file; {_REMEDY}")
+    if not zipfile.is_zipfile(path):  # NumPy would take it for a pickle, and say so
+        raise PlayDataError(f"{path} is truncated or not an npz file; {_REMEDY}")
     try:
         with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
             missing = [key for key in REQUIRED_KEYS if key not in file.files]

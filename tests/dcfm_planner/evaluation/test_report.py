@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from dcfm.metrics.intervals import wilson
 from dcfm_planner.evaluation.problems import CELLS, pair_kind
@@ -141,3 +142,15 @@ def test_files(results: Results, tmp_path: Path) -> None:
     }
     assert json.loads((tmp_path / "out" / "metrics.json").read_text()) == values
     assert (tmp_path / "out" / "paths.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_files_appear_whole_or_not_at_all(results: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def half(self: Figure, path: Path, **options: Any) -> None:
+        Path(path).write_bytes(b"\x89PNG and no more")
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(Figure, "savefig", half)
+    with pytest.raises(OSError, match="no space left"):
+        write_report(results, tmp_path, "python x", "seed: 0\n")
+    # no half picture, nothing temporary, and no metrics.json, which would say that the rest is there
+    assert {path.name for path in tmp_path.iterdir()} == {"trials.csv", "table.txt", "config.yaml"}

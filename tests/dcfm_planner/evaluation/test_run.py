@@ -1,11 +1,15 @@
 """An evaluation's settings are checked before any work, and its results do not depend on how work is shared."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from dcfm_envs.scene import SUCCESS_RADIUS
 from dcfm_planner.evaluation import run
 from dcfm_planner.evaluation.problems import Problems
-from dcfm_planner.evaluation.run import EvaluationError, EvaluationSettings, evaluate
+from dcfm_planner.evaluation.report import trials_csv
+from dcfm_planner.evaluation.run import EvaluationError, EvaluationSettings, Results, evaluate
 from dcfm_planner.evaluation.trials import Timing, Trial
 from dcfm_planner.models import ModelError
 
@@ -60,3 +64,45 @@ def test_chunks_come_back_whole_and_in_order(monkeypatch: pytest.MonkeyPatch) ->
     )
     assert results.timing.plans == 50
     assert (results.method, results.partition) == ("dcfm_b", "noniid")
+
+
+def test_a_device_that_is_not_there_is_an_error_before_any_work() -> None:
+    with pytest.raises(ModelError, match="use auto or cpu"):
+        evaluate(EvaluationSettings(WEIGHTS, device="tpu"))
+
+
+@pytest.fixture(scope="module")
+def shipped() -> Results:
+    """A short evaluation of the shipped planner, in MuJoCo."""
+    settings = EvaluationSettings(WEIGHTS, "given", trials=2, device="cpu", workers=0, controls=("oracle",))
+    return evaluate(settings)
+
+
+def test_the_oracle_succeeds_where_the_shipped_planner_is_judged(shipped: Results) -> None:
+    assert [t.success for t in shipped.trials if t.arm == "oracle"] == [True] * 4
+
+
+def test_what_is_said_of_a_trial_agrees_with_its_paths(shipped: Results) -> None:
+    own = [t for t in shipped.trials if t.arm == "planner"]
+    assert len(own) == 4
+    for t in own:
+        assert t.feasible == (not t.reasons)
+        assert not t.at_start
+        assert t.planned[0] == pytest.approx(t.start, abs=2e-3)  # start and goal were held
+        assert t.planned[-1] == pytest.approx(t.goal, abs=1e-5)
+        assert len(t.executed) == t.steps + 1
+        assert np.linalg.norm(t.executed[-1] - t.goal) <= t.distance + 1e-6
+        assert t.reached == (t.distance <= SUCCESS_RADIUS)
+        assert t.success == (t.feasible and t.reached)
+        assert t.success >= t.success_strict
+    assert shipped.timing.steps == sum(t.steps for t in own)
+
+
+def test_processes_change_nothing_but_the_time(shipped: Results) -> None:
+    settings = replace(shipped.settings, protocol="paper", controls=(), max_steps=6)
+    alone, shared = evaluate(settings), evaluate(replace(settings, workers=2))
+    assert shared.workers == 2
+    assert trials_csv(alone.trials) == trials_csv(shared.trials)
+    for a, b in zip(alone.trials, shared.trials, strict=True):
+        np.testing.assert_array_equal(a.planned, b.planned)
+        np.testing.assert_array_equal(a.executed, b.executed)

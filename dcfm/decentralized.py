@@ -1,19 +1,22 @@
-"""The decentralised methods from start to end: Stage I, DCFM-A and DCFM-B over a set of silos, in one place.
+"""The trainings of all methods from start to end over a set of silos, in one place; :mod:`dcfm.methods` combines them.
 
 Silos train in processes of their own, one thread each. What passes between them passes through an
 :class:`~dcfm.exchange.Exchange`. Each finished training is an artefact folder; one that is there already, made with the
 same settings from the same data, is not trained again, and one that was cut off goes on from its checkpoint.
 
-    out/stage1/<silo>/          Stage I networks
+    out/stage1/<silo>/             Stage I networks (stage1_no_ci: without the local CI term)
+    out/further/<silo>/            the same after further steps (further_no_ci)
     out/dcfm_a/round_<r>/<silo>/   experts after round r
-    out/dcfm_b/                 the student
+    out/dcfm_b/                    the student
+    out/<name>/                    a federated average, or the pooled model
 """
 
 import hashlib
 import json
 import multiprocessing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,9 +25,10 @@ import torch
 from torch import Tensor, nn
 
 from dcfm import artefacts
-from dcfm.exchange import Exchange
+from dcfm.exchange import Exchange, Ledger
 from dcfm.silos import LabelHistogram, Silo, check_silos
 from dcfm.task import Task
+from dcfm.trainers.fedavg import FedAvgConfig, RoundCheckpoint, moving_average, train_round, weighted_mean
 from dcfm.trainers.local import LocalConfig, train_local
 from dcfm.trainers.loop import Progress
 from dcfm.trainers.peers import PeerConfig, train_peers
@@ -72,12 +76,81 @@ class Federation:
         return Exchange([silo.name for silo in self.silos], template=self.task.network().state_dict())
 
     def stage_one(self, config: LocalConfig) -> list[Weights]:
-        """Every silo alone (Eqs. 8-11); returns each one's EMA weights."""
+        """Every silo alone (Eqs. 8-11); returns each one's EMA weights. Without the CI term (Eq. 9 alone, the baselines
+        without "+L") the artefacts lie under ``stage1_no_ci``, so that both kinds fit into one ``out``."""
+        return self._alone("stage1", config, [None] * len(self.silos))
+
+    def further(self, stage_one: Sequence[Weights], config: LocalConfig) -> list[Weights]:
+        """Every silo goes on alone from its Stage I network, for experts that get as many steps as DCFM's."""
+        return self._alone("further", config, list(stage_one))
+
+    def _alone(self, stage: str, config: LocalConfig, starts: Sequence[Weights | None]) -> list[Weights]:
+        stage = stage if config.objective.independence.weight > 0 else f"{stage}_no_ci"
         jobs = [
-            _Job("local", f"stage1 {silo.name}", self.out / "stage1" / silo.name, asdict(config), i, (silo, config))
-            for i, silo in enumerate(self.silos)
+            _Job(
+                "local",
+                f"{stage} {silo.name}",
+                self.out / stage / silo.name,
+                asdict(config),
+                i,
+                (silo, config, start),
+                "" if start is None else fingerprint([start]),
+            )
+            for i, (silo, start) in enumerate(zip(self.silos, starts, strict=True))
         ]
         return self._run(jobs)
+
+    def pooled(self, config: LocalConfig) -> Weights:
+        """One network on the union of all silos' data: the ceiling without privacy. Nothing here is decentralised."""
+        data, labels = (torch.cat([getattr(silo, name) for silo in self.silos]) for name in ("data", "labels"))
+        silo = Silo("pooled", data, labels)
+        (weights,) = self._run([_Job("local", "pooled", self.out / "pooled", asdict(config), 0, (silo, config, None))])
+        return weights
+
+    def gather(self, experts: Sequence[Weights], exchange: Exchange) -> list[Weights]:
+        """A last allgather of trained experts and label histograms, so that every silo can sample from all of them."""
+        self._gather_histograms(exchange)
+        received = exchange.allgather("weights", {silo.name: experts[i] for i, silo in enumerate(self.silos)})
+        return [received[self.silos[0].name][silo.name] for silo in self.silos]
+
+    def fedavg(self, name: str, config: FedAvgConfig, exchange: Exchange) -> Weights:
+        """Federated averaging (see :mod:`dcfm.trainers.fedavg`): ``T`` rounds of downloads, local steps and uploads.
+
+        The artefact lies under ``out/<name>``, its messages in ``out/<name>.messages.jsonl``; both, and a checkpoint
+        every ``config.checkpoint_every`` rounds, are picked up by the same call after an interruption.
+        """
+        folder, template = self.out / name, self.task.network().state_dict()
+        counts = [len(silo) for silo in self.silos]
+        data_hash = fingerprint([{"data": silo.data, "labels": silo.labels} for silo in self.silos])
+        identity = _identity(name, asdict(config), self.seed)
+        messages = folder.with_name(f"{name}.messages.jsonl")
+        if (found := _finished(folder, identity, data_hash, template)) is not None:
+            exchange.ledger.messages += Ledger.from_jsonl(messages, exchange.ledger.model_size).messages
+            return found
+        checkpoint = RoundCheckpoint(folder.with_name(f"{name}.checkpoint.safetensors"), messages, identity, data_hash)
+        torch.manual_seed(self.seed)
+        start = {key: value.clone() for key, value in self.task.network().state_dict().items()}
+        done, weights, average = checkpoint.restore(start, exchange.ledger)
+        show = None if self.progress is None else self.progress(name, 0)
+        with _pool(self.workers) as run:
+            for number in range(done, config.rounds):
+                jobs = [
+                    (self.task, silo, exchange.download(silo.name, "weights", weights), config, number)
+                    for silo in self.silos
+                ]
+                seeds = [self.seed + i for i in range(len(jobs))]
+                moved = run(_train_round, jobs, seeds, [self.device] * len(jobs))
+                uploaded = [exchange.upload(s.name, "weights", w) for s, w in zip(self.silos, moved, strict=True)]
+                weights = weighted_mean(uploaded, counts)
+                average = moving_average(average, weights, min(config.ema, (number + 1) / (number + 10)))
+                if show is not None:
+                    show(number + 1, config.rounds, {})
+                if (number + 1) % config.checkpoint_every == 0:
+                    checkpoint.store(number + 1, weights, average, exchange.ledger)
+        exchange.ledger.to_jsonl(messages)
+        artefacts.save(folder, average, identity, data_hash=data_hash)
+        checkpoint.path.unlink(missing_ok=True)
+        return average
 
     def dcfm_a(self, stage_one: Sequence[Weights], config: PeerConfig, exchange: Exchange) -> list[Weights]:
         """``config.rounds`` allgathers, each followed by cross-peer training in every silo (Eqs. 12-14)."""
@@ -126,11 +199,8 @@ class Federation:
 
     def _run(self, jobs: list["_Job"]) -> list[Weights]:
         common = (self.task, self.seed, self.device, self.progress, self.snapshots)
-        if self.workers == 0:
-            return [_train(job, *common) for job in jobs]
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(self.workers, mp_context=context, initializer=_one_thread) as pool:
-            return list(pool.map(_train, jobs, *([value] * len(jobs) for value in common)))
+        with _pool(self.workers) as run:
+            return run(_train, jobs, *([value] * len(jobs) for value in common))
 
 
 def fingerprint(weights: Sequence[Mapping[str, Tensor]]) -> str:
@@ -158,6 +228,42 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
+@contextmanager
+def _pool(workers: int) -> Iterator[Callable[..., list[Any]]]:
+    """A ``map`` over processes of one thread each that returns a list; over none, in this process."""
+    if workers == 0:
+        yield lambda function, *arguments: [function(*row) for row in zip(*arguments, strict=True)]
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_one_thread) as pool:
+        yield lambda function, *arguments: list(pool.map(function, *arguments))
+
+
+def _identity(training: str, settings: dict[str, Any], seed: int, started_from: str = "") -> dict[str, Any]:
+    """What an artefact must agree with to stand for this training; plain, as YAML gives it back."""
+    return json.loads(json.dumps(settings | {"training": training, "seed": seed, "from": started_from}))
+
+
+def _finished(folder: Path, identity: dict[str, Any], data_hash: str | None, template: Weights) -> Weights | None:
+    """The weights of a finished training of this identity, ``None`` where there is no artefact."""
+    if not (folder / artefacts.MANIFEST).exists():
+        return None
+    found = artefacts.load(folder, template=template)
+    if found.config == identity and found.metadata["data_hash"] == data_hash:
+        return found.weights
+    raise artefacts.ArtefactError(
+        f"{folder} holds a training with other settings, data or predecessors; choose another out folder, or "
+        "delete it to train again"
+    )
+
+
+def _train_round(arguments: tuple[Any, ...], seed: int, device: str) -> Weights:
+    task, silo, weights, config, number = arguments
+    network = _network(task, weights, device)
+    network = train_round(task, silo.data.to(device), silo.labels.to(device), network, config, number, seed=seed)
+    return {name: value.cpu() for name, value in network.state_dict().items()}
+
+
 def _network(task: Task, weights: Weights, device: str) -> nn.Module:
     network = task.network()
     network.load_state_dict(weights)
@@ -168,15 +274,9 @@ def _train(job: _Job, task: Task, seed: int, device: str, factory: ProgressFacto
     """One training, skipped if its artefact is there; writes the artefact and removes the checkpoint."""
     silo = job.arguments[0] if isinstance(job.arguments[0], Silo) else None
     data_hash = fingerprint([{"data": silo.data, "labels": silo.labels}]) if silo else None
-    config = json.loads(json.dumps(job.settings | {"training": job.name, "seed": seed, "from": job.started_from}))
-    if (job.folder / "artefact.json").exists():
-        found = artefacts.load(job.folder, template=task.network().state_dict())
-        if found.config == config and found.metadata["data_hash"] == data_hash:
-            return found.weights
-        raise artefacts.ArtefactError(
-            f"{job.folder} holds a training with other settings, data or predecessors; choose another out folder, or "
-            "delete it to train again"
-        )
+    identity = _identity(job.name, job.settings, seed, job.started_from)
+    if (found := _finished(job.folder, identity, data_hash, task.network().state_dict())) is not None:
+        return found
     checkpoint = job.folder.with_name(job.folder.name + ".checkpoint.safetensors")
     progress = None if factory is None else factory(job.name, job.index)
 
@@ -191,7 +291,8 @@ def _train(job: _Job, task: Task, seed: int, device: str, factory: ProgressFacto
         "snapshot": snapshot if snapshots else None,
     }
     if job.kind == "local":
-        silo, settings = job.arguments
+        silo, settings, start = job.arguments
+        extras["start"] = None if start is None else _network(task, start, device)
         network = train_local(task, silo.data.to(device), silo.labels.to(device), settings, **extras)
     elif job.kind == "peers":
         silo, gathered, histograms, index, settings = job.arguments
@@ -203,6 +304,6 @@ def _train(job: _Job, task: Task, seed: int, device: str, factory: ProgressFacto
         networks = [_network(task, weights, device) for weights in uploaded]
         network = train_student(task, networks, histograms, settings, **extras)
     weights = {name: value.cpu() for name, value in network.state_dict().items()}
-    artefacts.save(job.folder, weights, config, data_hash=data_hash)
+    artefacts.save(job.folder, weights, identity, data_hash=data_hash)
     checkpoint.unlink(missing_ok=True)
     return weights

@@ -1,6 +1,7 @@
 """Trained planners as artefacts: publishing what a training gave, and loading it by name or path.
 
-A DCFM-B artefact is one network; a DCFM-A artefact is one expert a silo and the silos' label histograms, which route.
+An artefact is what a method's training returned, one network or one expert a silo, and the silos' label histograms,
+which route. Which field they make is the method's affair (:mod:`dcfm.methods`).
 """
 
 import importlib.resources
@@ -13,14 +14,18 @@ import torch
 from torch import Tensor, nn
 
 from dcfm import artefacts
-from dcfm.fields import Composed, Field, Routed
+from dcfm.methods import registry
+from dcfm.methods.method import RULES
 from dcfm.silos import LabelHistogram
+from dcfm.task import Task
 from dcfm_planner.layout import COLUMNS
 from dcfm_planner.planner import Planner
 from dcfm_planner.quadrants import SPACE
 from dcfm_planner.task import PlannerTask
 
 METHODS = ("dcfm_a", "dcfm_b")
+"""Those whose weights are shipped; :func:`dcfm.methods.registry.names` lists all that can be trained."""
+
 PARTITIONS = ("iid", "noniid")
 
 SCENE = "cube-single"
@@ -36,9 +41,10 @@ class Sampling:
 
     Args:
         steps, method: of the solver, for a plan from scratch.
-        rule: ``composed`` samples every combination by Eq. 5 with the guidance weights; ``joint`` serves combinations
-            that some silo held by their joint velocity - for DCFM-B, every combination, by the student's own, one
-            evaluation a step - and composes the others.
+        rule: ``composed`` samples every combination by Eq. 5 with the guidance weights; ``joint`` samples by the
+            velocity that the method gives whole labels: DCFM-B's student and the other single networks their own, one
+            evaluation a step, DDM and DFD their mixture's, DCFM-A the holders' where some silo held the combination
+            (others are composed).
         guidance: weights ``w`` of Eq. 5, one an attribute; the paper has 1. Above 1 a plan is pushed away from what
             other values of the attribute would give, that is, away from the quadrants' borders. The default was
             chosen on known pairs.
@@ -50,8 +56,8 @@ class Sampling:
     guidance: tuple[float, ...] = (1.5, 1.5)
 
     def __post_init__(self) -> None:
-        if self.rule not in ("joint", "composed"):
-            raise ValueError(f"unknown rule {self.rule!r}; the rules are joint and composed")
+        if self.rule not in RULES:
+            raise ValueError(f"unknown rule {self.rule!r}; the rules are {' and '.join(RULES)}")
 
 
 @dataclass(frozen=True)
@@ -118,7 +124,7 @@ def publish(
     """Write a planner's artefact: float16 weights, and everything needed to build and sample it.
 
     Args:
-        experts: one set of weights for DCFM-B, one a silo for DCFM-A.
+        experts: what the method's training returned: one set of weights, or one a silo.
         histograms: one a silo.
         training: the resolved configuration of the training, kept for the record.
     """
@@ -169,24 +175,19 @@ def load_planner(name_or_path: str | Path, *, device: str = "auto", sampling: Sa
             LabelHistogram(torch.tensor(s["combinations"]), torch.tensor(s["counts"]), task.space.cardinalities)
             for s in config["silos"]
         ]
-        method, partition = config["method"], config["partition"]
+        method, partition = registry.make(config["method"]), config["partition"]
     except (KeyError, TypeError) as error:
         raise ModelError(f"{folder} is an artefact, but not of a planner ({error!r}); choose another folder") from error
     scene = {c.name: {"offset": list(c.offset), "scale": list(c.scale), "unit": c.unit} for c in COLUMNS.values()}
     if found.metadata["normalizer"] != scene:
         raise ModelError(f"{folder} was trained in other coordinates than this version's; train it again")
-    networks = _networks(found.weights, task, folder, where)
-    if method == "dcfm_b":
-        field: Field = networks[0]
-        if sampling.rule == "composed":
-            field = Composed(networks[0], task.space.null, sampling.guidance)
-    else:
-        field = Routed(networks, histograms, task.space.null, sampling.guidance, joint=sampling.rule == "joint")
+    networks = _networks(found.weights, method.task(task), folder, where)
+    field = method.field(networks, histograms, task.space.null, sampling.rule, sampling.guidance)
     planner = Planner(field, task.horizon, steps=sampling.steps, method=sampling.method, device=where)
-    return LoadedPlanner(planner, method, partition, config, found.metadata)
+    return LoadedPlanner(planner, config["method"], partition, config, found.metadata)
 
 
-def _networks(weights: Mapping[str, Tensor], task: PlannerTask, folder: Path, device: torch.device) -> list[nn.Module]:
+def _networks(weights: Mapping[str, Tensor], task: Task, folder: Path, device: torch.device) -> list[nn.Module]:
     number = 1 + max((int(name[6:].split(".")[0]) for name in weights if name.startswith("expert")), default=-1)
     networks = []
     for i in range(number):

@@ -1,20 +1,31 @@
 """From play data to silos, and from silos to published planners: what ``scripts/train_planner.py`` runs."""
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import hydra
 import torch
+from hydra.errors import InstantiationException
+from omegaconf import DictConfig, OmegaConf
 
-from dcfm.decentralized import Federation, fingerprint
-from dcfm.silos import Silo, partition
-from dcfm.trainers.local import LocalConfig
-from dcfm.trainers.peers import PeerConfig
-from dcfm.trainers.student import StudentConfig
-from dcfm_planner.models import publish
-from dcfm_planner.quadrants import NOVEL_PAIRS, pair_labels
-from dcfm_planner.segments import SegmentSet
+from dcfm.decentralized import Federation, ProgressFactory, fingerprint
+from dcfm.methods import registry
+from dcfm.methods.method import Recipe
+from dcfm.silos import PARTITIONS, Silo, partition
+from dcfm_envs.collection import CollectionPlan, collect
+from dcfm_envs.play_data import load_play
+from dcfm_planner.models import publish, resolve_device
+from dcfm_planner.quadrants import NOVEL_PAIRS, SPACE, pair_labels
+from dcfm_planner.segments import SegmentSet, cut
 from dcfm_planner.task import PlannerTask
+
+log = logging.getLogger(__name__)
+
+CollectionProgress = Callable[[int], Callable[[int, int], None]]
+"""Given the number of episodes, what to call with (episodes done, episodes in all) after each."""
 
 
 def without_novel(segments: SegmentSet) -> SegmentSet:
@@ -49,39 +60,81 @@ def describe_silos(silos: Sequence[Silo], space: Any) -> str:
 def train_and_publish(
     federation: Federation,
     methods: Sequence[str],
-    stage_one: LocalConfig,
-    peers: PeerConfig,
-    student: StudentConfig,
+    recipe: Recipe,
     *,
     partition: str,
     training: Mapping[str, Any],
 ) -> dict[str, Path]:
-    """Stage I, then the asked-for methods; returns the folder of each published planner.
+    """Train the asked-for methods, sharing what they have in common; returns the folder of each published planner.
 
     Everything that a method passed between silos is listed in ``out/<method>.ledger.jsonl``.
     """
     task = federation.task
     if not isinstance(task, PlannerTask):
         raise TypeError(f"a planner is trained on a PlannerTask, not on {type(task).__name__}")
-    local = federation.stage_one(stage_one)
     data_hash = fingerprint([{"data": s.data, "labels": s.labels} for s in federation.silos])
     folders = {}
-    for method in methods:
-        exchange = federation.exchange()
-        if method == "dcfm_a":
-            experts = federation.dcfm_a(local, peers, exchange)
-        else:
-            experts = [federation.dcfm_b(local, student, exchange)]
-        folders[method] = federation.out / "published" / method
+    for name in methods:
+        method = registry.make(name)
+        exchange = method.exchange(federation)
+        experts = method.train(federation, recipe, exchange)
+        folders[name] = federation.out / "published" / name
         publish(
-            folders[method],
+            folders[name],
             experts,
             federation.histograms,
             task,
-            method=method,
+            method=name,
             partition=partition,
             training=training,
             data_hash=data_hash,
         )
-        exchange.ledger.to_jsonl(federation.out / f"{method}.ledger.jsonl")
+        exchange.ledger.to_jsonl(federation.out / f"{name}.ledger.jsonl")
     return folders
+
+
+def train(
+    cfg: DictConfig, *, progress: ProgressFactory | None = None, collecting: CollectionProgress | None = None
+) -> dict[str, Path]:
+    """What ``scripts/train_planner.py`` does with its configuration: collect if need be, cut, deal, train, publish.
+
+    Args:
+        cfg: the configuration ``train_planner``, composed.
+        progress: see :data:`~dcfm.decentralized.ProgressFactory`.
+        collecting: makes, given the number of episodes, what to call with the number done after each.
+
+    Returns:
+        The published folders by method.
+
+    Raises:
+        ValueError: settings that cannot be, before any work.
+    """
+    for name in cfg.methods:
+        registry.make(name)
+    if cfg.partition not in PARTITIONS:
+        raise ValueError(f"unknown partition {cfg.partition!r}; the partitions are {', '.join(PARTITIONS)}")
+    device = resolve_device(cfg.device)
+    try:
+        task = hydra.utils.instantiate(cfg.task)
+        recipe = Recipe(**{part.name: hydra.utils.instantiate(cfg[part.name]) for part in fields(Recipe)})
+    except InstantiationException as error:
+        raise ValueError(str(error.__cause__ or error)) from error
+    task.network()  # an impossible horizon is an error now, not after the collection
+    segments = cut(load_play(_collected(cfg, collecting)), task.horizon, cfg.border_margin)
+    log.info("segments: %s", segments.counts)
+    silos = deal(segments, cfg.partition, cfg.silos, alpha=cfg.alpha, seed=cfg.seed)
+    log.info("silos:\n%s", describe_silos(silos, SPACE))
+    torch.set_num_threads(1)
+    federation = Federation(task, silos, Path(cfg.out), cfg.seed, str(device), cfg.workers, progress, cfg.snapshots)
+    training = OmegaConf.to_container(cfg, resolve=True)
+    return train_and_publish(federation, list(cfg.methods), recipe, partition=cfg.partition, training=training)  # type: ignore[arg-type]
+
+
+def _collected(cfg: DictConfig, collecting: CollectionProgress | None) -> Path:
+    """The play data's file; collected first where it is absent."""
+    path = Path(cfg.data)
+    if not path.exists():
+        plan = CollectionPlan(cfg.collect.train, cfg.collect.val, cfg.collect.seed)
+        show = None if collecting is None else collecting(plan.train + plan.val)
+        collect(plan, path.parent, name=path.stem, workers=cfg.workers, on_episode=show)
+    return path

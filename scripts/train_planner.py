@@ -8,21 +8,14 @@ Everything under ``out`` is resumable: start the same command again after an int
 import logging
 import shutil
 import sys
-from pathlib import Path
+from collections.abc import Callable
 
 import hydra
-import torch
-from hydra.errors import InstantiationException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from tqdm import tqdm
 
-from dcfm.decentralized import Federation
-from dcfm_envs.collection import CollectionPlan, collect
-from dcfm_envs.play_data import load_play
-from dcfm_planner.models import PARTITIONS, resolve_device, shipped_name, weights_folder
-from dcfm_planner.quadrants import SPACE
-from dcfm_planner.segments import cut
-from dcfm_planner.training import deal, describe_silos, train_and_publish
+from dcfm_planner.models import shipped_name, weights_folder
+from dcfm_planner.training import train
 
 log = logging.getLogger("train_planner")
 
@@ -57,48 +50,20 @@ def main(cfg: DictConfig) -> None:
         sys.exit("interrupted; nothing is lost: the same command goes on from the last checkpoints")
 
 
-def collected(cfg: DictConfig) -> Path:
-    """The play data's file; collected first where it is absent."""
-    path = Path(cfg.data)
-    if not path.exists():
-        plan = CollectionPlan(cfg.collect.train, cfg.collect.val, cfg.collect.seed)
-        with tqdm(total=plan.train + plan.val, unit="episode", desc=f"collecting {path.stem}") as bar:
+def show_collection(episodes: int) -> Callable[[int, int], None]:
+    """A progress bar for the collection."""
+    bar = tqdm(total=episodes, unit="episode", desc="collecting play data")
 
-            def show(done: int, total: int) -> None:
-                bar.update(done - bar.n)
+    def show(done: int, total: int) -> None:
+        bar.update(done - bar.n)
+        if done == total:
+            bar.close()
 
-            collect(plan, path.parent, name=path.stem, workers=cfg.workers, on_episode=show)
-    return path
+    return show
 
 
 def run(cfg: DictConfig) -> None:
-    methods = list(cfg.methods)
-    for method in methods:
-        shipped_name("noniid", method)
-    if cfg.partition not in (*PARTITIONS, "disjoint"):
-        raise ValueError(f"unknown partition {cfg.partition!r}; the partitions are iid, noniid, disjoint")
-    device = resolve_device(cfg.device)
-    try:
-        settings = {name: hydra.utils.instantiate(cfg[name]) for name in ("task", "stage_one", "peers", "student")}
-    except InstantiationException as error:
-        raise ValueError(str(error.__cause__ or error)) from error
-    settings["task"].network()  # an impossible horizon is an error now, not after the collection
-    segments = cut(load_play(collected(cfg)), settings["task"].horizon, cfg.border_margin)
-    log.info("segments: %s", segments.counts)
-    silos = deal(segments, cfg.partition, cfg.silos, alpha=cfg.alpha, seed=cfg.seed)
-    log.info("silos:\n%s", describe_silos(silos, SPACE))
-    torch.set_num_threads(1)
-    out = Path(cfg.out)
-    federation = Federation(settings["task"], silos, out, cfg.seed, str(device), cfg.workers, Bar, cfg.snapshots)
-    folders = train_and_publish(
-        federation,
-        methods,
-        settings["stage_one"],
-        settings["peers"],
-        settings["student"],
-        partition=cfg.partition,
-        training=OmegaConf.to_container(cfg, resolve=True),  # type: ignore[arg-type]
-    )
+    folders = train(cfg, progress=Bar, collecting=show_collection)
     for method, folder in folders.items():
         log.info("%s: %s", method, folder)
         if cfg.ship:

@@ -56,7 +56,7 @@ def run(folder: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
     ("overrides", "message"),
     [
         (["partition=non-iid"], "the partitions are iid, noniid, disjoint"),
-        (["methods=[dcfm_c]"], "the shipped methods are dcfm_a, dcfm_b"),
+        (["methods=[dcfm_c]"], "the methods are dcfm_a, dcfm_b, ddm"),
         (["task.horizon=90"], "horizon 90 does not divide"),
         (["device=tpu"], "use auto or cpu"),
         (["stage_one.loop.steps=0"], "at least 1"),

@@ -1,6 +1,7 @@
 """Stage I: each silo alone matches its own flow and makes its marginals add up (Eqs. 8-11)."""
 
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -61,6 +62,21 @@ def matching_with(
     return loss
 
 
+def local_loss(
+    task: Task,
+    data: Float[Tensor, "n *shape"],
+    labels: Int[Tensor, "n k"],
+    batch: int,
+    objective: ObjectiveConfig,
+) -> Loss:
+    """``L_FM + lambda L_CI``, Eq. 11, on random batches of a silo's data."""
+
+    def extra(field: Field, points: Points, generator: torch.Generator) -> Float[Tensor, ""]:
+        return independence_term(field, points, task.space, objective, generator)
+
+    return matching_with(extra, task, data, labels, batch, objective)
+
+
 def train_local(
     task: Task,
     data: Float[Tensor, "n *shape"],
@@ -68,26 +84,23 @@ def train_local(
     config: LocalConfig,
     *,
     seed: int,
+    start: nn.Module | None = None,
     checkpoint: Path | None = None,
     progress: Progress | None = None,
     snapshot: Callable[[int, nn.Module], None] | None = None,
 ) -> nn.Module:
-    """Train a silo's network from nothing on its own data; returns the EMA network on the data's device.
+    """Train a silo's network on its own data, from nothing or from ``start``, which stays as it is; returns the EMA
+    network on the data's device.
 
     Raises:
         ValueError: no data, or labels outside the attribute space.
     """
     check_data(task, data, labels)
     torch.manual_seed(seed)
-    network = task.network().to(data.device)
-
-    def extra(field: Field, points: Points, generator: torch.Generator) -> Float[Tensor, ""]:
-        return independence_term(field, points, task.space, config.objective, generator)
-
-    loss = matching_with(extra, task, data, labels, config.loop.batch, config.objective)
+    network = task.network().to(data.device) if start is None else deepcopy(start).requires_grad_(True)
     return fit(
         network,
-        loss,
+        local_loss(task, data, labels, config.loop.batch, config.objective),
         config.loop,
         seed=seed,
         settings={"config": asdict(config)},

@@ -1,0 +1,37 @@
+"""DCFM-A: experts that train against one another's marginals, and answer together (Eqs. 12-14)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from jaxtyping import Int
+from torch import Tensor
+
+from dcfm.decentralized import Federation
+from dcfm.exchange import Exchange
+from dcfm.fields import Field, Routed
+from dcfm.methods.method import Method, Recipe, check_rule, stage_one
+from dcfm.silos import LabelHistogram
+from dcfm.weights import Weights
+
+
+@dataclass(frozen=True)
+class DcfmA(Method):
+    """Stage I, then rounds of an allgather and cross-peer CI; sampled by :class:`~dcfm.fields.Routed`. With
+    ``rule="joint"`` combinations that some silo holds are answered jointly and all others composed."""
+
+    title: str = "DCFM-A"
+
+    def train(self, federation: Federation, recipe: Recipe, exchange: Exchange) -> list[Weights]:
+        local = stage_one(federation, recipe.stage_one, local_ci=True)
+        return federation.gather(federation.dcfm_a(local, recipe.peers, exchange), exchange)
+
+    def field(
+        self,
+        networks: Sequence[Field],
+        histograms: Sequence[LabelHistogram],
+        null: Int[Tensor, " k"],
+        rule: str = "joint",
+        weights: tuple[float, ...] | None = None,
+    ) -> Field:
+        check_rule(rule)
+        return Routed(networks, histograms, null, weights, joint=rule == "joint")

@@ -1,0 +1,20 @@
+"""DCFM-B: one student, distilled from the silos' Stage I networks by synthetic replay (Eqs. 15-17)."""
+
+from dataclasses import dataclass
+
+from dcfm.decentralized import Federation
+from dcfm.exchange import Exchange
+from dcfm.methods.method import Recipe, stage_one
+from dcfm.methods.single import SingleNetwork
+from dcfm.weights import Weights
+
+
+@dataclass(frozen=True)
+class DcfmB(SingleNetwork):
+    """Every silo uploads once and downloads once; with ``rule="joint"`` a sample costs one evaluation a step."""
+
+    title: str = "DCFM-B"
+
+    def train(self, federation: Federation, recipe: Recipe, exchange: Exchange) -> list[Weights]:
+        local = stage_one(federation, recipe.stage_one, local_ci=True)
+        return [federation.dcfm_b(local, recipe.student, exchange)]

@@ -1,0 +1,40 @@
+"""DDM: independently trained experts, mixed by label statistics (McAllister et al. 2025)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from jaxtyping import Int
+from torch import Tensor
+
+from dcfm.decentralized import Federation
+from dcfm.exchange import Exchange
+from dcfm.fields import Field
+from dcfm.methods.method import Method, Recipe, answered, lone_experts
+from dcfm.mixtures import LabelMixture
+from dcfm.silos import LabelHistogram
+from dcfm.weights import Weights
+
+
+@dataclass(frozen=True)
+class DDM(Method):
+    """``v = sum_a p(a|y) v_a``, see :class:`~dcfm.mixtures.LabelMixture`.
+
+    Args:
+        local_ci: train the experts with Eq. 11 ("+L") instead of Eq. 9.
+    """
+
+    title: str = "DDM"
+    local_ci: bool = False
+
+    def train(self, federation: Federation, recipe: Recipe, exchange: Exchange) -> list[Weights]:
+        return federation.gather(lone_experts(federation, recipe, self.local_ci), exchange)
+
+    def field(
+        self,
+        networks: Sequence[Field],
+        histograms: Sequence[LabelHistogram],
+        null: Int[Tensor, " k"],
+        rule: str = "joint",
+        weights: tuple[float, ...] | None = None,
+    ) -> Field:
+        return answered(LabelMixture(networks, histograms), rule, null, weights)

@@ -1,0 +1,27 @@
+"""FedFlow: federated averaging of one flow network (Tun et al. 2023; McMahan et al. 2017)."""
+
+from dataclasses import dataclass, replace
+
+from dcfm.decentralized import Federation
+from dcfm.exchange import Exchange
+from dcfm.methods.method import Recipe, without_independence
+from dcfm.methods.single import SingleNetwork
+from dcfm.weights import Weights
+
+
+@dataclass(frozen=True)
+class FedFlow(SingleNetwork):
+    """``T`` rounds of broadcast, local steps and weighted averaging, see :mod:`dcfm.trainers.fedavg`.
+
+    Args:
+        local_ci: the silos train with Eq. 11 ("+L") instead of Eq. 9.
+    """
+
+    title: str = "FedFlow"
+    local_ci: bool = False
+
+    def train(self, federation: Federation, recipe: Recipe, exchange: Exchange) -> list[Weights]:
+        config = recipe.fedavg
+        if not self.local_ci:
+            config = replace(config, objective=without_independence(config.objective))
+        return [federation.fedavg("fedflow_l" if self.local_ci else "fedflow", config, exchange)]

@@ -1,0 +1,125 @@
+"""What a method is: how a federation trains it, and which field its networks then make."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, Final
+
+from jaxtyping import Int
+from torch import Tensor
+
+from dcfm.decentralized import Federation
+from dcfm.exchange import Exchange
+from dcfm.fields import Composed, Field
+from dcfm.silos import LabelHistogram
+from dcfm.task import Task
+from dcfm.trainers.fedavg import FedAvgConfig
+from dcfm.trainers.local import LocalConfig
+from dcfm.trainers.objective import ObjectiveConfig
+from dcfm.trainers.peers import PeerConfig
+from dcfm.trainers.student import StudentConfig
+from dcfm.weights import Weights
+
+RULES: Final = ("joint", "composed")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a task gives all methods to train with; each takes what it needs.
+
+    Args:
+        stage_one: of every silo alone, with the local CI term; methods without "+L" leave the term out.
+        further: what the experts of DDM and DFD train on after Stage I, so that they get as many steps as DCFM's.
+        peers: DCFM-A's rounds.
+        student: DCFM-B's distillation.
+        fedavg: FedFlow's rounds, and those of ``factored``.
+        pooled: the one network on the union of the data.
+    """
+
+    stage_one: LocalConfig = field(default_factory=LocalConfig)
+    further: LocalConfig = field(default_factory=LocalConfig)
+    peers: PeerConfig = field(default_factory=PeerConfig)
+    student: StudentConfig = field(default_factory=StudentConfig)
+    fedavg: FedAvgConfig = field(default_factory=FedAvgConfig)
+    pooled: LocalConfig = field(default_factory=LocalConfig)
+
+
+class Method(ABC):
+    """A way to train generative models over silos and to sample from what was trained.
+
+    Attributes:
+        title: as tables print it.
+        decentralised: whether raw samples stay in their silos.
+    """
+
+    title: str
+    decentralised: ClassVar[bool] = True
+
+    @abstractmethod
+    def train(self, federation: Federation, recipe: Recipe, exchange: Exchange) -> list[Weights]:
+        """Train; returns one network's weights, or one expert's a silo, where sampling takes place.
+
+        Trainings whose artefacts lie under ``federation.out`` already are not repeated. All that passes between silos
+        passes through ``exchange``, which must be one for :meth:`task`'s network.
+        """
+
+    @abstractmethod
+    def field(
+        self,
+        networks: Sequence[Field],
+        histograms: Sequence[LabelHistogram],
+        null: Int[Tensor, " k"],
+        rule: str = "joint",
+        weights: tuple[float, ...] | None = None,
+    ) -> Field:
+        """The field of the trained networks.
+
+        Args:
+            networks: what :meth:`train` returned, as networks of :meth:`task`.
+            histograms: one a silo.
+            null: the null tokens.
+            rule: ``joint`` answers a combination by what was trained on whole labels, where there is such an answer;
+                ``composed`` answers every combination by Eq. 5.
+            weights: guidance ``w`` of Eq. 5.
+
+        Raises:
+            ValueError: an unknown rule.
+        """
+
+    def exchange(self, federation: Federation) -> Exchange:
+        """A new exchange for :meth:`train`, its template this method's network."""
+        return replace(federation, task=self.task(federation.task)).exchange()
+
+    def task(self, task: Task) -> Task:
+        """The task whose ``network()`` this method trains: the given one, unless the method needs another network."""
+        return task
+
+
+def check_rule(rule: str) -> None:
+    """Raise ``ValueError`` unless the rule is one of :data:`RULES`."""
+    if rule not in RULES:
+        raise ValueError(f"unknown rule {rule!r}; the rules are {' and '.join(RULES)}")
+
+
+def answered(answer: Field, rule: str, null: Int[Tensor, " k"], weights: tuple[float, ...] | None) -> Field:
+    """A field that answers whole labels, as it is or by Eq. 5 over its own marginals, as ``rule`` says."""
+    check_rule(rule)
+    return answer if rule == "joint" else Composed(answer, null, weights)
+
+
+def without_independence(objective: ObjectiveConfig) -> ObjectiveConfig:
+    """The objective of a baseline without "+L": Eq. 9 alone."""
+    return replace(objective, independence=replace(objective.independence, weight=0.0))
+
+
+def stage_one(federation: Federation, config: LocalConfig, local_ci: bool) -> list[Weights]:
+    """Stage I with or without the local CI term."""
+    objective = config.objective if local_ci else without_independence(config.objective)
+    return federation.stage_one(replace(config, objective=objective))
+
+
+def lone_experts(federation: Federation, recipe: Recipe, local_ci: bool) -> list[Weights]:
+    """The experts of DDM and DFD: Stage I and the further steps, each silo alone."""
+    objective = recipe.further.objective if local_ci else without_independence(recipe.further.objective)
+    first = stage_one(federation, recipe.stage_one, local_ci)
+    return federation.further(first, replace(recipe.further, objective=objective))

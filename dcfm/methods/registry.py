@@ -1,0 +1,45 @@
+"""Methods by name. One YAML file under ``configs/method`` is one method: its class and the class's settings.
+
+A new method is one file here with a :class:`~dcfm.methods.method.Method` and one such YAML file; tables, scripts and
+artefacts then know it by the YAML file's name.
+"""
+
+import importlib.resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+
+from dcfm.methods.method import Method
+
+FOLDER = Path(str(importlib.resources.files("dcfm_configs"))) / "method"
+"""Where the methods are listed."""
+
+
+class MethodError(ValueError):
+    """There is no such method, or not with such settings."""
+
+
+def names() -> tuple[str, ...]:
+    """All methods, in alphabetical order."""
+    return tuple(sorted(path.stem for path in FOLDER.glob("*.yaml")))
+
+
+def make(name: str, **changes: Any) -> Method:
+    """The method of this name, some of its settings changed.
+
+    Raises:
+        MethodError: an unknown name, or settings that the method does not have.
+    """
+    if name not in names():
+        raise MethodError(f"unknown method {name!r}; the methods are {', '.join(names())}")
+    settings = yaml.safe_load((FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))
+    try:
+        method = instantiate(settings | changes)
+    except InstantiationException as error:
+        raise MethodError(f"method {name} cannot be made with {changes}: {error}") from error
+    if not isinstance(method, Method):
+        raise MethodError(f"{FOLDER / name}.yaml names {settings.get('_target_')}, which is no dcfm Method")
+    return method

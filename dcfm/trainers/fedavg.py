@@ -1,0 +1,169 @@
+"""FedFlow: federated averaging of one flow network (McMahan et al. 2017; for flows, Tun et al. 2023).
+
+Round ``r``: every silo starts from the global weights, takes some optimizer steps on its own data (Eq. 9, or Eq. 11 for
+"+L"), and sends its weights back; the new global weights are their mean, weighted by the silos' sample counts. The
+optimizer is made anew each round, as in the source; the learning rate falls over the rounds along a half cosine, which
+the source leaves open, and the result is a moving average of the global weights, as for every other method here.
+"""
+
+import json
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from safetensors import safe_open
+from torch import Tensor, nn
+
+from dcfm.artefacts import save_tensors
+from dcfm.exchange import Ledger
+from dcfm.task import Task
+from dcfm.trainers.local import local_loss
+from dcfm.trainers.loop import LoopConfig, ResumeError, fit
+from dcfm.trainers.objective import ObjectiveConfig
+from dcfm.weights import Weights
+
+
+@dataclass(frozen=True)
+class FedAvgConfig:
+    """Federated averaging.
+
+    Args:
+        rounds: downloads and uploads, ``T``.
+        steps: optimizer steps of a silo in a round.
+        batch: samples of a step.
+        learning_rate: of the first round; the last round's is ``floor`` of it.
+        warmup: steps at the start of a round over which the rate rises, since the optimizer starts from nothing.
+        floor: last learning rate as a fraction of the first.
+        weight_decay, clip: of AdamW, and the largest norm of a gradient.
+        ema: decay, over rounds, of the moving average of the global weights that is returned.
+        checkpoint_every: rounds between checkpoints.
+        objective: of the silos; ``independence.weight = 0`` is FedFlow without "+L".
+    """
+
+    rounds: int = 100
+    steps: int = 60
+    batch: int = 64
+    learning_rate: float = 1e-3
+    warmup: int = 5
+    floor: float = 0.01
+    weight_decay: float = 1e-4
+    clip: float = 1.0
+    ema: float = 0.8
+    checkpoint_every: int = 10
+    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+
+    def __post_init__(self) -> None:
+        if min(self.rounds, self.checkpoint_every) < 1 or not 0 <= self.ema < 1:
+            raise ValueError(f"rounds and checkpoint_every must be at least 1, ema in [0, 1): {self}")
+        self.loop(0)
+
+    def loop(self, number: int) -> LoopConfig:
+        """The loop of a silo in round ``number``, counted from 0."""
+        schedule = LoopConfig(steps=self.rounds, learning_rate=self.learning_rate, warmup=0, floor=self.floor)
+        return LoopConfig(
+            steps=self.steps,
+            batch=self.batch,
+            learning_rate=schedule.rate(number),
+            warmup=self.warmup,
+            floor=1.0,
+            weight_decay=self.weight_decay,
+            clip=self.clip,
+            ema=0.0,
+            checkpoint_every=self.steps,
+        )
+
+
+def train_round(
+    task: Task,
+    data: Float[Tensor, "n *shape"],
+    labels: Int[Tensor, "n k"],
+    network: nn.Module,
+    config: FedAvgConfig,
+    number: int,
+    *,
+    seed: int,
+) -> nn.Module:
+    """A silo's part of round ``number``: a copy of ``network``, moved ``config.steps`` steps on its own data."""
+    moved = deepcopy(network).requires_grad_(True)
+    loss = local_loss(task, data, labels, config.batch, config.objective)
+    # Draws differ from round to round and from silo to silo, and a resumed run repeats them.
+    fit(moved, loss, config.loop(number), seed=seed * 1_000_003 + number)
+    return moved
+
+
+def weighted_mean(weights: Sequence[Weights], counts: Sequence[int]) -> Weights:
+    """``sum_a n_a w_a / sum_a n_a``, tensor by tensor.
+
+    Raises:
+        ValueError: no weights, as many counts as weights not given, or a count below 1.
+    """
+    if not weights or len(weights) != len(counts) or min(counts) < 1:
+        raise ValueError(f"{len(weights)} sets of weights and counts {list(counts)}; give one count of at least 1 each")
+    total = sum(counts)
+    # In float64, so that the mean of equal weights is these weights.
+    return {
+        name: sum(n / total * w[name].double() for w, n in zip(weights, counts, strict=True)).to(value.dtype)  # type: ignore[union-attr]
+        for name, value in weights[0].items()
+    }
+
+
+def moving_average(average: Weights, weights: Weights, decay: float) -> Weights:
+    """``decay * average + (1 - decay) * weights``."""
+    return {name: torch.lerp(value, average[name], decay) for name, value in weights.items()}
+
+
+@dataclass(frozen=True)
+class RoundCheckpoint:
+    """Where federated averaging stands, on disk: global weights, their moving average, rounds done, messages so far.
+
+    Args:
+        path: of the weights.
+        messages: of the ledger; written before the weights, so it never lacks a message that they rest on.
+        identity: settings that a checkpoint must agree with.
+        data_hash: of the silos' data.
+    """
+
+    path: Path
+    messages: Path
+    identity: dict[str, Any]
+    data_hash: str
+
+    def _described(self) -> str:
+        return json.dumps({"identity": self.identity, "data": self.data_hash}, sort_keys=True)
+
+    def store(self, done: int, weights: Weights, average: Weights, ledger: Ledger) -> None:
+        """Write all of it."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        ledger.to_jsonl(self.messages)
+        tensors = {f"weights.{k}": v for k, v in weights.items()} | {f"average.{k}": v for k, v in average.items()}
+        metadata = {"run": self._described(), "done": str(done), "messages": str(len(ledger.messages))}
+        save_tensors(self.path, tensors, metadata=metadata)
+
+    def restore(self, start: Weights, ledger: Ledger) -> tuple[int, Weights, Weights]:
+        """Rounds done, weights and their average: as stored, or ``start``. Past messages go into ``ledger``.
+
+        Raises:
+            ResumeError: the checkpoint is unreadable or of another run.
+        """
+        if not self.path.exists():
+            return 0, start, start
+        remedy = f"give the old settings back, or delete {self.path} to start anew"
+        try:
+            with safe_open(self.path, framework="pt") as file:
+                metadata = file.metadata() or {}
+                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
+        except Exception as error:
+            raise ResumeError(f"{self.path} is not a readable checkpoint ({error}); {remedy}") from error
+        if metadata.get("run") != self._described():
+            raise ResumeError(f"{self.path} was written with {metadata.get('run')}; {remedy}")
+        past = Ledger.from_jsonl(self.messages, ledger.model_size).messages[: int(metadata["messages"])]
+        ledger.messages[:] = past
+        parts = [
+            {key.removeprefix(name): value for key, value in tensors.items() if key.startswith(name)}
+            for name in ("weights.", "average.")
+        ]
+        return int(metadata["done"]), parts[0], parts[1]

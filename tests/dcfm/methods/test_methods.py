@@ -1,0 +1,143 @@
+"""One test covers everything registered: each method trains, resumes, sends what it says, and makes a field."""
+
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from dcfm.decentralized import Federation
+from dcfm.exchange import Exchange
+from dcfm.fields import Routed
+from dcfm.methods import registry
+from dcfm.methods.factored import FactoredNetwork
+from dcfm.methods.method import Method, Recipe
+from dcfm.mixtures import EnergyMixture, LabelMixture
+from dcfm.trainers.fedavg import FedAvgConfig
+from dcfm.trainers.loop import ResumeError
+from tests.dcfm.test_decentralized import LOCAL, PEERS, STUDENT, TASK, federation
+
+FEDAVG = FedAvgConfig(rounds=4, steps=2, batch=8, warmup=1, checkpoint_every=2)
+RECIPE = Recipe(LOCAL, LOCAL, PEERS, STUDENT, FEDAVG, LOCAL)
+UNITS = {"fedflow": 8, "fedflow_l": 8, "factored": 8, "dcfm_a": 6, "dcfm_b": 2, "pooled": 0}
+"""Models sent and received by each of two silos: 2T; (R + 1) N with the last gather; 2. The others gather once: N."""
+
+
+def trained(method: Method, run: Federation) -> tuple[list[torch.nn.Module], Exchange]:
+    exchange = method.exchange(run)
+    networks = []
+    for weights in method.train(run, RECIPE, exchange):
+        network = method.task(TASK).network()
+        network.load_state_dict(weights)
+        networks.append(network)
+    return networks, exchange
+
+
+@pytest.mark.parametrize("name", registry.names())
+class TestEveryMethod:
+    def test_trains_and_makes_a_field(self, name: str, tmp_path: Path, generator: torch.Generator) -> None:
+        run, method = federation(tmp_path), registry.make(name)
+        networks, exchange = trained(method, run)
+        for silo in ("silo0", "silo1"):
+            assert exchange.ledger.units().get(silo, 0) == UNITS.get(name, 2)
+        assert {m.kind for m in exchange.ledger.messages} <= {"weights", "histogram"}
+        x, t = torch.randn(6, 2, generator=generator), torch.rand(6, generator=generator)
+        y = torch.tensor([[0, 0], [0, 1], [1, 0], [1, 1], [2, 1], [2, 2]])
+        for rule in ("joint", "composed"):
+            field = method.field(networks, run.histograms, TASK.space.null, rule, (1.0, 1.0))
+            assert field(x, t, y).isfinite().all()
+        with pytest.raises(ValueError, match="the rules are joint and composed"):
+            method.field(networks, run.histograms, TASK.space.null, "marginal")
+
+    def test_again_gives_the_same_without_training(self, name: str, tmp_path: Path) -> None:
+        method = registry.make(name)
+        first, ledger = trained(method, federation(tmp_path))
+        written = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.safetensors")}
+        again, same = trained(method, federation(tmp_path))
+        assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.safetensors")} == written
+        assert ledger.ledger.messages == same.ledger.messages
+        for a, b in zip(first, again, strict=True):
+            assert all(torch.equal(p, q) for p, q in zip(a.parameters(), b.parameters(), strict=True))
+
+
+def test_what_is_sampled_by_what(tmp_path: Path) -> None:
+    run = federation(tmp_path)
+    kinds = {"ddm": LabelMixture, "ddm_l": LabelMixture, "dfd": EnergyMixture, "dfd_l": EnergyMixture, "dcfm_a": Routed}
+    for name, kind in kinds.items():
+        method = registry.make(name)
+        assert isinstance(method.field([TASK.network()] * 2, run.histograms, TASK.space.null), kind)
+    assert [registry.make(n).decentralised for n in ("pooled", "factored", "dcfm_b")] == [False, True, True]
+
+
+def test_local_ci_is_all_that_l_adds(tmp_path: Path) -> None:
+    """DDM and DFD share their experts; "+L" trains others, in other folders, of the same out."""
+    run = federation(tmp_path)
+    networks = {name: trained(registry.make(name), run)[0] for name in ("ddm", "dfd", "ddm_l", "dfd_l")}
+
+    def equal(a: str, b: str) -> bool:
+        pairs = zip(networks[a], networks[b], strict=True)
+        return all(torch.equal(p, q) for m, n in pairs for p, q in zip(m.parameters(), n.parameters(), strict=True))
+
+    assert equal("ddm", "dfd")
+    assert equal("ddm_l", "dfd_l")
+    assert not equal("ddm", "ddm_l")
+
+
+def test_factored_networks_compose_by_construction(generator: torch.Generator) -> None:
+    """Eq. 1 at the level of velocities cannot be violated: the mixed difference over two attributes vanishes."""
+    network = FactoredNetwork(TASK.network(), TASK.space.null)
+    x, t = torch.randn(5, 2, generator=generator), torch.rand(5, generator=generator)
+
+    def v(a: int, b: int) -> torch.Tensor:
+        return network(x, t, torch.tensor([[a, b]]).expand(5, 2))
+
+    assert torch.allclose(v(1, 1) - v(1, 0) - v(0, 1) + v(0, 0), torch.zeros(5, 2), atol=1e-6)
+    inner = TASK.network()
+    mixed = [inner(x, t, torch.tensor([[a, b]]).expand(5, 2)) for a, b in ((1, 1), (1, 0), (0, 1), (0, 0))]
+    assert not torch.allclose(mixed[0] - mixed[1] - mixed[2] + mixed[3], torch.zeros(5, 2), atol=1e-6)
+
+
+def test_federated_averaging_goes_on_where_it_was(tmp_path: Path) -> None:
+    """Cut off after round 3 of 4, with a checkpoint of round 2: the same weights and the same ledger as uncut."""
+    method = registry.make("fedflow")
+    uncut, ledger = trained(method, federation(tmp_path / "uncut"))
+
+    class Cut(Exception):
+        pass
+
+    def factory(name: str, position: int):
+        def show(done: int, total: int, terms: dict[str, float]) -> None:
+            if done == 3:
+                raise Cut
+
+        return show
+
+    with pytest.raises(Cut):
+        trained(method, federation(tmp_path / "cut", progress=factory))
+    other = Recipe(LOCAL, LOCAL, PEERS, STUDENT, FedAvgConfig(rounds=4, steps=3, batch=8, checkpoint_every=2), LOCAL)
+    run = federation(tmp_path / "cut")
+    with pytest.raises(ResumeError, match="give the old settings back"):
+        method.train(run, other, method.exchange(run))
+    resumed, same = trained(method, run)
+    assert all(torch.equal(p, q) for p, q in zip(uncut[0].parameters(), resumed[0].parameters(), strict=True))
+    assert same.ledger.messages == ledger.ledger.messages
+    assert not list((tmp_path / "cut").rglob("*checkpoint*"))
+
+
+class TestRegistry:
+    def test_unknown_names_say_what_there_is(self) -> None:
+        with pytest.raises(ValueError, match="unknown method 'dcfm_c'; the methods are dcfm_a, dcfm_b, ddm"):
+            registry.make("dcfm_c")
+        with pytest.raises(ValueError, match="method ddm cannot be made with"):
+            registry.make("ddm", temperature=3)
+
+    def test_a_new_method_is_one_file_and_one_config(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        settings = {"_target_": "dcfm.methods.dfd.DFD", "title": "DFD, flat", "scale": 0.0}
+        (tmp_path / "dfd_flat.yaml").write_text(yaml.safe_dump(settings))
+        (tmp_path / "no_method.yaml").write_text(yaml.safe_dump({"_target_": "fractions.Fraction"}))
+        monkeypatch.setattr(registry, "FOLDER", tmp_path)
+        assert registry.names() == ("dfd_flat", "no_method")
+        assert registry.make("dfd_flat").title == "DFD, flat"
+        assert registry.make("dfd_flat", scale=1.0) != registry.make("dfd_flat")
+        with pytest.raises(ValueError, match="which is no dcfm Method"):
+            registry.make("no_method")

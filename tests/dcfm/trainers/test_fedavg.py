@@ -1,0 +1,58 @@
+"""Federated averaging: the mean, the schedule, and what one silo alone makes of it."""
+
+import pytest
+import torch
+
+from dcfm.attributes import MaskRates
+from dcfm.trainers.fedavg import FedAvgConfig, moving_average, train_round, weighted_mean
+from dcfm.trainers.objective import ObjectiveConfig
+from tests.dcfm.trainers.toy import ToyTask, silo_data
+
+CONFIG = FedAvgConfig(rounds=10, steps=3, batch=8, warmup=1, objective=ObjectiveConfig(MaskRates(0.8, 0.1, 0.1)))
+
+
+def test_the_mean_is_weighted_by_counts() -> None:
+    weights = [{"w": torch.tensor([0.0, 4.0])}, {"w": torch.tensor([8.0, 4.0])}]
+    assert weighted_mean(weights, [3, 1])["w"].tolist() == [2.0, 4.0]
+    assert torch.equal(weighted_mean([weights[1]], [5])["w"], weights[1]["w"])
+    with pytest.raises(ValueError, match="give one count of at least 1 each"):
+        weighted_mean(weights, [3, 0])
+
+
+def test_equal_weights_average_to_themselves() -> None:
+    torch.manual_seed(0)
+    weights = ToyTask(8).network().state_dict()
+    mean = weighted_mean([weights] * 3, [7, 11, 13])
+    assert all(torch.equal(mean[name], weights[name]) for name in weights)
+
+
+def test_moving_average() -> None:
+    average = moving_average({"w": torch.tensor(1.0)}, {"w": torch.tensor(2.0)}, 0.75)
+    assert float(average["w"]) == 1.25
+
+
+def test_the_rate_falls_over_rounds_not_within() -> None:
+    rates = [CONFIG.loop(number).rate(2) for number in range(CONFIG.rounds)]
+    assert rates == sorted(rates, reverse=True)
+    assert rates[0] == CONFIG.learning_rate
+    assert all(CONFIG.loop(4).rate(s) == CONFIG.loop(4).rate(2) for s in (1, 2))
+
+
+def test_a_round_moves_a_copy_and_repeats_itself() -> None:
+    """The global network stays; the same round of the same silo gives the same weights; another round others."""
+    task = ToyTask(8)
+    data, labels = silo_data([[0, 0], [0, 1]], 20, seed=0)
+    torch.manual_seed(0)
+    network = task.network()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    first, again, other = (train_round(task, data, labels, network, CONFIG, n, seed=1) for n in (2, 2, 3))
+    assert all(torch.equal(network.state_dict()[name], before[name]) for name in before)
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True))
+    assert any(not torch.equal(a, b) for a, b in zip(first.parameters(), other.parameters(), strict=True))
+
+
+def test_settings() -> None:
+    with pytest.raises(ValueError, match="rounds and checkpoint_every"):
+        FedAvgConfig(rounds=0)
+    with pytest.raises(ValueError, match="learning_rate"):
+        FedAvgConfig(learning_rate=-1.0)

@@ -11,7 +11,9 @@ Four kinds of message pass, each checked to be what it says, so that no sample c
 ==============  ===========================================================================================
 
 A message travels as the bytes of a safetensors file and every receiver reads its own copy from them, on the CPU;
-the ledger's sizes and hashes are those of the bytes.
+the ledger's sizes and hashes are those of the bytes. What the ledger says of a payload is worked out once, however many
+silos receive it, and a copy is made when its receiver looks at it: an allgather among 1,000 silos is a million
+messages.
 
 Cost (Table 3) is counted per silo in models sent or received: an :meth:`~Exchange.upload` or
 :meth:`~Exchange.download` of weights is 1; an :meth:`~Exchange.allgather` among ``N`` silos is ``N``, one sent and
@@ -20,7 +22,7 @@ Cost (Table 3) is counted per silo in models sent or received: an :meth:`~Exchan
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
@@ -41,7 +43,7 @@ MOST_SCALARS: Final = 64
 FEWEST_SUMMED: Final = 16
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Message:
     """One line of the ledger, seen from a silo: what went out of it or came into it. Never the content.
 
@@ -107,6 +109,42 @@ class Ledger:
             raise ValueError(f"{path} is no ledger ({error}); remove it and run the exchange again") from error
 
 
+@dataclass(frozen=True)
+class _Packed:
+    """A payload on its way: its bytes, and what the ledger says of them."""
+
+    content: bytes
+    values: int
+    shapes: dict[str, list[int]]
+    sha256: str
+
+    @classmethod
+    def of(cls, payload: Payload) -> "_Packed":
+        content = to_bytes({name: tensor.detach().cpu().contiguous().clone() for name, tensor in payload.items()})
+        shapes = {name: list(tensor.shape) for name, tensor in sorted(payload.items())}
+        return cls(content, model_size(payload), shapes, hashlib.sha256(content).hexdigest())
+
+
+class Received(Mapping[str, Payload]):
+    """What one silo got from an allgather, by the name of the silo it comes from: copies of its own, each read from
+    the bytes when it is first asked for."""
+
+    def __init__(self, packed: Mapping[str, _Packed]) -> None:
+        self._packed = packed
+        self._copies: dict[str, Payload] = {}
+
+    def __getitem__(self, peer: str) -> Payload:
+        if peer not in self._copies:
+            self._copies[peer] = from_bytes(self._packed[peer].content)
+        return self._copies[peer]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._packed)
+
+    def __len__(self) -> int:
+        return len(self._packed)
+
+
 class Exchange:
     """The exchange of one process that plays all silos; a network's exchange has the same three methods.
 
@@ -129,7 +167,7 @@ class Exchange:
         self._template = {name: tensor.detach().to("meta") for name, tensor in template.items()}
         self.ledger = Ledger(model_size(self._template)) if ledger is None else ledger
 
-    def allgather(self, kind: str, payloads: Mapping[str, Payload]) -> dict[str, dict[str, Payload]]:
+    def allgather(self, kind: str, payloads: Mapping[str, Payload]) -> dict[str, Received]:
         """Give every silo what each silo contributes.
 
         Args:
@@ -153,7 +191,7 @@ class Exchange:
             for peer, message in packed.items():
                 if peer != silo:
                     self._record(silo, "received", peer, kind, message)
-        return {silo: {peer: from_bytes(message) for peer, message in packed.items()} for silo in self.silos}
+        return {silo: Received(packed) for silo in self.silos}
 
     def upload(self, silo: str, kind: str, payload: Payload) -> Payload:
         """Send from a silo to the server; returns the server's copy.
@@ -176,9 +214,9 @@ class Exchange:
             raise ValueError(f"unknown silo {silo!r}; the silos are {', '.join(self.silos)}")
         message = self._pack(kind, payload, silo)
         self._record(silo, direction, SERVER, kind, message)
-        return from_bytes(message)
+        return from_bytes(message.content)
 
-    def _pack(self, kind: str, payload: Payload, silo: str) -> bytes:
+    def _pack(self, kind: str, payload: Payload, silo: str) -> _Packed:
         if kind not in KINDS:
             raise ValueError(
                 f"messages of kind {kind!r} do not pass; the kinds are {', '.join(KINDS)}. Samples stay in their silo"
@@ -187,20 +225,19 @@ class Exchange:
             KINDS[kind](payload, self._template)
         except ValueError as error:
             raise ValueError(f"silo {silo!r}: this is no message of kind {kind!r}: {error}") from error
-        return to_bytes({name: tensor.detach().cpu().contiguous().clone() for name, tensor in payload.items()})
+        return _Packed.of(payload)
 
-    def _record(self, silo: str, direction: str, peer: str, kind: str, message: bytes) -> None:
-        tensors = from_bytes(message)
+    def _record(self, silo: str, direction: str, peer: str, kind: str, message: _Packed) -> None:
         self.ledger.messages.append(
             Message(
                 silo=silo,
                 direction=direction,
                 peer=peer,
                 kind=kind,
-                bytes=len(message),
-                values=model_size(tensors),
-                shapes={name: list(tensor.shape) for name, tensor in sorted(tensors.items())},
-                sha256=hashlib.sha256(message).hexdigest(),
+                bytes=len(message.content),
+                values=message.values,
+                shapes=message.shapes,
+                sha256=message.sha256,
             )
         )
 

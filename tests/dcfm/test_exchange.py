@@ -1,10 +1,12 @@
 """Only weights, label histograms, scalars and sums pass; each receiver gets a copy; the ledger tells what passed."""
 
+import hashlib
 import json
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from dcfm.exchange import FEWEST_SUMMED, KINDS, MOST_SCALARS, Exchange, Ledger
@@ -142,6 +144,28 @@ class TestLedger:
         assert sorted(lines[3:]) == [(s, "received", p) for s in SILOS for p in SILOS if p != s]
         assert len({m.sha256 for m in exchange.ledger.messages}) == 1
         assert {m.values for m in exchange.ledger.messages} == {8}
+
+    def test_says_of_each_message_what_its_bytes_say(
+        self, exchange: Exchange, weights: dict[str, Tensor], silo: Silo
+    ) -> None:
+        """Also where a payload is read once for all its receivers."""
+        payloads = {name: {key: i + value for key, value in weights.items()} for i, name in enumerate(SILOS)}
+        exchange.allgather("weights", payloads)
+        sent = {m.silo: m for m in exchange.ledger.messages if m.direction == "sent"}
+        for name, payload in payloads.items():
+            content = save(payload)
+            assert sent[name].bytes == len(content)
+            assert sent[name].sha256 == hashlib.sha256(content).hexdigest()
+            assert sent[name].shapes == {"bias": [2], "weight": [2, 3]}
+        for message in exchange.ledger.messages:
+            if message.direction == "received":
+                source = sent[message.peer]
+                assert (message.sha256, message.bytes, message.values, message.shapes) == (
+                    source.sha256,
+                    source.bytes,
+                    source.values,
+                    source.shapes,
+                )
 
     def test_continues_after_an_interruption(
         self, exchange: Exchange, weights: dict[str, Tensor], tmp_path: Path

@@ -8,7 +8,6 @@ Prints a table and writes it to ``out`` with ``metrics.json``, ``trials.csv``, `
 ``config.yaml``. The settings are described in configs/plan_eval.yaml.
 """
 
-import os
 import shlex
 import sys
 from dataclasses import dataclass, replace
@@ -17,9 +16,9 @@ from typing import Any
 
 import hydra
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 from tqdm import tqdm
 
+from dcfm.configuration import typed, writable
 from dcfm_planner.evaluation.controls import CONTROLS
 from dcfm_planner.evaluation.report import table, write_report
 from dcfm_planner.evaluation.run import EvaluationSettings, evaluate
@@ -59,11 +58,7 @@ def read_settings(config: DictConfig) -> tuple[EvaluationSettings, Path]:
     Raises:
         ValueError: a value has the wrong type, is unknown, or is out of range.
     """
-    try:
-        given = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Settings), config))
-    except OmegaConfBaseException as error:
-        raise ValueError(f"{str(error).splitlines()[0]} ({error.full_key}); see configs/plan_eval.yaml") from error
-    assert isinstance(given, Settings)
+    given = typed(config, Settings, "plan_eval")
     sampling = {"steps": given.steps, "method": given.solver, "rule": given.rule, "guidance": given.guidance}
     sampling = {name: value for name, value in sampling.items() if value is not None}
     if "guidance" in sampling:
@@ -99,9 +94,7 @@ def _controls(given: Any) -> tuple[str, ...]:
 def run(config: DictConfig) -> None:
     """Check, evaluate, write, print."""
     settings, out = read_settings(config)
-    out.mkdir(parents=True, exist_ok=True)
-    if not os.access(out, os.W_OK):
-        raise ValueError(f"out={out} cannot be written to; choose another folder")
+    writable(out)
     command = shlex.join(["python", *sys.argv])
     with tqdm(total=2 * settings.trials, unit="trial", desc=f"evaluating {settings.weights}") as bar:
 

@@ -1,4 +1,4 @@
-"""Methods by name. One YAML file under ``configs/method`` is one method: its class and the class's settings.
+"""Methods by name. One YAML file under ``configs/registry`` is one method: its class and the class's settings.
 
 A new method is one file here with a :class:`~dcfm.methods.method.Method` and one such YAML file; tables, scripts and
 artefacts then know it by the YAML file's name.
@@ -14,7 +14,7 @@ from hydra.utils import instantiate
 
 from dcfm.methods.method import Method
 
-FOLDER = Path(str(importlib.resources.files("dcfm_configs"))) / "method"
+FOLDER = Path(str(importlib.resources.files("dcfm_configs"))) / "registry"
 """Where the methods are listed."""
 
 

@@ -1,0 +1,153 @@
+"""Doing what is missing, entry by entry: train, choose how to sample, evaluate under each protocol.
+
+Every step leaves its result on disk when it is done, so an interrupted comparison goes on where it was; an entry that
+fails leaves all others alone.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import asdict
+
+import yaml
+from hydra import compose, initialize_config_module
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
+from omegaconf import DictConfig
+
+from dcfm_planner.comparison import records
+from dcfm_planner.comparison.sampling import choose
+from dcfm_planner.comparison.settings import ComparisonError, ComparisonSettings, Entry
+from dcfm_planner.comparison.state import State, evaluation_asked, look, look_at_all, selection_asked
+from dcfm_planner.evaluation.report import write_report
+from dcfm_planner.evaluation.run import evaluate
+from dcfm_planner.progress import TrainingBar, collection_bar
+from dcfm_planner.training import train as train_planner
+
+log = logging.getLogger(__name__)
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, how much of it is done, and how much there is (0 where that is not known)."""
+
+
+def silent(what: str, done: int, total: int) -> None:
+    """No progress."""
+
+
+def run(settings: ComparisonSettings, command: str, on_progress: Progress = silent) -> dict[Entry, str]:
+    """Do what is missing of a comparison, as far as ``settings`` allow.
+
+    Args:
+        settings: what to compare.
+        command: that is run, for the record.
+        on_progress: see :data:`Progress`.
+
+    Returns:
+        What went wrong, by entry; the others are done.
+
+    Raises:
+        ComparisonError: results that are there do not match what is asked for; before any work.
+    """
+    failed: dict[Entry, str] = {}
+    waiting = [state for state in look_at_all(settings) if _work(settings, state)]
+    for state in waiting:
+        if not state.trained:
+            training_config(settings, state.entry)  # an override that cannot be is an error now
+    chosen = waiting[: settings.max_entries]
+    for number, state in enumerate(chosen, start=1):
+        place = f"[{number}/{len(chosen)}] "
+        try:
+            _complete(settings, state, command, lambda what, *much, place=place: on_progress(place + what, *much))
+        except (ValueError, OSError) as error:
+            failed[state.entry] = str(error)
+        except Exception as error:  # a night's work is not lost for one entry
+            log.exception("%s failed", state.entry)
+            failed[state.entry] = f"{type(error).__name__}: {error}"
+    return failed
+
+
+def _work(settings: ComparisonSettings, state: State) -> bool:
+    """Whether there is something to do that the settings allow."""
+    if set(state.evaluations) == set(settings.protocols):
+        return False
+    return (settings.train and not state.trained) or (settings.evaluate and state.trained)
+
+
+def _complete(settings: ComparisonSettings, state: State, command: str, on_progress: Progress) -> None:
+    entry = state.entry
+    if not state.trained:
+        on_progress(f"{entry}: training", 0, 0)
+        train(settings, entry)
+        state = look(settings, entry)
+        if not state.trained:
+            raise ComparisonError(f"training {entry} left no planner in {entry.published(settings.runs)}")
+    if not settings.evaluate:
+        return
+    if state.selection is None:
+        _select(settings, state, on_progress)
+        state = look(settings, entry)
+    for protocol in settings.protocols:
+        if protocol not in state.evaluations:
+            _evaluate(settings, state, protocol, command, on_progress)
+
+
+def training_config(settings: ComparisonSettings, entry: Entry) -> DictConfig:
+    """The configuration of an entry's training.
+
+    Raises:
+        ComparisonError: overrides that the configuration does not take.
+    """
+    overrides = [
+        f"methods=[{entry.method}]",
+        f"partition={entry.partition}",
+        f"seed={entry.seed}",
+        f"device={settings.device}",
+        f"out={entry.training(settings.runs)}",
+        *settings.training,
+    ]
+    try:
+        if GlobalHydra.instance().is_initialized():
+            return compose("train_planner", overrides=overrides)
+        with initialize_config_module("dcfm_configs", version_base="1.3"):
+            return compose("train_planner", overrides=overrides)
+    except HydraException as error:
+        raise ComparisonError(
+            f"training={list(settings.training)} does not fit configs/train_planner.yaml: {str(error).splitlines()[0]}"
+        ) from error
+
+
+def train(settings: ComparisonSettings, entry: Entry) -> None:
+    """Train one entry with the settings of ``configs/train_planner.yaml`` and the given overrides."""
+    train_planner(training_config(settings, entry), progress=TrainingBar, collecting=collection_bar)
+
+
+def _select(settings: ComparisonSettings, state: State, on_progress: Progress) -> None:
+    assert state.weights_hash is not None
+    folder = state.entry.results(settings.out)
+    folder.mkdir(parents=True, exist_ok=True)
+    records.begin(folder / records.SELECTION_RECORD)
+    selection = choose(
+        state.entry.published(settings.runs),
+        plans=settings.selection_plans,
+        seed=settings.selection_seed,
+        device=settings.device,
+        on_candidate=lambda done, total: on_progress(f"{state.entry}: choosing how to sample", done, total),
+    )
+    selection.to_json(folder / records.SELECTION)
+    asked = selection_asked(settings, state.weights_hash)
+    kept = {"chosen": selection.chosen, "provenance": state.provenance}
+    records.finish(folder / records.SELECTION_RECORD, asked, [records.SELECTION], kept)
+
+
+def _evaluate(settings: ComparisonSettings, state: State, protocol: str, command: str, on_progress: Progress) -> None:
+    assert state.weights_hash is not None
+    assert state.sampling is not None
+    asked = evaluation_asked(settings, protocol, state.weights_hash, state.sampling)
+    folder = state.entry.results(settings.out) / protocol
+    asked_for = settings.evaluation(str(state.entry.published(settings.runs)), protocol, state.sampling)
+    records.begin(folder / records.RECORD)
+    results = evaluate(asked_for, lambda done, total: on_progress(f"{state.entry}: protocol {protocol}", done, total))
+    if results.weights_hash != state.weights_hash:
+        raise ComparisonError(f"the weights of {state.entry} changed while they were evaluated; run it again")
+    config = yaml.safe_dump({"protocol": protocol, **asdict(asked_for)}, sort_keys=False)
+    write_report(results, folder, command, config)
+    records.finish(folder / records.RECORD, asked, [records.METRICS, records.TRIALS])

@@ -1,0 +1,124 @@
+"""Compare all methods on the planner: train what is missing, evaluate it, and make the table.
+
+    python scripts/plan_table.py                                    # everything; goes on where it was interrupted
+    python scripts/plan_table.py 'methods=[ddm_l,dcfm_b]' 'partitions=[noniid]' trials=100 out=runs/short
+    python scripts/plan_table.py train=false evaluate=false         # collect what is there
+
+Writes ``table.md``, ``table.tex``, ``table.json``, ``bars.png`` and ``maps.png`` to ``out``, beside each entry's own
+results. The settings are described in configs/plan_table.yaml.
+"""
+
+import shlex
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import hydra
+from omegaconf import DictConfig
+from tqdm import tqdm
+
+from dcfm.configuration import typed, writable
+from dcfm_planner.comparison.collate import collect
+from dcfm_planner.comparison.report import FILES, write_tables
+from dcfm_planner.comparison.runs import run as run_missing
+from dcfm_planner.comparison.settings import ComparisonSettings
+from dcfm_planner.comparison.summary import summarise
+from dcfm_planner.comparison.text import markdown
+
+
+@dataclass
+class Settings:
+    """The keys of configs/plan_table.yaml and their types."""
+
+    methods: list[str]
+    partitions: list[str]
+    seeds: list[int]
+    protocols: list[str]
+    trials: int
+    given_trials: int | None
+    seed: int
+    selection_seed: int
+    selection_plans: int
+    runs: str
+    out: str
+    train: bool
+    training: list[str]
+    evaluate: bool
+    redo: bool
+    max_entries: int | None
+    device: str
+    workers: int | None
+    max_steps: int
+
+
+def read_settings(config: DictConfig) -> ComparisonSettings:
+    """Check the types and ranges of what was given.
+
+    Raises:
+        ValueError: a value has the wrong type, is unknown, or is out of range.
+    """
+    given: dict[str, Any] = asdict(typed(config, Settings, "plan_table"))
+    plain: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
+    plain |= {"runs": Path(given["runs"]), "out": Path(given["out"])}
+    return ComparisonSettings(**plain)
+
+
+class Stages:
+    """One bar at a time, for what is being done; what has no length is a line."""
+
+    def __init__(self) -> None:
+        self.what = ""
+        self.bar: tqdm | None = None
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        if what != self.what:
+            self.close()
+            self.what = what
+            if total:
+                self.bar = tqdm(total=total, desc=what, dynamic_ncols=True)
+            else:
+                tqdm.write(what, file=sys.stderr)
+        if self.bar is not None:
+            self.bar.update(done - self.bar.n)
+
+    def close(self) -> None:
+        """Leave the last bar as it is."""
+        if self.bar is not None:
+            self.bar.close()
+            self.bar = None
+
+
+def run(config: DictConfig) -> None:
+    """Check, train, evaluate, collect, write, print."""
+    settings = read_settings(config)
+    out = writable(settings.out)
+    command = shlex.join(["python", *sys.argv])
+    stages = Stages()
+    try:
+        failed = run_missing(settings, command, stages) if settings.train or settings.evaluate else {}
+    finally:
+        stages.close()
+    summary = summarise(collect(settings), command, failed)
+    write_tables(summary, out)
+    print(f"\n{markdown(summary)}\nwrote {', '.join(FILES)} to {out}")
+    if failed:
+        reasons = "\n".join(f"  {entry}: {reason}" for entry, reason in failed.items())
+        raise ValueError(f"{len(failed)} entries failed, all others are in the table:\n{reasons}")
+
+
+@hydra.main(config_path="pkg://dcfm_configs", config_name="plan_table", version_base="1.3")
+def main(config: DictConfig) -> None:
+    """Compare, with bars that tell the time left; one line for each thing that can be wrong."""
+    try:
+        run(config)
+    except ValueError as error:
+        sys.exit(f"error: {error}")
+    except OSError as error:
+        sys.exit(f"error: {error}; make room or choose another out=")
+    except KeyboardInterrupt:
+        sys.exit("interrupted; nothing that was done is lost: the same command goes on from here")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""Paired tests against binomials added up by hand, Holm's steps, and an interval that keeps its level."""
+
+from math import comb
+
+import numpy as np
+import pytest
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.proportion import confint_proportions_2indep
+
+from dcfm_planner.comparison.paired import Counts, holm
+
+
+def test_counts_are_of_the_same_problems() -> None:
+    first = np.array([True, True, False, False, True])
+    second = np.array([True, False, True, False, False])
+    counts = Counts.of(first, second)
+    assert counts == Counts(both=1, first_only=2, second_only=1, neither=1)
+    assert counts.n == 5
+    assert counts.difference == pytest.approx(first.mean() - second.mean())
+
+
+@pytest.mark.parametrize(("b", "c"), [(10, 2), (2, 10), (1, 0), (7, 7), (0, 0), (30, 5)])
+def test_mcnemar_is_a_fair_coin_over_discordant_problems(b: int, c: int) -> None:
+    tail = sum(comb(b + c, k) for k in range(min(b, c) + 1)) / 2 ** (b + c)
+    assert Counts(20, b, c, 3).p_value() == pytest.approx(min(1.0, 2 * tail))
+    assert Counts(20, b, c, 3).p_value() == Counts(500, b, c, 0).p_value()  # concordant problems say nothing
+
+
+def test_interval_turns_with_the_sign_and_holds_the_difference() -> None:
+    counts = Counts(both=20, first_only=12, second_only=2, neither=16)
+    low, high = counts.interval()
+    assert 0 < low < 0.2 < high
+    swapped = Counts(20, 2, 12, 16).interval()
+    assert swapped == pytest.approx((-high, -low))
+
+
+def test_interval_of_uncorrelated_methods_is_that_of_independent_samples() -> None:
+    counts = Counts(both=24, first_only=36, second_only=16, neither=24)  # ad = bc
+    expected = confint_proportions_2indep(60, 100, 40, 100, method="newcomb", compare="diff")
+    assert counts.interval() == pytest.approx(expected)
+
+
+def test_correlation_narrows_the_interval() -> None:
+    together, apart = Counts(50, 10, 0, 40), Counts(24, 36, 26, 14)
+    assert np.ptp(together.interval()) < np.ptp(apart.interval())
+
+
+def test_interval_keeps_its_level() -> None:
+    generator = np.random.default_rng(0)
+    draws = generator.multinomial(100, [0.5, 0.25, 0.1, 0.15], size=120)
+    intervals = np.array([Counts(*map(int, row)).interval() for row in draws])
+    covered = ((intervals[:, 0] <= 0.15) & (intervals[:, 1] >= 0.15)).mean()
+    assert 0.9 <= covered <= 1
+
+
+def test_no_problems_say_nothing() -> None:
+    nothing = Counts(0, 0, 0, 0)
+    assert (nothing.difference, nothing.p_value(), nothing.interval()) == (None, 1.0, (-1.0, 1.0))
+    assert Counts(12, 0, 0, 0).interval()[0] < 0 < Counts(12, 0, 0, 0).interval()[1]
+
+
+def test_holm_steps_down_and_never_back() -> None:
+    # sorted: 0.01 x 4, 0.02 x 3, 0.03 x 2 raised to the one before, 0.5
+    assert holm([0.03, 0.01, 0.5, 0.02]) == pytest.approx([0.06, 0.04, 0.5, 0.06])
+    assert holm([0.9, 0.8]) == [1.0, 1.0]
+    assert holm([]) == []
+    p = np.random.default_rng(0).random(20) ** 4
+    np.testing.assert_allclose(holm(p.tolist()), multipletests(p, method="holm")[1])

@@ -40,6 +40,7 @@ class Settings:
     seed: int
     selection_seed: int
     selection_plans: int
+    rules: list[str]
     runs: str
     out: str
     train: bool

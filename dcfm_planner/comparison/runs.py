@@ -130,6 +130,7 @@ def _select(settings: ComparisonSettings, state: State, on_progress: Progress) -
         plans=settings.selection_plans,
         seed=settings.selection_seed,
         device=settings.device,
+        rules=settings.rules,
         on_candidate=lambda done, total: on_progress(f"{state.entry}: choosing how to sample", done, total),
     )
     selection.to_json(folder / records.SELECTION)

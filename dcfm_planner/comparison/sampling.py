@@ -4,7 +4,7 @@ No rollout and no novel pair takes part: :func:`dcfm.selection.select` hands kno
 scored raises where it is asked for another one.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Final
@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from dcfm.methods.method import RULES
 from dcfm.selection import KnownOnly, Selection, select
 from dcfm_planner.evaluation.run import CHUNK
 from dcfm_planner.feasibility import check
@@ -26,6 +27,11 @@ CANDIDATES: Final = {
     "composed, w = 1.5": Sampling(rule="composed", guidance=(1.5, 1.5)),
 }
 """By name, the plainest first: of equals the first is chosen."""
+
+
+def candidates(rules: Sequence[str]) -> dict[str, Sampling]:
+    """Those of :data:`CANDIDATES` that sample by one of these rules."""
+    return {name: sampling for name, sampling in CANDIDATES.items() if sampling.rule in rules}
 
 
 def count_feasible(
@@ -58,6 +64,7 @@ def choose(
     plans: int,
     seed: int,
     device: str = "auto",
+    rules: Sequence[str] = RULES,
     on_candidate: Callable[[int, int], None] | None = None,
 ) -> Selection:
     """Choose among :data:`CANDIDATES` for one planner.
@@ -66,23 +73,24 @@ def choose(
         weights: of the planner.
         plans: a known pair.
         seed: of the noise.
+        rules: the candidates of these rules only.
         on_candidate: called with (candidates scored, candidates).
     """
     notify = on_candidate or (lambda done, total: None)
-    scored = 0
-    notify(scored, len(CANDIDATES))
+    scored, allowed = 0, candidates(rules)
+    notify(scored, len(allowed))
 
     def score(sampling: Sampling, known: Int[Tensor, "m k"]) -> tuple[int, int]:
         nonlocal scored
         found = count_feasible(weights, sampling, known, plans=plans, seed=seed, device=device)
         scored += 1
-        notify(scored, len(CANDIDATES))
+        notify(scored, len(allowed))
         return found
 
     return select(
-        CANDIDATES,
+        allowed,
         score,
         torch.from_numpy(pair_labels(KNOWN_PAIRS)),
-        settings={name: asdict(sampling) for name, sampling in CANDIDATES.items()},
+        settings={name: asdict(sampling) for name, sampling in allowed.items()},
         criterion=f"feasible plans, {plans} for each known pair, noise seed {seed}, nothing executed",
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from dcfm.artefacts import MANIFEST, MODEL, load
 from dcfm.methods import registry
+from dcfm.methods.method import RULES
 from dcfm_planner.evaluation.problems import make_problems
 from dcfm_planner.evaluation.run import EvaluationSettings
 from dcfm_planner.models import PARTITIONS, Sampling, resolve_device
@@ -86,6 +87,7 @@ class ComparisonSettings:
         seed: of the evaluation's noise.
         selection_seed: of the noise that sampling is chosen with; another one than ``seed``.
         selection_plans: plans a known pair that sampling is chosen with.
+        rules: how methods may be sampled (:data:`dcfm.methods.method.RULES`); which of the ways is chosen for each.
         runs: folder of trainings.
         out: folder of results.
         train, evaluate: do what is missing; else take what is there.
@@ -107,6 +109,7 @@ class ComparisonSettings:
     seed: int = 0
     selection_seed: int = 1
     selection_plans: int = 16
+    rules: tuple[str, ...] = RULES
     runs: Path = Path("runs/table")
     out: Path = Path("runs/table/results")
     train: bool = True
@@ -123,6 +126,7 @@ class ComparisonSettings:
             ("methods", self.methods, registry.names()),
             ("partitions", self.partitions, PARTITIONS),
             ("protocols", self.protocols, tuple(CONTROLS)),
+            ("rules", self.rules, RULES),
             ("seeds", self.seeds, None),
         ):
             _check_list(name, given, allowed)

@@ -7,7 +7,7 @@ from typing import Any
 
 from dcfm.artefacts import file_hash
 from dcfm_planner.comparison import records
-from dcfm_planner.comparison.sampling import CANDIDATES
+from dcfm_planner.comparison.sampling import CANDIDATES, candidates
 from dcfm_planner.comparison.settings import CONTROLS, ComparisonError, ComparisonSettings, Entry
 from dcfm_planner.evaluation import problems
 from dcfm_planner.models import Sampling
@@ -54,7 +54,7 @@ def selection_asked(settings: ComparisonSettings, weights_hash: str) -> dict[str
         "weights_sha256": weights_hash,
         "seed": settings.selection_seed,
         "plans_per_pair": settings.selection_plans,
-        "candidates": {name: asdict(sampling) for name, sampling in CANDIDATES.items()},
+        "candidates": {name: asdict(sampling) for name, sampling in candidates(settings.rules).items()},
     }
 
 

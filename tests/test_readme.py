@@ -55,6 +55,18 @@ SHORT = {
     "scripts/plan_eval.py": ["trials=2", "workers=1"],
     "scripts/benchmark_planner.py": ["repeats=1", "batch=2", "trials=1"],
     "scripts/collect.py": ["train=1", "val=0", "steps=120", "workers=1"],
+    "scripts/cost.py": ["silos=[2]", "attributes=[2]", "curve_silos=[2]", "curve_attributes=[2]"],
+    "scripts/toy.py": [
+        *(
+            "samples=40",
+            "draws=20",
+            "steps=2",
+            "training.width=8",
+            "training.fedavg.steps=1",
+            "training.fedavg_rounds=2",
+        ),
+        *(f"training.{stage}.steps=2" for stage in ("stage_one", "peers", "student", "pooled")),
+    ],
 }
 
 

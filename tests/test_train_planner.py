@@ -3,15 +3,16 @@
 import os
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
+import torch
 from hydra import compose, initialize_config_module
 from hydra.utils import instantiate
 
-from dcfm.trainers.local import LocalConfig
-from dcfm.trainers.peers import PeerConfig
-from dcfm.trainers.student import StudentConfig
+from dcfm.methods.method import Recipe
+from dcfm_planner.models import load_planner
 from dcfm_planner.task import PlannerTask
 
 REPOSITORY = Path(__file__).parents[1]
@@ -22,11 +23,16 @@ SMALL = [
     "peers.loop.steps=2",
     "student.loop.steps=3",
     "student.replay.paths=8",
+    "further.loop.steps=2",
+    "fedavg.rounds=2",
+    "fedavg.steps=1",
+    "pooled.loop.steps=2",
     "collect.train=4",
     "collect.val=1",
     "border_margin=0.0",
     "partition=iid",
     "workers=2",
+    "methods=[dcfm_a,dcfm_b,dfd,fedflow_l,factored,pooled]",
 ]
 
 
@@ -34,13 +40,20 @@ SMALL = [
 def test_presets_are_typed_and_complete(preset: str) -> None:
     with initialize_config_module("dcfm_configs", version_base="1.3"):
         config = compose("train_planner", overrides=[f"preset={preset}"])
-    kinds = {"task": PlannerTask, "stage_one": LocalConfig, "peers": PeerConfig, "student": StudentConfig}
-    settings = {name: instantiate(config[name]) for name in kinds}
-    for name, kind in kinds.items():
-        assert isinstance(settings[name], kind)
-    for stage in (settings["stage_one"], settings["peers"], settings["student"]):
-        assert stage.loop.steps > 100
+    assert isinstance(instantiate(config["task"]), PlannerTask)
+    recipe = Recipe(**{part.name: instantiate(config[part.name]) for part in fields(Recipe)})
+    for part in fields(Recipe):
+        stage = getattr(recipe, part.name)
+        assert isinstance(stage, type(part.default_factory()))  # type: ignore[misc]
         assert stage.objective.independence.weight > 0
+    # Baselines get the steps that ours get: experts and FedFlow as many a silo, counting the student's for all silos.
+    silo = recipe.stage_one.loop.steps + recipe.student.loop.steps // config.silos
+    assert recipe.stage_one.loop.steps + recipe.further.loop.steps == silo
+    assert recipe.fedavg.rounds * recipe.fedavg.steps == silo
+    assert recipe.pooled.loop.steps == recipe.stage_one.loop.steps + recipe.student.loop.steps
+    batches = {stage.batch for stage in (recipe.stage_one.loop, recipe.further.loop, recipe.pooled.loop, recipe.fedavg)}
+    assert len(batches) == 1
+    settings = {"peers": recipe.peers, "student": recipe.student}
     assert settings["peers"].objective.independence.labels == "own"
     assert settings["student"].objective.independence.labels == "global"
 
@@ -77,7 +90,12 @@ def test_collects_trains_publishes_and_finds_it_done(tmp_path: Path) -> None:
     first = run(tmp_path, data, *SMALL)
     assert first.returncode == 0, first.stderr
     published = tmp_path / "out" / "published"
-    assert {p.name for p in published.iterdir()} == {"dcfm_a", "dcfm_b"}
+    assert {p.name for p in published.iterdir()} == {"dcfm_a", "dcfm_b", "dfd", "fedflow_l", "factored", "pooled"}
+    for folder in published.iterdir():
+        loaded = load_planner(folder, device="cpu")
+        plan = loaded.planner.sample(torch.tensor([[0, 3]]), torch.Generator().manual_seed(0))
+        assert loaded.method == folder.name
+        assert plan.normalised.isfinite().all()
     assert (tmp_path / "out" / "dcfm_b.ledger.jsonl").read_text().count('"weights"') == 4
     written = (tmp_path / "out" / "stage1" / "robot0" / "model.safetensors").stat().st_mtime_ns
     again = run(tmp_path, data, *SMALL)

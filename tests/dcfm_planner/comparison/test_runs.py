@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 from dcfm import artefacts
 from dcfm_planner.comparison import records, runs
 from dcfm_planner.comparison.collate import collect
-from dcfm_planner.comparison.sampling import CANDIDATES, choose, count_feasible
+from dcfm_planner.comparison.sampling import CANDIDATES, candidates, choose, count_feasible
 from dcfm_planner.comparison.settings import ComparisonError, ComparisonSettings, Entry
 from dcfm_planner.comparison.state import look
 from dcfm_planner.models import weights_folder
@@ -103,3 +103,10 @@ def test_selection_is_on_known_pairs_with_noise_of_its_own() -> None:
     assert again == selection.scores["joint"]
     best = max(k for k, _ in selection.scores.values())
     assert selection.chosen == next(name for name, (k, _) in selection.scores.items() if k == best)
+
+
+def test_selection_among_the_ways_of_one_rule() -> None:
+    selection = choose(STUDENT, plans=1, seed=1, device="cpu", rules=("joint",))
+    assert list(selection.scores) == ["joint"]
+    assert all(sampling.rule == "composed" for sampling in candidates(("composed",)).values())
+    assert candidates(("joint", "composed")) == CANDIDATES

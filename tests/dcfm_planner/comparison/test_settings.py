@@ -16,6 +16,7 @@ from dcfm_planner.comparison.settings import ComparisonSettings, Entry
         ({"methods": ("dcfm_a", "dcfm_a")}, "names something twice"),
         ({"partitions": ("non-iid",)}, "unknown partitions 'non-iid'; there are iid, noniid"),
         ({"protocols": ("mine",)}, "unknown protocols 'mine'; there are paper, given"),
+        ({"rules": ("marginal",)}, "unknown rules 'marginal'; there are joint, composed"),
         ({"seeds": ()}, "seeds="),
         ({"seeds": (-1,)}, "seeds of 0 or more"),
         ({"seed": 1}, "two different seeds"),

@@ -1,0 +1,149 @@
+"""A cell of the toy experiment: one problem and how it is learnt; and what can be wrong with it before any work."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dcfm.decentralized import Federation
+from dcfm.methods import registry
+from dcfm.methods.method import Method
+from dcfm.toy.problem import Problem, ProblemSettings, make_problem
+from dcfm.toy.score import Sampling
+from dcfm.toy.task import ToyTask
+from dcfm.toy.training import Training, change_training
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One problem and how it is learnt.
+
+    Args:
+        problem: see :class:`~dcfm.toy.problem.ProblemSettings`; its seed is also that of training and sampling.
+        training: of all methods.
+        sampling: how fields are sampled.
+        changes: settings of single methods that differ from their configuration, e.g. ``{"dfd": {"scale": 1.0}}``.
+        tuned: by method, what differs in its own training, nested as in ``configs/toy_training``.
+    """
+
+    problem: ProblemSettings
+    training: Training = field(default_factory=Training)
+    sampling: Sampling = field(default_factory=Sampling)
+    changes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    tuned: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @property
+    def task(self) -> ToyTask:
+        """What is trained."""
+        return ToyTask(self.problem.attributes, self.training.width, self.training.depth)
+
+    @property
+    def name(self) -> str:
+        """E.g. ``noniid/seed0``, the cell's folder within a run's."""
+        return f"{self.problem.partition}/seed{self.problem.seed}"
+
+    def training_of(self, name: str) -> Training:
+        """The training of a method.
+
+        Raises:
+            ValueError: an unknown key, a value out of range, or another network than the other methods'.
+        """
+        training = change_training(self.training, self.tuned.get(name, {}))
+        if (training.width, training.depth) != (self.training.width, self.training.depth):
+            raise ValueError(
+                f"tuned.{name} changes the network; all methods have the same, set training.width and depth"
+            )
+        return training
+
+    def method(self, name: str) -> Method:
+        """The method of this name, with the cell's changes.
+
+        Raises:
+            ValueError: an unknown name or setting.
+        """
+        return registry.make(name, **self.changes.get(name, {}))
+
+    def identity(self) -> dict[str, Any]:
+        """All settings as plain data."""
+        return json.loads(json.dumps(asdict(self)))
+
+    def common(self) -> dict[str, Any]:
+        """The settings that all methods share: what a folder's contents must agree with."""
+        return {name: value for name, value in self.identity().items() if name not in ("changes", "tuned")}
+
+    def own(self, name: str) -> dict[str, Any]:
+        """The settings of one method: what its record must agree with."""
+        return {"changes": self.identity()["changes"].get(name, {}), "tuned": self.identity()["tuned"].get(name, {})}
+
+
+def record_path(folder: Path, method: str) -> Path:
+    """Where a cell's folder holds the record of a finished method."""
+    return folder / "records" / f"{method}.json"
+
+
+def check_cell(cell: Cell, methods: Sequence[str], folder: Path) -> Problem:
+    """Everything that can be wrong before training: the problem, the methods' names, and the folder's earlier contents.
+
+    Raises:
+        ValueError: with what to do.
+    """
+    if not methods:
+        raise ValueError(f"no methods are asked for; give some of {', '.join(registry.names())}")
+    for name in (*methods, *cell.tuned, *cell.changes):
+        cell.method(name)
+        cell.training_of(name)
+    cell.task.network()
+    problem = make_problem(cell.problem)
+    Federation(cell.task, problem.silos, folder)
+    check_settings(folder / "settings.json", cell.common())
+    for name in methods:
+        check_settings(record_path(folder, name), cell.own(name), "own_settings")
+    return problem
+
+
+def check_settings(path: Path, settings: Mapping[str, Any], key: str | None = None) -> None:
+    """Raise ``ValueError`` if there is a file ``path`` that holds other settings (under ``key``), or is damaged."""
+    if not path.exists():
+        return
+    try:
+        old = json.loads(path.read_text(encoding="utf-8"))
+        old = old if key is None else old[key]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is damaged ({error!r}); remove {path.parent} or choose another out=") from error
+    differing = sorted(_differences(old, settings))
+    if differing:
+        raise ValueError(
+            f"{path} is of a run with other settings ({', '.join(differing[:5])}); choose another out=, or remove "
+            f"{path.parent}"
+        )
+
+
+def _differences(a: Any, b: Any, name: str = "") -> Iterator[str]:
+    if isinstance(a, dict) and isinstance(b, dict):
+        for key in a.keys() | b.keys():
+            yield from _differences(a.get(key), b.get(key), f"{name}.{key}" if name else str(key))
+    elif a != b:
+        yield name
+
+
+def check_cells(cells: Sequence[Cell], methods: Sequence[str], out: Path, workers: int) -> None:
+    """Everything that can be wrong with a run before any training.
+
+    Raises:
+        ValueError: with what to do.
+    """
+    names = [cell.name for cell in cells]
+    if not cells or len(set(names)) != len(names):
+        raise ValueError(f"the partitions and seeds are {names}; give at least one, none twice")
+    if workers < 0:
+        raise ValueError(f"workers={workers}; give 0 (this process) or more")
+    for cell in cells:
+        check_cell(cell, methods, out / cell.name)
+
+
+def one_thread() -> None:
+    """What a worker process begins with: cells run side by side, one thread each."""
+    torch.set_num_threads(1)

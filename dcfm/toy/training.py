@@ -1,0 +1,165 @@
+"""How the toy trains: the few numbers that its methods' recipes are made from."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, TypeVar
+
+from dcfm.attributes import MaskRates
+from dcfm.methods.method import Recipe
+from dcfm.trainers.fedavg import FedAvgConfig
+from dcfm.trainers.local import LocalConfig
+from dcfm.trainers.loop import LoopConfig
+from dcfm.trainers.objective import IndependenceConfig, ObjectiveConfig
+from dcfm.trainers.peers import PeerConfig
+from dcfm.trainers.student import ReplayConfig, StudentConfig
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One training of one network.
+
+    Args:
+        steps: optimizer steps; in federated averaging, of a silo in a round.
+        learning_rate: highest.
+        marg, uncond: mask rates ``pi`` of Eq. 8; the rest is ``pi_full``.
+        weight: ``lambda``, of Eq. 11, 14 or 17.
+        labels, paths, share: of the CI term, see :class:`~dcfm.trainers.objective.IndependenceConfig`.
+    """
+
+    steps: int = 2000
+    learning_rate: float = 2e-3
+    marg: float = 0.08
+    uncond: float = 0.02
+    weight: float = 1.0
+    labels: str = "own"
+    paths: str = "batch"
+    share: float = 0.25
+
+    @property
+    def objective(self) -> ObjectiveConfig:
+        """Of the trainer; all times weigh the same."""
+        masks = MaskRates(1 - self.marg - self.uncond, self.marg, self.uncond)
+        independence = IndependenceConfig(self.weight, self.share, self.labels, self.paths)
+        return ObjectiveConfig(masks, independence, time_power=0.0)
+
+
+@dataclass(frozen=True)
+class Training:
+    """All of the toy's trainings.
+
+    Args:
+        width, depth: of the network, see :class:`~dcfm.toy.network.PointNetwork`.
+        batch: samples of a step.
+        warmup: steps over which the learning rate rises.
+        ema: decay of the averaged weights.
+        stage_one: of every silo alone.
+        peers: of DCFM-A, a round; further training of DDM's and DFD's experts takes as many steps in all, with Stage
+            I's objective.
+        rounds: of DCFM-A.
+        student: of DCFM-B.
+        replay_paths, replay_steps: of DCFM-B's synthetic replay, see :class:`~dcfm.trainers.student.ReplayConfig`.
+        fedavg: of FedFlow and the factored network, a round.
+        fedavg_rounds: of the same.
+        fedavg_ema: decay over rounds of the averaged global weights.
+        pooled: of the pooled network.
+
+    Raises:
+        ValueError: a value is out of range.
+    """
+
+    width: int = 128
+    depth: int = 3
+    batch: int = 128
+    warmup: int = 100
+    ema: float = 0.995
+    stage_one: Phase = Phase()
+    peers: Phase = Phase(steps=1500, learning_rate=1e-3, weight=0.3)
+    rounds: int = 1
+    student: Phase = Phase(labels="global")
+    replay_paths: int = 256
+    replay_steps: int = 12
+    fedavg: Phase = Phase(steps=35)
+    fedavg_rounds: int = 100
+    fedavg_ema: float = 0.8
+    pooled: Phase = Phase(steps=3500, labels="global")
+
+    def __post_init__(self) -> None:
+        if min(self.width, self.depth) < 1:
+            raise ValueError(f"width={self.width} and depth={self.depth} must be at least 1")
+        self.recipe()
+
+    def _loop(self, phase: Phase, steps: int | None = None) -> LoopConfig:
+        return LoopConfig(
+            steps=phase.steps if steps is None else steps,
+            batch=self.batch,
+            learning_rate=phase.learning_rate,
+            warmup=self.warmup,
+            ema=self.ema,
+        )
+
+    def recipe(self) -> Recipe:
+        """What the methods train with."""
+        stage_one = LocalConfig(self._loop(self.stage_one), self.stage_one.objective)
+        further = LocalConfig(self._loop(self.peers, self.peers.steps * self.rounds), self.stage_one.objective)
+        replay = ReplayConfig(self.replay_paths, self.replay_steps, held=0.0)
+        return Recipe(
+            stage_one=stage_one,
+            further=further,
+            peers=PeerConfig(self._loop(self.peers), self.peers.objective, self.rounds),
+            student=StudentConfig(self._loop(self.student), self.student.objective, replay),
+            fedavg=FedAvgConfig(
+                rounds=self.fedavg_rounds,
+                steps=self.fedavg.steps,
+                batch=self.batch,
+                learning_rate=self.fedavg.learning_rate,
+                ema=self.fedavg_ema,
+                objective=self.fedavg.objective,
+            ),
+            pooled=LocalConfig(self._loop(self.pooled), self.pooled.objective),
+        )
+
+
+def read_training(given: Mapping[str, Any]) -> Training:
+    """Training settings from plain data, such as a configuration; what is not given is the default.
+
+    Raises:
+        ValueError: an unknown key, or a value of the wrong type or out of range.
+    """
+    return change_training(Training(), given)
+
+
+def change_training(training: Training, changes: Mapping[str, Any]) -> Training:
+    """The training with some settings changed, nested like :class:`Training`; errors as of :func:`read_training`."""
+    return _read(training, changes, "training")
+
+
+T = TypeVar("T", Training, Phase)
+
+
+def _read(default: T, given: Mapping[str, Any], where: str) -> T:
+    changes: dict[str, Any] = {}
+    for key, value in given.items():
+        if not hasattr(default, key):
+            raise ValueError(f"unknown key {where}.{key}; the keys are {', '.join(f.name for f in fields(default))}")
+        before = getattr(default, key)
+        if isinstance(before, Phase):
+            if not isinstance(value, Mapping):
+                raise ValueError(f"{where}.{key}={value!r}; give the keys {', '.join(f.name for f in fields(before))}")
+            changes[key] = _read(before, value, f"{where}.{key}")
+        elif isinstance(before, str) or isinstance(value, bool):
+            if not isinstance(before, str) or not isinstance(value, str):
+                raise ValueError(f"{where}.{key}={value!r}; give a {type(before).__name__}")
+            changes[key] = value
+        else:
+            changes[key] = _number(before, value, f"{where}.{key}")
+    try:
+        return replace(default, **changes)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error
+
+
+def _number(before: int | float, value: Any, where: str) -> int | float:
+    whole = isinstance(before, int)
+    if not isinstance(value, int | float) or (whole and value != int(value)):
+        raise ValueError(f"{where}={value!r}; give {'a whole number' if whole else 'a number'}")
+    return type(before)(value)

@@ -1,0 +1,178 @@
+"""dcfm/toy/experiment.py, variants.py, choice.py: scores of known fields, resuming, sharing, and what may be seen."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from dcfm.selection import KnownOnly, LeakError
+from dcfm.toy.cell import Cell, check_cells
+from dcfm.toy.choice import choose, read_candidates
+from dcfm.toy.experiment import run_cells, summary
+from dcfm.toy.mixture import Mixture
+from dcfm.toy.problem import ProblemSettings, make_problem
+from dcfm.toy.score import Sampling, hits, sample, score_samples
+from dcfm.toy.training import read_training
+from dcfm.toy.variants import Variant, count, run_variants, score_all, score_known
+
+TINY = read_training(
+    {
+        "width": 8,
+        "batch": 8,
+        "warmup": 1,
+        "stage_one": {"steps": 2},
+        "peers": {"steps": 2},
+        "student": {"steps": 2},
+        "fedavg": {"steps": 1},
+        "fedavg_rounds": 2,
+        "pooled": {"steps": 2},
+    }
+)
+
+
+def exact(x: Tensor, t: Tensor, y: Tensor, held: Tensor | None = None) -> Tensor:
+    """The velocity of the queried mode of ``Mixture()``: a Gaussian's, linear in ``x``."""
+    mixture = Mixture()
+    centre, time = mixture.distance * (2.0 * y - 1), t[:, None]
+    slope = (time * mixture.std**2 - (1 - time)) / ((1 - time) ** 2 + (time * mixture.std) ** 2)
+    return centre + slope * (x - time * centre)
+
+
+def still(x: Tensor, t: Tensor, y: Tensor, held: Tensor | None = None) -> Tensor:
+    return torch.zeros_like(x)
+
+
+def cell(**changes: object) -> Cell:
+    return Cell(ProblemSettings(samples=20, **changes), TINY, Sampling(20, 2))  # type: ignore[arg-type]
+
+
+def test_the_true_field_scores_99_percent_everywhere(generator: torch.Generator) -> None:
+    mixture = Mixture()
+    combinations = mixture.space.combinations()
+    x = sample(exact, combinations, Sampling(4000, 30), generator)
+    known = torch.tensor([True, True, True, False])
+    records = score_samples(mixture, combinations, known, x, generator)
+    for record in records:
+        assert record["share"] == pytest.approx(0.99, abs=0.01)
+        assert record["low"] < record["share"] < record["high"]
+        assert record["sliced_wasserstein"] < 0.05
+    assert [record["known"] for record in records] == known.tolist()
+    found = summary(records)
+    assert found["novel"]["mean"] == records[3]["share"]
+    assert found["known"]["min"] == min(record["share"] for record in records[:3])
+    assert not hits(mixture, combinations.flip(0), x).any()
+
+
+def test_a_run_goes_on_from_what_is_finished_and_refuses_other_settings(tmp_path: Path) -> None:
+    one = cell()
+    first = run_cells([one], ["ddm_l"], tmp_path, workers=0)
+    files = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")}
+    both = run_cells([one], ["ddm_l", "dcfm_b"], tmp_path, workers=0)
+    assert both[0]["methods"]["ddm_l"] == first[0]["methods"]["ddm_l"]
+    assert {path: path.stat().st_mtime_ns for path in files} == files
+    assert (tmp_path / "noniid/seed0/trainings/dcfm_b").is_dir()
+    with pytest.raises(ValueError, match=r"other settings \(problem.distance\)"):
+        run_cells([cell(distance=2.0)], ["ddm_l"], tmp_path, workers=0)
+    (tmp_path / "noniid/seed0/settings.json").write_text("{")
+    with pytest.raises(ValueError, match="damaged"):
+        check_cells([one], ["ddm_l"], tmp_path, 0)
+
+
+def test_a_record_says_who_holds_what_and_at_what_cost(tmp_path: Path) -> None:
+    (record,) = run_cells([cell()], ["dcfm_b", "pooled"], tmp_path, workers=0)
+    (novel,) = record["novel"]
+    assert novel not in {label for held in record["silos"].values() for label in held}
+    student = record["methods"]["dcfm_b"]
+    assert student["cost"]["units"] == {"silo0": 2.0, "silo1": 2.0}
+    assert record["methods"]["pooled"]["decentralised"] is False
+    assert sorted(tuple(r["label"]) for r in student["combinations"] if r["known"]) == sorted(
+        tuple(int(v) for v in label.split("-")) for label in {k for held in record["silos"].values() for k in held}
+    )
+    assert set(student["by_rule"]) == {"joint", "composed"}
+    scored = student["selection"]["scored_combinations"]
+    assert [int(v) for v in novel.split("-")] not in scored
+
+
+def test_a_tuned_method_trains_apart(tmp_path: Path) -> None:
+    tuned = replace(cell(), tuned={"ddm": {"stage_one": {"marg": 0.3}}})
+    assert tuned.training_of("ddm").stage_one.marg == 0.3
+    assert tuned.training_of("dfd") == tuned.training
+    (record,) = run_cells([tuned], ["ddm", "dfd"], tmp_path, workers=0)
+    assert set(record["methods"]) == {"ddm", "dfd"}
+    trainings = tmp_path / "noniid/seed0/trainings"
+    assert (trainings / "tuned_ddm/stage1_no_ci/silo0").is_dir()
+    assert (trainings / "stage1_no_ci/silo0").is_dir()
+    with pytest.raises(ValueError, match=r"ddm.json is of a run with other settings \(tuned"):
+        run_cells([cell()], ["ddm", "dfd"], tmp_path, workers=0)
+    assert run_cells([cell()], ["dfd"], tmp_path, workers=0)[0]["methods"]["dfd"] == record["methods"]["dfd"]
+
+
+@pytest.mark.parametrize(
+    ("cells", "methods", "workers", "message"),
+    [
+        ([cell()], ["dcfm_c"], 0, "unknown method 'dcfm_c'"),
+        ([cell()], [], 0, "no methods"),
+        ([], ["ddm"], 0, "at least one"),
+        ([cell(), cell()], ["ddm"], 0, "none twice"),
+        ([cell()], ["ddm"], -1, "workers=-1"),
+        ([replace(cell(), changes={"dfd": {"size": 1}})], ["dfd"], 0, "method dfd cannot be made"),
+        ([replace(cell(), tuned={"ddm_x": {}})], ["dfd"], 0, "unknown method 'ddm_x'"),
+        ([replace(cell(), tuned={"ddm": {"width": 9}})], ["dfd"], 0, "all methods have the same"),
+    ],
+)
+def test_what_can_be_wrong_is_an_error_before_any_work(
+    cells: list[Cell], methods: list[str], workers: int, message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        run_cells(cells, methods, tmp_path, workers)
+    assert not list(tmp_path.iterdir())
+
+
+def test_variants_share_stage_one_and_known_scores_never_see_the_novel(tmp_path: Path) -> None:
+    base = cell(attributes=3, withheld=1)
+    variants = [
+        Variant("plain", "dcfm_b"),
+        Variant("same", "dcfm_b", {"student": {"weight": TINY.student.weight}}),
+        Variant("more", "dcfm_b", {"student": {"weight": 3.0}}),
+    ]
+    records = run_variants(base, variants, tmp_path, score_known)
+    assert records["dcfm_b/plain"] == records["dcfm_b/same"]
+    assert not (tmp_path / "dcfm_b/same").exists()
+    assert len(list((tmp_path / "shared").iterdir())) == 1
+    hashes = {
+        json.loads(path.read_text())["files"]["model.safetensors"]
+        for path in tmp_path.glob("dcfm_b/*/trainings/stage1/silo0/artefact.json")
+    }
+    assert len(hashes) == 1
+    assert records["dcfm_b/plain"]["joint"]["withheld"][1] == 20
+    assert records["dcfm_b/plain"]["joint"]["observed"][1] == 20 * 5
+    problem = make_problem(base.problem)
+    guarded = KnownOnly(still, problem.known, problem.mixture.space.null)
+    with pytest.raises(LeakError):
+        count(base, problem, guarded, problem.missing, 1)
+    assert score_all(base, problem, {"joint": still, "composed": still})["novel"][1] == 40
+
+
+def test_the_choice_weighs_observed_and_withheld_alike() -> None:
+    variants = read_candidates({"dcfm_b": {"a": {}, "b": {"training": {"student": {"weight": 2.0}}}}})["dcfm_b"]
+
+    def record(observed: int, withheld: int) -> dict:
+        return {"observed": [observed, 100], "withheld": [withheld, 10]}
+
+    none = record(0, 0)
+    records = [
+        {
+            "dcfm_b/a": {"joint": record(100, 2), "composed": none},
+            "dcfm_b/b": {"joint": record(90, 9), "composed": none},
+        }
+    ]
+    selection = choose(variants, records, [cell(attributes=3, withheld=1)])
+    assert selection.chosen == "b"
+    assert selection.scores["a"] == (66, 110)
+    with pytest.raises(ValueError, match="unknown method"):
+        read_candidates({"dcfm_c": {"a": {}}})
+    with pytest.raises(ValueError, match="training and settings"):
+        read_candidates({"dcfm_b": {"a": {"weight": 1}}})

@@ -1,6 +1,9 @@
 """A script's configuration, checked against a dataclass that names its keys and their types."""
 
 import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -43,3 +46,20 @@ def writable(out: str | Path) -> Path:
     if not os.access(folder, os.W_OK):
         raise ValueError(f"out={out} cannot be written to; choose another out=")
     return folder
+
+
+@contextmanager
+def one_line_errors(interrupted: str) -> Iterator[None]:
+    """End a script with one line, and a status other than 0, for what its user can mend or wanted.
+
+    Args:
+        interrupted: what to say after Ctrl-C, e.g. whether anything was lost.
+    """
+    try:
+        yield
+    except ValueError as error:
+        sys.exit(f"error: {error}")
+    except OSError as error:
+        sys.exit(f"error: {error}; make room or choose another out=")
+    except KeyboardInterrupt:
+        sys.exit(f"interrupted; {interrupted}")

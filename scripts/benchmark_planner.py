@@ -33,6 +33,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from dcfm.artefacts import write_text_atomically
+from dcfm.configuration import one_line_errors
 from dcfm_planner.controllers import TrackEffector
 from dcfm_planner.evaluation.problems import Problems, make_problems
 from dcfm_planner.evaluation.rollout import rollout
@@ -226,14 +227,8 @@ def run(config: DictConfig) -> None:
 @hydra.main(config_path="pkg://dcfm_configs", config_name="benchmark_planner", version_base="1.3")
 def main(config: DictConfig) -> None:
     """Measure; one line for each thing that can be wrong."""
-    try:
+    with one_line_errors("nothing was written"):
         run(config)
-    except ValueError as error:
-        sys.exit(f"error: {error}")
-    except OSError as error:
-        sys.exit(f"error: {error}; make room or choose another out=")
-    except KeyboardInterrupt:
-        sys.exit("interrupted; nothing was written")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ import hydra
 from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
-from dcfm.configuration import typed, writable
+from dcfm.configuration import one_line_errors, typed, writable
 from dcfm_planner.evaluation.controls import CONTROLS
 from dcfm_planner.evaluation.report import table, write_report
 from dcfm_planner.evaluation.run import EvaluationSettings, evaluate
@@ -109,14 +109,8 @@ def run(config: DictConfig) -> None:
 @hydra.main(config_path="pkg://dcfm_configs", config_name="plan_eval", version_base="1.3")
 def main(config: DictConfig) -> None:
     """Evaluate, with a bar that tells the time left; one line for each thing that can be wrong."""
-    try:
+    with one_line_errors("nothing was written"):
         run(config)
-    except ValueError as error:
-        sys.exit(f"error: {error}")
-    except OSError as error:
-        sys.exit(f"error: {error}; make room or choose another out=")
-    except KeyboardInterrupt:
-        sys.exit("interrupted; nothing was written")
 
 
 if __name__ == "__main__":

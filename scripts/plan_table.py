@@ -18,7 +18,7 @@ import hydra
 from omegaconf import DictConfig
 from tqdm import tqdm
 
-from dcfm.configuration import typed, writable
+from dcfm.configuration import one_line_errors, typed, writable
 from dcfm_planner.comparison.collate import collect
 from dcfm_planner.comparison.report import FILES, write_tables
 from dcfm_planner.comparison.runs import run as run_missing
@@ -111,14 +111,8 @@ def run(config: DictConfig) -> None:
 @hydra.main(config_path="pkg://dcfm_configs", config_name="plan_table", version_base="1.3")
 def main(config: DictConfig) -> None:
     """Compare, with bars that tell the time left; one line for each thing that can be wrong."""
-    try:
+    with one_line_errors("nothing that was done is lost: the same command goes on from here"):
         run(config)
-    except ValueError as error:
-        sys.exit(f"error: {error}")
-    except OSError as error:
-        sys.exit(f"error: {error}; make room or choose another out=")
-    except KeyboardInterrupt:
-        sys.exit("interrupted; nothing that was done is lost: the same command goes on from here")
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ import hydra
 from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
-from dcfm.configuration import typed, writable
+from dcfm.configuration import one_line_errors, typed, writable
 from dcfm.methods import registry
 from dcfm.toy.cell import Cell, check_cells
 from dcfm.toy.deal import read_partitions
@@ -107,14 +107,8 @@ def run(config: DictConfig) -> None:
 @hydra.main(config_path="pkg://dcfm_configs", config_name="toy", version_base="1.3")
 def main(config: DictConfig) -> None:
     """Run, with a bar that tells the time left; one line for each thing that can be wrong."""
-    try:
+    with one_line_errors("the same command goes on from what is finished"):
         run(config)
-    except ValueError as error:
-        sys.exit(f"error: {error}")
-    except OSError as error:
-        sys.exit(f"error: {error}; make room or choose another out=")
-    except KeyboardInterrupt:
-        sys.exit("interrupted; the same command goes on from what is finished")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from typing import Any
 import hydra
 from omegaconf import DictConfig
 
-from dcfm.configuration import typed, writable
+from dcfm.configuration import one_line_errors, typed, writable
 from dcfm.toy.ablation import collect, read_factors, write
 from dcfm.toy.cell import Cell
 from dcfm.toy.deal import read_partitions
@@ -65,14 +65,8 @@ def run(config: DictConfig) -> None:
 @hydra.main(config_path="pkg://dcfm_configs", config_name="toy_ablation", version_base="1.3")
 def main(config: DictConfig) -> None:
     """Run; one line for each thing that can be wrong."""
-    try:
+    with one_line_errors("the same command goes on from what is finished"):
         run(config)
-    except ValueError as error:
-        sys.exit(f"error: {error}")
-    except OSError as error:
-        sys.exit(f"error: {error}; make room or choose another out=")
-    except KeyboardInterrupt:
-        sys.exit("interrupted; the same command goes on from what is finished")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from omegaconf import DictConfig
 from tqdm import tqdm
 
 from dcfm.artefacts import write_text_atomically
-from dcfm.configuration import typed, writable
+from dcfm.configuration import one_line_errors, typed, writable
 from dcfm.toy.cell import Cell
 from dcfm.toy.choice import choose, read_candidates
 from dcfm.toy.problem import make_problem, read_problem
@@ -73,14 +73,8 @@ def run(config: DictConfig) -> None:
 @hydra.main(config_path="pkg://dcfm_configs", config_name="toy_select", version_base="1.3")
 def main(config: DictConfig) -> None:
     """Run; one line for each thing that can be wrong."""
-    try:
+    with one_line_errors("the same command goes on from what is finished"):
         run(config)
-    except ValueError as error:
-        sys.exit(f"error: {error}")
-    except OSError as error:
-        sys.exit(f"error: {error}; make room or choose another out=")
-    except KeyboardInterrupt:
-        sys.exit("interrupted; the same command goes on from what is finished")
 
 
 if __name__ == "__main__":

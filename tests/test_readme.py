@@ -81,4 +81,4 @@ def test_commands_run(command: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", range(len(blocks("python"))))
 def test_python_blocks_run(number: int, tmp_path: Path) -> None:
-    run([sys.executable, "-c", blocks("python")[number]], tmp_path)
+    assert run([sys.executable, "-c", blocks("python")[number]], tmp_path).strip()

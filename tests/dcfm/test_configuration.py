@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from omegaconf import DictConfig
 
-from dcfm.configuration import typed, writable
+from dcfm.configuration import one_line_errors, typed, writable
 
 
 @dataclass
@@ -31,3 +31,22 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
     for path in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(ValueError, match="choose another out="):
             writable(path)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (ValueError("steps=0: give 1"), "error: steps=0: give 1"),
+        (OSError("full"), "error: full; make room or choose another out="),
+        (KeyboardInterrupt(), "interrupted; nothing was written"),
+    ],
+)
+def test_what_a_user_can_mend_is_one_line(error: BaseException, said: str) -> None:
+    with pytest.raises(SystemExit) as ended, one_line_errors("nothing was written"):
+        raise error
+    assert ended.value.code == said
+
+
+def test_what_a_user_cannot_mend_is_not_hidden() -> None:
+    with pytest.raises(RuntimeError, match="a bug"), one_line_errors("nothing was written"):
+        raise RuntimeError("a bug")

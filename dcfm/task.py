@@ -6,7 +6,7 @@ The planner, images and X-rays are tasks in importable modules; trainers, script
 from typing import Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
 
 from dcfm.attributes import AttributeSpace
@@ -18,7 +18,7 @@ class Task(Protocol):
 
     Attributes:
         space: the attributes.
-        shape: shape of one sample.
+        shape: shape of one sample, as it is generated.
     """
 
     @property
@@ -29,6 +29,10 @@ class Task(Protocol):
 
     def network(self) -> nn.Module:
         """A freshly initialised velocity network, a :class:`dcfm.fields.Field`; seed torch before for its weights."""
+        ...
+
+    def prepare(self, stored: Shaped[Tensor, "batch ..."], y: Int[Tensor, "batch k"]) -> Float[Tensor, "batch *shape"]:
+        """A batch of samples as a silo stores them, e.g. as bytes, in the coordinates that are generated."""
         ...
 
     def draw_held(

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from dcfm.attributes import AttributeSpace
@@ -57,6 +57,12 @@ class PlannerTask:
     def network(self) -> nn.Module:
         """A fresh :class:`~dcfm_planner.network.PlanNetwork`."""
         return PlanNetwork(SPACE.cardinalities, self.horizon, self.fold, tuple(self.channels), self.condition)
+
+    def prepare(
+        self, stored: Float[Tensor, "batch horizon columns"], y: Int[Tensor, "batch k"]
+    ) -> Float[Tensor, "batch horizon columns"]:
+        """Silos store normalised plans."""
+        return stored
 
     def draw_held(
         self, x1: Float[Tensor, "batch horizon columns"], generator: torch.Generator

@@ -8,7 +8,7 @@ averaging on whole labels alone: masks would pull base and heads to the observed
 
 from dataclasses import dataclass, replace
 
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
 
 from dcfm.attributes import AttributeSpace, MaskRates
@@ -55,6 +55,9 @@ class FactoredTask:
 
     def network(self) -> nn.Module:
         return FactoredNetwork(self.inner.network(), self.space.null)
+
+    def prepare(self, stored: Shaped[Tensor, "batch ..."], y: Int[Tensor, "batch k"]) -> Float[Tensor, "batch *shape"]:
+        return self.inner.prepare(stored, y)
 
     def draw_held(self, x1: Float[Tensor, "batch *shape"], generator: object) -> Bool[Tensor, "batch *shape"] | None:
         return self.inner.draw_held(x1, generator)  # type: ignore[arg-type]

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from dcfm.attributes import AttributeSpace
@@ -35,6 +35,10 @@ class ToyTask:
     def network(self) -> nn.Module:
         """A fresh :class:`~dcfm.toy.network.PointNetwork`."""
         return PointNetwork(self.attributes, self.space.cardinalities, self.width, self.depth)
+
+    def prepare(self, stored: Float[Tensor, "batch k"], y: Int[Tensor, "batch attributes"]) -> Float[Tensor, "batch k"]:
+        """Points are stored as they are."""
+        return stored
 
     def draw_held(self, x1: Float[Tensor, "batch k"], generator: torch.Generator) -> None:
         """Nothing: the toy does not inpaint."""

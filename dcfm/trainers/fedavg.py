@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int, Shaped
 from safetensors import safe_open
 from torch import Tensor, nn
 
@@ -79,7 +79,7 @@ class FedAvgConfig:
 
 def train_round(
     task: Task,
-    data: Float[Tensor, "n *shape"],
+    data: Shaped[Tensor, "n ..."],
     labels: Int[Tensor, "n k"],
     network: nn.Module,
     config: FedAvgConfig,

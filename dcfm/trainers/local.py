@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
 from dcfm.attributes import apply_mask, draw_masks
@@ -32,7 +32,7 @@ class LocalConfig:
 def matching_with(
     extra: ExtraTerm | None,
     task: Task,
-    data: Float[Tensor, "n *shape"],
+    data: Shaped[Tensor, "n ..."],
     labels: Int[Tensor, "n k"],
     batch: int,
     objective: ObjectiveConfig,
@@ -43,8 +43,9 @@ def matching_with(
     def loss(network: nn.Module, step: int, generator: torch.Generator) -> dict[str, Tensor]:
         device = data.device
         rows = torch.randint(len(data), (batch,), generator=generator, device=device)
-        x1, y = data[rows], labels[rows]
-        t = torch.rand(batch, generator=generator, device=device, dtype=data.dtype)
+        y = labels[rows]
+        x1 = task.prepare(data[rows], y)
+        t = torch.rand(batch, generator=generator, device=device, dtype=x1.dtype)
         held = task.draw_held(x1, generator)
         x0 = draw_noise(x1, held, generator)
         points = Points(interpolate(x0, x1, t), t, y, held)
@@ -64,7 +65,7 @@ def matching_with(
 
 def local_loss(
     task: Task,
-    data: Float[Tensor, "n *shape"],
+    data: Shaped[Tensor, "n ..."],
     labels: Int[Tensor, "n k"],
     batch: int,
     objective: ObjectiveConfig,
@@ -79,7 +80,7 @@ def local_loss(
 
 def train_local(
     task: Task,
-    data: Float[Tensor, "n *shape"],
+    data: Shaped[Tensor, "n ..."],
     labels: Int[Tensor, "n k"],
     config: LocalConfig,
     *,
@@ -111,11 +112,12 @@ def train_local(
 
 
 def check_data(task: Task, data: Tensor, labels: Tensor) -> None:
-    """Raise ``ValueError`` unless there are samples of the task's shape with labels of its space."""
+    """Raise ``ValueError`` unless there are samples that the task prepares to its shape, with labels of its space."""
     if len(data) == 0 or len(data) != len(labels):
         raise ValueError(f"a silo gave {len(data)} samples and {len(labels)} labels; it needs at least one, of each")
-    if tuple(data.shape[1:]) != task.shape:
-        raise ValueError(f"samples have shape {tuple(data.shape[1:])}; this task's have {task.shape}")
-    if not torch.isfinite(data).all():
-        raise ValueError("the samples hold NaN or infinite values; clean the data before training")
     task.space.check_labels(labels)
+    if data.is_floating_point() and not torch.isfinite(data).all():
+        raise ValueError("the samples hold NaN or infinite values; clean the data before training")
+    shape = tuple(task.prepare(data[:1], labels[:1]).shape[1:])
+    if shape != task.shape:
+        raise ValueError(f"samples have shape {shape}; this task's have {task.shape}")

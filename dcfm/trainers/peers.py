@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
 from dcfm.fields import Field, value_weights
@@ -70,7 +70,7 @@ def draw_routing(
 
 def train_peers(
     task: Task,
-    data: Float[Tensor, "n *shape"],
+    data: Shaped[Tensor, "n ..."],
     labels: Int[Tensor, "n k"],
     networks: Sequence[nn.Module],
     histograms: Sequence[LabelHistogram],

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 from typing import Any
 
-from dcfm_planner.comparison.markup import latex_table, markdown_table
+from dcfm.markup import latex_table, markdown_table
 from dcfm_planner.evaluation.problems import CELLS
 
 NOT_RUN = "not run"

@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
 
 from dcfm.attributes import AttributeSpace
@@ -86,6 +86,9 @@ class CountedTask:
 
     def network(self) -> nn.Module:
         return self.counter.watch(self.inner.network())
+
+    def prepare(self, stored: Shaped[Tensor, "batch ..."], y: Int[Tensor, "batch k"]) -> Float[Tensor, "batch *shape"]:
+        return self.inner.prepare(stored, y)
 
     def draw_held(
         self, x1: Float[Tensor, "batch *shape"], generator: torch.Generator

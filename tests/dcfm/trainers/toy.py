@@ -40,6 +40,9 @@ class ToyTask:
     def network(self) -> nn.Module:
         return Mlp(self.width)
 
+    def prepare(self, stored: Tensor, y: Tensor) -> Tensor:
+        return stored
+
     def draw_held(self, x1: Tensor, generator: torch.Generator) -> Tensor | None:
         if not self.holds:
             return None

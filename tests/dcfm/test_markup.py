@@ -2,7 +2,7 @@
 
 import pytest
 
-from dcfm_planner.comparison.markup import escape_latex, escape_markdown, latex_table, markdown_table
+from dcfm.markup import escape_latex, escape_markdown, latex_table, markdown_table
 
 
 def test_latex_specials_are_escaped() -> None:

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import install_import_hook
 
 os.environ.setdefault("MUJOCO_GL", "disable")  # before mujoco is imported
-install_import_hook(("dcfm", "dcfm_images", "dcfm_planner", "dcfm_envs"), "beartype.beartype")
+install_import_hook(("dcfm", "dcfm_images", "dcfm_xray", "dcfm_planner", "dcfm_envs"), "beartype.beartype")
 torch.set_num_threads(1)
 
 

@@ -1,0 +1,261 @@
+"""Images decoded, resized and encoded once, into a cache on disk whose memory need does not grow with the data set.
+
+A cache is a folder:
+
+    latents.npy          all rows' latents, float16, written in place shard by shard and read through a memory map
+    shards/00012.json    the shard is complete: its rows, what was unreadable, SHA-256 of its latents
+    cache.json           whose cache it is: source, rows, size, encoder; complete once every shard is
+
+Shards are encoded in parallel processes, each holding one batch of pictures at a time. A run that was cut off goes on
+with the shards that are missing. The room for all latents is taken from the disk at the start, so a disk that is too
+small is an error before any work.
+"""
+
+import errno
+import hashlib
+import json
+import multiprocessing
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float16, Int, UInt8
+from torch import Tensor
+
+from dcfm.artefacts import write_text_atomically
+from dcfm_xray.sources import Source, UnreadableImage
+
+BATCH: Final = 64
+"""Pictures that are encoded at once."""
+
+LATENTS, MANIFEST, SHARDS = "latents.npy", "cache.json", "shards"
+
+
+class CacheError(ValueError):
+    """A cache of something else, an incomplete or damaged one, or one that cannot be written."""
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """What turns pictures into latents; picklable, the same everywhere.
+
+    Attributes:
+        size: pixels a side that it takes.
+        shape: of one latent.
+        fingerprint: changes when the latents of equal pictures do.
+    """
+
+    @property
+    def size(self) -> int: ...
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def fingerprint(self) -> str: ...
+
+    def encode(self, pictures: UInt8[Tensor, "batch size size"]) -> Float[Tensor, "batch *shape"]: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Cached:
+    """A complete cache.
+
+    Attributes:
+        latents: of the readable rows, mapped from the disk where all rows were readable.
+        rows: the readable rows, ascending.
+        unreadable: why each of the others is not there.
+    """
+
+    latents: Float16[Tensor, "rows *shape"]
+    rows: Int[Tensor, " rows"]
+    unreadable: tuple[str, ...]
+
+
+Done = Callable[[int, int], None]
+"""Called with (rows done, rows in all) after each shard."""
+
+
+def encode(
+    source: Source,
+    rows: Int[Tensor, " n"],
+    encoder: Encoder,
+    folder: Path,
+    *,
+    shard: int = 1024,
+    workers: int = 1,
+    on_shard: Done | None = None,
+) -> Cached:
+    """Encode the rows of a source into ``folder``, or take what is there already, and open it.
+
+    Args:
+        source: the images.
+        rows: which of them, ascending.
+        encoder: to latents.
+        folder: of the cache; made if need be.
+        shard: rows of a shard: the unit of resuming, and what a process holds at once.
+        workers: processes; 0 works in this one.
+        on_shard: see :data:`Done`.
+
+    Raises:
+        CacheError: the folder holds another cache, or the disk is full (what is complete stays).
+    """
+    if shard < 1 or workers < 0 or not len(rows):
+        raise ValueError(f"shard={shard}, workers={workers}, {len(rows)} rows; give at least 1 row a shard, and 1 row")
+    identity = _identity(source, rows, encoder, shard)
+    try:
+        _claim(folder, identity, (len(rows), *encoder.shape))
+    except OSError as error:
+        raise _no_room(error, f"{folder} needs room for {len(rows)} latents of {encoder.shape}") from error
+    todo = [i for i in range(_number(len(rows), shard)) if not (folder / SHARDS / f"{i:05d}.json").exists()]
+    done = len(rows) - sum(min(shard, len(rows) - i * shard) for i in todo)
+    jobs = [(source, rows[i * shard : (i + 1) * shard], encoder, folder, i, i * shard) for i in todo]
+    try:
+        for count in _map(_encode_shard, jobs, workers):
+            done += count
+            if on_shard is not None:
+                on_shard(done, len(rows))
+    except OSError as error:
+        raise _no_room(error, f"{done} of {len(rows)} rows are cached in {folder} and stay") from error
+    return open_cache(folder, identity)
+
+
+def open_cache(folder: Path, identity: dict[str, Any] | None = None) -> Cached:
+    """Open a complete cache, memory-mapped.
+
+    Raises:
+        CacheError: no cache, another one than ``identity`` says, an incomplete or a damaged one.
+    """
+    given = _read_json(folder / MANIFEST)
+    if identity is not None and given != identity:
+        raise CacheError(f"{folder} is a cache of something else; choose another folder, or delete it")
+    number = _number(given["rows"], given["shard"])
+    shards = [_read_json(folder / SHARDS / f"{i:05d}.json") for i in range(number)]
+    try:
+        array = np.load(folder / LATENTS, mmap_mode="c", allow_pickle=False)
+    except (OSError, EOFError, ValueError) as error:
+        raise CacheError(f"{folder / LATENTS} is damaged ({error}); delete {folder} and encode again") from error
+    skipped = {int(row): why for entry in shards for row, why in entry["unreadable"].items()}
+    latents = torch.from_numpy(array)
+    kept = torch.tensor([i not in skipped for i in range(len(latents))])
+    rows = kept.nonzero()[:, 0]
+    return Cached(latents if not skipped else latents[rows], rows, tuple(skipped.values()))
+
+
+def check_hashes(folder: Path) -> None:
+    """Read all of a cache and compare it with its shards' hashes.
+
+    Raises:
+        CacheError: bytes changed since they were written; the text names the shards.
+    """
+    given = _read_json(folder / MANIFEST)
+    array = np.load(folder / LATENTS, mmap_mode="r", allow_pickle=False)
+    size = given["shard"]
+    bad = [
+        i
+        for i in range(_number(given["rows"], size))
+        if _hash(array[i * size : (i + 1) * size]) != _read_json(folder / SHARDS / f"{i:05d}.json")["sha256"]
+    ]
+    if bad:
+        raise CacheError(f"shards {bad} of {folder} changed since they were written; delete them under {SHARDS}/")
+
+
+def _identity(source: Source, rows: Int[Tensor, " n"], encoder: Encoder, shard: int) -> dict[str, Any]:
+    return {
+        "format": 1,
+        "source": source.fingerprint,
+        "name": source.name,
+        "selected": hashlib.sha256(rows.numpy().tobytes()).hexdigest(),
+        "rows": len(rows),
+        "shard": shard,
+        "size": encoder.size,
+        "encoder": encoder.fingerprint,
+        "shape": list(encoder.shape),
+    }
+
+
+def _claim(folder: Path, identity: dict[str, Any], shape: tuple[int, ...]) -> None:
+    """Make the folder this cache's: its manifest, its array's full length on disk, its folder of shards."""
+    manifest = folder / MANIFEST
+    if manifest.exists():
+        if _read_json(manifest) != identity:
+            raise CacheError(f"{folder} is a cache of something else; choose another folder, or delete it")
+        return
+    if folder.exists() and any(folder.iterdir()):
+        raise CacheError(f"{folder} holds other files; choose an empty or new folder for the cache")
+    (folder / SHARDS).mkdir(parents=True)
+    try:
+        np.lib.format.open_memmap(folder / LATENTS, mode="w+", dtype=np.float16, shape=shape).flush()
+        with (folder / LATENTS).open("r+b") as file:
+            # Writing to a mapped hole of a full disk would kill the process; this is an OSError now.
+            os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
+        # Last: a folder without a manifest is no cache.
+        write_text_atomically(manifest, json.dumps(identity, indent=1) + "\n")
+    except OSError:
+        shutil.rmtree(folder)
+        raise
+
+
+def _no_room(error: OSError, what: str) -> Exception:
+    """The error in words where it is about room on the disk, else itself."""
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return error
+    return CacheError(f"no room on the disk ({error}): {what}; make room, then run the same command again")
+
+
+def _encode_shard(
+    source: Source, rows: Int[Tensor, " n"], encoder: Encoder, folder: Path, index: int, first: int
+) -> int:
+    """Encode one shard; returns its number of rows."""
+    torch.set_num_threads(1)
+    array = np.lib.format.open_memmap(folder / LATENTS, mode="r+")
+    unreadable: dict[str, str] = {}
+    for begin in range(0, len(rows), BATCH):
+        found = source.read(rows[begin : begin + BATCH].tolist(), encoder.size)
+        pictures = torch.zeros(len(found), encoder.size, encoder.size, dtype=torch.uint8)
+        for i, picture in enumerate(found):
+            if isinstance(picture, UnreadableImage):
+                unreadable[str(first + begin + i)] = str(picture)
+            else:
+                pictures[i] = picture
+        with torch.no_grad():
+            latents = encoder.encode(pictures).to(torch.float16)
+        if not latents.isfinite().all():
+            raise CacheError(f"the encoder gave values that float16 cannot hold in shard {index} of {folder}")
+        array[first + begin : first + begin + len(found)] = latents.numpy()
+    array.flush()
+    entry = {"rows": len(rows), "unreadable": unreadable, "sha256": _hash(array[first : first + len(rows)])}
+    write_text_atomically(folder / SHARDS / f"{index:05d}.json", json.dumps(entry) + "\n")
+    return len(rows)
+
+
+def _map(function: Callable[..., int], jobs: Sequence[tuple[Any, ...]], workers: int) -> Iterator[int]:
+    if workers == 0 or not jobs:
+        yield from (function(*job) for job in jobs)
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(workers, len(jobs)), mp_context=context) as pool:
+        yield from pool.map(function, *zip(*jobs, strict=True))
+
+
+def _number(rows: int, shard: int) -> int:
+    return -(-rows // shard)
+
+
+def _hash(array: np.ndarray) -> str:
+    return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise CacheError(f"{path} is missing: the cache is incomplete; run the encoding again") from error
+    except (OSError, ValueError) as error:
+        raise CacheError(f"{path} is damaged ({error}); delete it and run the encoding again") from error

@@ -1,0 +1,148 @@
+"""The NIH ChestX-ray14 folder as people download it, and grey pictures from image files of any kind."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Int
+from PIL import Image
+from torch import Tensor
+
+from dcfm_xray.findings import FindingError, parse, to_labels
+from dcfm_xray.sources import Picture, Problems, SourceError, UnreadableImage, digest
+
+
+@dataclass(frozen=True)
+class NihFolder:
+    """The NIH ChestX-ray14 folder: ``Data_Entry_2017*.csv``, and PNG images anywhere below (``images_001/images/...``).
+
+    Rows of the table without an image, images without a row, and rows whose label names no finding are left out and
+    counted. Colour images are turned to grey, 16-bit ones scaled to 8 bits, transparency is ignored.
+
+    Raises:
+        SourceError: no folder, not exactly one table, a table without the columns needed, or nothing left.
+    """
+
+    folder: Path
+
+    def __post_init__(self) -> None:
+        self._opened  # noqa: B018 - what is wrong is told at once
+
+    @cached_property
+    def _opened(self) -> "_Opened":
+        if not self.folder.is_dir():
+            raise SourceError(
+                f"{self.folder} is no folder; give the one that holds Data_Entry_2017*.csv and the images"
+            )
+        tables = sorted(self.folder.glob("Data_Entry_2017*.csv"))
+        if len(tables) != 1:
+            raise SourceError(
+                f"{self.folder} holds {len(tables)} tables named Data_Entry_2017*.csv; it needs exactly one"
+            )
+        files = {path.name: path for path in sorted(self.folder.rglob("*.png"))}
+        with tables[0].open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            missing = {"Image Index", "Finding Labels", "Patient ID"} - set(reader.fieldnames or ())
+            if missing:
+                raise SourceError(f"{tables[0]} has no column {', '.join(sorted(missing))}; it is another table")
+            rows = list(reader)
+        return _open_rows(self.folder, rows, files)
+
+    @property
+    def name(self) -> str:
+        return f"NIH ChestX-ray14 ({len(self._opened.paths)} images in {self.folder})"
+
+    @property
+    def labels(self) -> Int[Tensor, "images 14"]:
+        return self._opened.labels
+
+    @property
+    def patients(self) -> Int[Tensor, " images"]:
+        return self._opened.patients
+
+    @property
+    def problems(self) -> Problems:
+        return self._opened.problems
+
+    @cached_property
+    def given_test(self) -> Bool[Tensor, " images"] | None:
+        """Images that the folder's ``test_list.txt`` names, where there is one; the NIH lists split by patients."""
+        path = self.folder / "test_list.txt"
+        if not path.is_file():
+            return None
+        named = set(path.read_text(encoding="utf-8").split())
+        return torch.tensor([file.name in named for file in self._opened.paths])
+
+    @cached_property
+    def fingerprint(self) -> str:
+        stats = [f"{path.name} {path.stat().st_size}" for path in self._opened.paths]
+        return digest(*stats, self.labels, self.patients)
+
+    def read(self, rows: Sequence[int], size: int) -> list[Picture | UnreadableImage]:
+        return [_read_file(self._opened.paths[row], size) for row in rows]
+
+
+@dataclass(frozen=True, eq=False)
+class _Opened:
+    paths: list[Path]
+    labels: Tensor
+    patients: Tensor
+    problems: Problems
+
+
+def _open_rows(folder: Path, rows: Sequence[Mapping[str, str]], files: Mapping[str, Path]) -> _Opened:
+    paths, sets, patients = [], [], []
+    left_out: dict[str, list[str]] = {"rows without a file": [], "files without a row": [], "rows left out": []}
+    named = set()
+    for row in rows:
+        name = row["Image Index"]
+        if name in named:
+            left_out["rows left out"].append(f"{name}: it has two rows")
+            continue
+        named.add(name)
+        if name not in files:
+            left_out["rows without a file"].append(name)
+            continue
+        try:
+            findings, patient = parse(row["Finding Labels"]), int(row["Patient ID"])
+        except FindingError as error:
+            left_out["rows left out"].append(f"{name}: {error}")
+            continue
+        except ValueError:
+            left_out["rows left out"].append(f"{name}: patient {row['Patient ID']!r} is no number")
+            continue
+        paths.append(files[name])
+        sets.append(findings)
+        patients.append(patient)
+    left_out["files without a row"] = sorted(files.keys() - named)
+    problems = Problems(left_out)
+    if not paths:
+        raise SourceError(f"{folder} has no image with a usable row of the table:\n{problems.describe()}")
+    return _Opened(paths, to_labels(sets), torch.tensor(patients), problems)
+
+
+def _read_file(path: Path, size: int) -> Picture | UnreadableImage:
+    try:
+        with Image.open(path) as image:
+            return to_grey(image, size)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        return UnreadableImage(f"{path}: {error}")
+
+
+def to_grey(image: Image.Image, size: int) -> Picture:
+    """Grey, 8 bits, ``size`` pixels a side: the longer side scaled with antialiasing, the rest padded black."""
+    if image.mode.startswith(("I", "F")):
+        values = np.asarray(image, dtype=np.float32)
+        top = 65535.0 if values.max() > 255 else 255.0
+        image = Image.fromarray((values.clip(0, top) * (255.0 / top)).round().astype(np.uint8))
+    grey = image.convert("RGB").convert("L") if image.mode in ("P", "PA", "RGBA", "LA") else image.convert("L")
+    scale = size / max(grey.size)
+    width, height = (max(1, round(side * scale)) for side in grey.size)
+    grey = grey.resize((width, height), Image.Resampling.LANCZOS)
+    square = Image.new("L", (size, size))
+    square.paste(grey, ((size - width) // 2, (size - height) // 2))
+    return torch.from_numpy(np.array(square))

@@ -1,0 +1,148 @@
+"""The cache: the same latents however it was made, resumed, never of something else, and no crash on what is wrong."""
+
+import json
+import resource
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from dcfm_xray import cache
+from dcfm_xray.cache import CacheError, encode, open_cache
+from dcfm_xray.nih import NihFolder
+from dcfm_xray.sources import PhantomSource
+
+SOURCE = PhantomSource(150, seed=2)
+ROWS = torch.arange(0, 150, 2)
+
+
+@dataclass(frozen=True)
+class Pooling:
+    """An encoder: means over squares of pixels, as brightness in [-1, 1]."""
+
+    size: int = 32
+    factor: int = 8
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (1, self.size // self.factor, self.size // self.factor)
+
+    @property
+    def fingerprint(self) -> str:
+        return f"pooling {self.size} {self.factor}"
+
+    def encode(self, pictures: Tensor) -> Tensor:
+        return torch.nn.functional.avg_pool2d(pictures[:, None].float() / 127.5 - 1, self.factor)
+
+
+def test_latents_are_those_of_the_pictures(tmp_path: Path) -> None:
+    found = encode(SOURCE, ROWS, Pooling(), tmp_path / "cache", shard=20, workers=0)
+    assert found.latents.shape == (75, 1, 4, 4)
+    assert torch.equal(found.rows, torch.arange(75))
+    assert found.unreadable == ()
+    (picture,) = SOURCE.read([int(ROWS[33])], 32)
+    assert isinstance(picture, Tensor)
+    assert torch.allclose(found.latents[33].float(), Pooling().encode(picture[None])[0], atol=1e-3)
+    cache.check_hashes(tmp_path / "cache")
+
+
+def test_processes_and_sizes_of_shards_change_nothing(tmp_path: Path) -> None:
+    one = encode(SOURCE, ROWS, Pooling(), tmp_path / "one", shard=1000, workers=0)
+    many = encode(SOURCE, ROWS, Pooling(), tmp_path / "many", shard=30, workers=2)
+    assert torch.equal(one.latents, many.latents)
+
+
+def test_a_run_that_was_cut_off_goes_on(tmp_path: Path) -> None:
+    folder, reports = tmp_path / "cache", []
+    whole = encode(SOURCE, ROWS, Pooling(), folder, shard=20, workers=0).latents.clone()
+    (folder / "shards" / "00002.json").unlink()
+    np.lib.format.open_memmap(folder / "latents.npy", mode="r+")[40:60] = 0
+    with pytest.raises(CacheError, match="incomplete"):
+        open_cache(folder)
+    again = encode(SOURCE, ROWS, Pooling(), folder, shard=20, workers=0, on_shard=lambda *n: reports.append(n))
+    assert reports == [(75, 75)]  # one shard alone was encoded
+    assert torch.equal(again.latents, whole)
+
+
+def test_a_complete_cache_is_not_encoded_again(tmp_path: Path) -> None:
+    encode(SOURCE, ROWS, Pooling(), tmp_path / "cache", workers=0)
+    reports: list[tuple[int, int]] = []
+    encode(SOURCE, ROWS, Pooling(), tmp_path / "cache", workers=0, on_shard=lambda *n: reports.append(n))
+    assert reports == []
+
+
+@pytest.mark.parametrize(
+    ("source", "rows", "encoder"),
+    [
+        (PhantomSource(150, seed=3), ROWS, Pooling()),
+        (SOURCE, ROWS[:50], Pooling()),
+        (SOURCE, ROWS, Pooling(factor=4)),
+    ],
+)
+def test_a_cache_of_something_else_is_refused(
+    tmp_path: Path, source: PhantomSource, rows: Tensor, encoder: Pooling
+) -> None:
+    encode(SOURCE, ROWS, Pooling(), tmp_path / "cache", workers=0)
+    with pytest.raises(CacheError, match="something else"):
+        encode(source, rows, encoder, tmp_path / "cache", workers=0)
+
+
+def test_a_folder_of_other_files_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(CacheError, match="other files"):
+        encode(SOURCE, ROWS, Pooling(), tmp_path, workers=0)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_unreadable_images_are_named_and_left_out(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png", "c.png"):
+        Image.fromarray(np.full((40, 40), 100, dtype=np.uint8)).save(tmp_path / name)
+    (tmp_path / "b.png").write_bytes(b"no image")
+    (tmp_path / "Data_Entry_2017.csv").write_text(
+        "Image Index,Finding Labels,Patient ID\na.png,Mass,1\nb.png,Mass,2\nc.png,Mass,3\n"
+    )
+    found = encode(NihFolder(tmp_path), torch.arange(3), Pooling(), tmp_path / "cache", workers=0)
+    assert found.rows.tolist() == [0, 2]
+    assert len(found.latents) == 2
+    assert "b.png" in found.unreadable[0]
+    assert torch.allclose(found.latents.float(), torch.tensor(100 / 127.5 - 1), atol=1e-3)
+
+
+def test_no_room_on_the_disk_is_told_before_any_work_and_leaves_nothing(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))  # a largest file: what a quota does
+    try:
+        with pytest.raises(CacheError, match="no room"):
+            encode(SOURCE, ROWS, Pooling(), tmp_path / "cache", workers=0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not (tmp_path / "cache").exists()
+    encode(SOURCE, ROWS, Pooling(), tmp_path / "cache", workers=0)
+
+
+@pytest.mark.parametrize("name", ["cache.json", "shards/00000.json", "latents.npy"])
+def test_a_damaged_cache_is_an_error(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "cache"
+    encode(SOURCE, ROWS, Pooling(), folder, workers=0)
+    (folder / name).write_bytes(b"{")
+    with pytest.raises(CacheError, match="damaged"):
+        open_cache(folder)
+
+
+def test_changed_bytes_are_found(tmp_path: Path) -> None:
+    folder = tmp_path / "cache"
+    encode(SOURCE, ROWS, Pooling(), folder, shard=20, workers=0)
+    np.lib.format.open_memmap(folder / "latents.npy", mode="r+")[25] += 1
+    with pytest.raises(CacheError, match=r"\[1\]"):
+        cache.check_hashes(folder)
+
+
+def test_the_manifest_says_whose_cache_it_is(tmp_path: Path) -> None:
+    encode(SOURCE, ROWS, Pooling(), tmp_path / "cache", workers=0)
+    manifest = json.loads((tmp_path / "cache" / "cache.json").read_text())
+    assert manifest["name"] == SOURCE.name
+    assert manifest["rows"] == 75

@@ -1,0 +1,73 @@
+"""The split: patients on one side each, withheld combinations in no silo, and silos that can compose."""
+
+import pytest
+import torch
+
+from dcfm_xray.findings import label_table, to_labels
+from dcfm_xray.silos import (
+    WITHHELD_PAIRS,
+    Split,
+    SplitError,
+    check_disjoint,
+    describe,
+    is_withheld,
+    split,
+    split_patients,
+)
+from dcfm_xray.sources import PhantomSource
+
+SOURCE = PhantomSource(6000, seed=1)
+SETTINGS = {"silos": 4, "alpha": 0.3, "test_share": 0.25, "seed": 0}
+
+
+def test_ten_pairs_and_all_triples_are_withheld_and_feasible() -> None:
+    feasible = label_table().feasible().labels
+    held = is_withheld(feasible)
+    assert int(held.sum()) == len(WITHHELD_PAIRS) + 6
+    assert not is_withheld(to_labels([set(), {"Mass"}, {"Mass", "Nodule"}])).any()
+    assert is_withheld(to_labels([{"Mass", "Effusion"}, {"Mass", "Effusion", "Edema"}])).all()
+
+
+@pytest.mark.parametrize("kind", ["iid", "noniid"])
+@pytest.mark.parametrize("withhold", [False, True])
+def test_every_row_has_one_place(kind: str, withhold: bool) -> None:
+    found = split(SOURCE.labels, SOURCE.patients, kind=kind, withhold=withhold, **SETTINGS)  # type: ignore[arg-type]
+    rows = torch.cat([*found.silos, found.test, found.withheld])
+    assert torch.equal(rows.sort().values, torch.arange(6000))
+    train = torch.cat(found.silos)
+    assert not set(SOURCE.patients[train].tolist()) & set(SOURCE.patients[found.test].tolist())
+    assert is_withheld(SOURCE.labels[train]).any() != withhold
+    assert is_withheld(SOURCE.labels[found.withheld]).all()
+    assert bool(len(found.withheld)) == withhold
+    text = describe(found, SOURCE.labels)
+    assert text.count("hospital") == 4
+
+
+def test_a_data_sets_own_split_is_used() -> None:
+    given = SOURCE.patients > 1000
+    found = split(SOURCE.labels, SOURCE.patients, kind="iid", withhold=False, given_test=given, **SETTINGS)  # type: ignore[arg-type]
+    assert torch.equal(found.test, given.nonzero()[:, 0])
+
+
+def test_a_leaking_split_is_refused() -> None:
+    given = torch.arange(6000) % 2 == 0
+    with pytest.raises(SplitError, match="lie in a silo and in the test set"):
+        split(SOURCE.labels, SOURCE.patients, kind="iid", withhold=False, given_test=given, **SETTINGS)  # type: ignore[arg-type]
+
+
+def test_a_row_used_twice_is_refused() -> None:
+    twice = Split((torch.tensor([0, 1]),), torch.tensor([2]), torch.tensor([1]))
+    with pytest.raises(SplitError, match="two parts"):
+        check_disjoint(twice, torch.tensor([0, 1, 2]))
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_a_side_without_patients(share: float, generator: torch.Generator) -> None:
+    with pytest.raises(SplitError, match="one side"):
+        split_patients(SOURCE.patients, share, generator)
+
+
+def test_silos_that_cannot_compose() -> None:
+    few = PhantomSource(60, seed=1)
+    with pytest.raises(SplitError, match="cannot be dealt"):
+        split(few.labels, few.patients, kind="iid", withhold=True, **SETTINGS)  # type: ignore[arg-type]

@@ -1,0 +1,182 @@
+"""Sources: real files of every kind that people have, and what is wrong with them, counted and named."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from dcfm_xray.chestmnist import CHESTMNIST_ORDER, ChestMnist
+from dcfm_xray.findings import FINDINGS, describe, to_set
+from dcfm_xray.nih import NihFolder
+from dcfm_xray.sources import PhantomSource, Source, SourceError, UnreadableImage
+
+HEADER = "Image Index,Finding Labels,Follow-up #,Patient ID\n"
+
+
+def ramp(width: int = 40, height: int = 40) -> np.ndarray:
+    return np.tile(np.linspace(0, 255, width).round().astype(np.uint8), (height, 1))
+
+
+def nih(folder: Path, rows: str, name: str = "Data_Entry_2017_v2020.csv") -> Path:
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_text(HEADER + rows, encoding="utf-8")
+    return folder
+
+
+def save(folder: Path, name: str, image: Image.Image) -> None:
+    where = folder / "images_001" / "images"
+    where.mkdir(parents=True, exist_ok=True)
+    image.save(where / name)
+
+
+def test_a_folder_as_downloaded(tmp_path: Path) -> None:
+    save(tmp_path, "a.png", Image.fromarray(ramp()))
+    save(tmp_path, "b.png", Image.fromarray(ramp()))
+    source = NihFolder(nih(tmp_path, "a.png,Mass|Effusion,0,7\nb.png,No Finding,1,7\n"))
+    assert isinstance(source, Source)
+    assert [describe(to_set(y)) for y in source.labels.tolist()] == ["Effusion|Mass", "No Finding"]
+    assert source.patients.tolist() == [7, 7]
+    assert source.problems.describe() == ""
+    (picture, _) = source.read([0, 1], 20)
+    assert isinstance(picture, torch.Tensor)
+    assert picture.shape == (20, 20)
+    assert (picture.float().diff(dim=1) >= 0).all()
+    assert picture[0, -1] > 240
+
+
+def test_what_is_wrong_is_counted_and_named(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png", "d.png", "extra.png"):
+        save(tmp_path, name, Image.fromarray(ramp()))
+    rows = "a.png,Mass,0,1\nb.png,Massive,0,2\ngone.png,Mass,0,3\nd.png,Mass,0,x\na.png,Edema,0,1\n"
+    source = NihFolder(nih(tmp_path, rows))
+    assert len(source.labels) == 1
+    text = source.problems.describe()
+    assert "1 rows without a file (gone.png)" in text
+    assert "1 files without a row (extra.png)" in text
+    assert "3 rows left out" in text
+    assert "'Massive'" in text
+    assert "patient 'x'" in text
+    assert "two rows" in text
+
+
+def test_grey_from_every_kind_of_png(tmp_path: Path) -> None:
+    grey = ramp()
+    kinds = {
+        "grey.png": Image.fromarray(grey),
+        "rgb.png": Image.fromarray(np.stack([grey] * 3, axis=-1)),
+        "rgba.png": Image.fromarray(np.stack([grey] * 3 + [np.full_like(grey, 255)], axis=-1)),
+        "deep.png": Image.fromarray(grey.astype(np.uint16) * 257),
+        "palette.png": Image.fromarray(grey).convert("P"),
+    }
+    for name, image in kinds.items():
+        save(tmp_path, name, image)
+    source = NihFolder(nih(tmp_path, "".join(f"{name},Mass,0,{i}\n" for i, name in enumerate(kinds))))
+    pictures = source.read(range(len(kinds)), 40)
+    for name, picture in zip(kinds, pictures, strict=True):
+        assert isinstance(picture, torch.Tensor), name
+        assert (picture.int() - torch.from_numpy(grey).int()).abs().max() <= 2, name
+
+
+def test_an_unreadable_image_is_named_and_the_others_are_read(tmp_path: Path) -> None:
+    save(tmp_path, "good.png", Image.fromarray(ramp()))
+    save(tmp_path, "cut.png", Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64), dtype=np.uint8)))
+    cut = tmp_path / "images_001" / "images" / "cut.png"
+    cut.write_bytes(cut.read_bytes()[:200])
+    (tmp_path / "images_001" / "images" / "text.png").write_text("no image")
+    source = NihFolder(nih(tmp_path, "cut.png,Mass,0,1\ngood.png,Mass,0,2\ntext.png,Mass,0,3\n"))
+    cut_, good, text = source.read([0, 1, 2], 20)
+    assert isinstance(good, torch.Tensor)
+    assert isinstance(cut_, UnreadableImage)
+    assert "cut.png" in str(cut_)
+    assert isinstance(text, UnreadableImage)
+    assert "text.png" in str(text)
+
+
+def test_a_wide_image_is_padded_not_squeezed(tmp_path: Path) -> None:
+    save(tmp_path, "wide.png", Image.fromarray(np.full((20, 40), 200, dtype=np.uint8)))
+    (picture,) = NihFolder(nih(tmp_path, "wide.png,Mass,0,1\n")).read([0], 40)
+    assert isinstance(picture, torch.Tensor)
+    assert picture[:10].max() == 0
+    assert picture[30:].max() == 0
+    assert picture[10:30].min() == 200
+
+
+def test_the_folders_own_test_list(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        save(tmp_path, name, Image.fromarray(ramp()))
+    folder = nih(tmp_path, "a.png,Mass,0,1\nb.png,Mass,0,2\n")
+    assert NihFolder(folder).given_test is None
+    (folder / "test_list.txt").write_text("b.png\n")
+    given = NihFolder(folder).given_test
+    assert given is not None
+    assert given.tolist() == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("prepare", "message"),
+    [
+        (lambda folder: None, "no folder"),
+        (lambda folder: folder.mkdir(), "holds 0 tables"),
+        (lambda folder: nih(folder, "a.png,Mass,0,1\n"), "no image with a usable row"),
+        (lambda folder: [nih(folder, ""), nih(folder, "", "Data_Entry_2017.csv")], "holds 2 tables"),
+        (lambda folder: [folder.mkdir(), (folder / "Data_Entry_2017.csv").write_text("a,b\n1,2\n")], "no column"),
+    ],
+)
+def test_a_folder_that_is_none(tmp_path: Path, prepare: object, message: str) -> None:
+    folder = tmp_path / "nih"
+    prepare(folder)  # type: ignore[operator]
+    with pytest.raises(SourceError, match=message):
+        NihFolder(folder)
+
+
+def test_chestmnist_in_our_order(tmp_path: Path) -> None:
+    labels = np.eye(14, dtype=np.uint8)
+    arrays = {}
+    for split in ("train", "val", "test"):
+        arrays |= {f"{split}_images": np.stack([ramp(28, 28)] * 14), f"{split}_labels": labels}
+    np.savez(tmp_path / "chestmnist.npz", **arrays)
+    source = ChestMnist(tmp_path / "chestmnist.npz")
+    assert isinstance(source, Source)
+    assert [describe(to_set(y)) for y in source.labels[:14].tolist()] == list(CHESTMNIST_ORDER)
+    assert source.given_test.tolist() == [False] * 28 + [True] * 14
+    assert len(source.patients.unique()) == 42
+    (picture,) = source.read([3], 14)
+    assert isinstance(picture, torch.Tensor)
+    assert picture.shape == (14, 14)
+
+
+@pytest.mark.parametrize("content", [b"", b"not an npz", None])
+def test_a_file_that_is_not_chestmnist(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "chestmnist.npz"
+    if content is None:
+        np.savez(path, other=np.zeros(3))
+    else:
+        path.write_bytes(content)
+    with pytest.raises(SourceError, match="not ChestMNIST"):
+        ChestMnist(path)
+
+
+def test_phantoms_are_read_in_any_order_and_grouped_by_patients() -> None:
+    source = PhantomSource(200, seed=3)
+    assert isinstance(source, Source)
+    assert source.labels.shape == (200, len(FINDINGS))
+    assert 30 < len(source.patients.unique()) < 90  # 55 expected
+    together = source.read([5, 9], 32)
+    assert torch.equal(together[1], source.read([9], 32)[0])  # type: ignore[arg-type]
+    assert PhantomSource(200, seed=4).fingerprint != source.fingerprint == PhantomSource(200, seed=3).fingerprint
+
+
+def test_the_real_sample() -> None:
+    """621 real images, where they are at hand: ``DCFM_NIH_SAMPLE`` names the folder."""
+    folder = os.environ.get("DCFM_NIH_SAMPLE")
+    if not folder:
+        pytest.skip("DCFM_NIH_SAMPLE is not set")
+    source = NihFolder(Path(folder))
+    assert len(source.labels) == 621
+    assert source.problems.describe() == ""
+    assert int((source.labels.sum(1) == 0).sum()) == 100
+    pictures = source.read(range(0, 621, 60), 64)
+    assert all(isinstance(picture, torch.Tensor) for picture in pictures)

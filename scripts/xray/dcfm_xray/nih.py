@@ -68,7 +68,7 @@ class NihFolder:
     def problems(self) -> Problems:
         return self._opened.problems
 
-    @cached_property
+    @property
     def given_test(self) -> Bool[Tensor, " images"] | None:
         """Images that the folder's ``test_list.txt`` names, where there is one; the NIH lists split by patients."""
         path = self.folder / "test_list.txt"
@@ -77,7 +77,7 @@ class NihFolder:
         named = set(path.read_text(encoding="utf-8").split())
         return torch.tensor([file.name in named for file in self._opened.paths])
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
         stats = [f"{path.name} {path.stat().st_size}" for path in self._opened.paths]
         return digest(*stats, self.labels, self.patients)

@@ -109,13 +109,18 @@ class PhantomSource:
         return f"phantom ({self.number} images, seed {self.seed})"
 
     @cached_property
-    def labels(self) -> Int[Tensor, "images 14"]:
-        return label_table().draw(self.number, torch.Generator().manual_seed(self.seed))
-
-    @cached_property
-    def patients(self) -> Int[Tensor, " images"]:
+    def _drawn(self) -> tuple[Tensor, Tensor]:
+        labels = label_table().draw(self.number, torch.Generator().manual_seed(self.seed))
         begins = torch.rand(self.number, generator=torch.Generator().manual_seed(self.seed + 1)) < 1 / self.per_patient
-        return begins.long().cumsum(0)
+        return labels, begins.long().cumsum(0)
+
+    @property
+    def labels(self) -> Int[Tensor, "images 14"]:
+        return self._drawn[0]
+
+    @property
+    def patients(self) -> Int[Tensor, " images"]:
+        return self._drawn[1]
 
     @property
     def problems(self) -> Problems:

@@ -1,8 +1,4 @@
-"""Trained planners as artefacts: publishing what a training gave, and loading it by name or path.
-
-An artefact is what a method's training returned, one network or one expert a silo, and the silos' label histograms,
-which route. Which field they make is the method's affair (:mod:`dcfm.methods`).
-"""
+"""Trained planners as artefacts (:mod:`dcfm.published`): publish what a training gave, load it by name or path."""
 
 import importlib.resources
 from collections.abc import Mapping, Sequence
@@ -10,17 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from dcfm import artefacts
-from dcfm.methods import registry
+from dcfm import artefacts, published
 from dcfm.methods.method import RULES
+from dcfm.published import ModelError, load_published, resolve_device
 from dcfm.silos import LabelHistogram
-from dcfm.task import Task
 from dcfm_planner.layout import COLUMNS
 from dcfm_planner.planner import Planner
-from dcfm_planner.quadrants import SPACE
 from dcfm_planner.task import PlannerTask
 
 METHODS = ("dcfm_a", "dcfm_b")
@@ -29,10 +22,6 @@ METHODS = ("dcfm_a", "dcfm_b")
 PARTITIONS = ("iid", "noniid")
 
 SCENE = "cube-single"
-
-
-class ModelError(ValueError):
-    """There is no such trained planner, or what is there is not one."""
 
 
 @dataclass(frozen=True)
@@ -95,21 +84,6 @@ def shipped_name(partition: str, method: str) -> str:
     return f"{SCENE}/{partition}/{method}"
 
 
-def resolve_device(device: str) -> torch.device:
-    """``auto`` is a GPU where torch sees one, else the CPU.
-
-    Raises:
-        ModelError: torch knows no such device, or does not see it.
-    """
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        torch.zeros(1, device=device)
-        return torch.device(device)
-    except (RuntimeError, AssertionError) as error:
-        raise ModelError(f"device {device!r} cannot be used ({str(error).splitlines()[0]}); use auto or cpu") from error
-
-
 def publish(
     folder: Path,
     experts: Sequence[Mapping[str, Tensor]],
@@ -128,21 +102,31 @@ def publish(
         histograms: one a silo.
         training: the resolved configuration of the training, kept for the record.
     """
-    weights = {f"expert{i}.{name}": value for i, expert in enumerate(experts) for name, value in expert.items()}
-    config = {
-        "method": method,
-        "partition": partition,
-        "task": {
+    published.publish(
+        folder,
+        experts,
+        histograms,
+        method=method,
+        partition=partition,
+        task={
             "horizon": task.horizon,
             "fold": task.fold,
             "channels": list(task.channels),
             "condition": task.condition,
         },
-        "silos": [{"combinations": h.combinations.tolist(), "counts": h.counts.tolist()} for h in histograms],
-        "training": dict(training),
-    }
-    constants = {c.name: {"offset": list(c.offset), "scale": list(c.scale), "unit": c.unit} for c in COLUMNS.values()}
-    artefacts.save(folder, weights, config, normalizer=constants, data_hash=data_hash, half=True)
+        training=training,
+        normalizer=_coordinates(),
+        data_hash=data_hash,
+    )
+
+
+def _coordinates() -> dict[str, Any]:
+    """The constants that bring a plan to the network's coordinates."""
+    return {c.name: {"offset": list(c.offset), "scale": list(c.scale), "unit": c.unit} for c in COLUMNS.values()}
+
+
+def _task(settings: Mapping[str, Any]) -> PlannerTask:
+    return PlannerTask(**{**settings, "channels": tuple(settings["channels"])})
 
 
 def load_planner(name_or_path: str | Path, *, device: str = "auto", sampling: Sampling | None = None) -> LoadedPlanner:
@@ -161,46 +145,11 @@ def load_planner(name_or_path: str | Path, *, device: str = "auto", sampling: Sa
             f"{str(name_or_path)!r} is neither a folder nor a shipped planner; shipped are "
             f"{', '.join(available()) or 'none'}. Train one with scripts/train_planner.py."
         )
-    found = artefacts.load(folder)
-    sampling = sampling or Sampling()
-    if len(sampling.guidance) != SPACE.size:
-        raise ModelError(
-            f"guidance={list(sampling.guidance)} has {len(sampling.guidance)} weights; give one an attribute: "
-            f"{', '.join(SPACE.names)}"
-        )
-    try:
-        config = found.config
-        task = PlannerTask(**{**config["task"], "channels": tuple(config["task"]["channels"])})
-        histograms = [
-            LabelHistogram(torch.tensor(s["combinations"]), torch.tensor(s["counts"]), task.space.cardinalities)
-            for s in config["silos"]
-        ]
-        method, partition = registry.make(config["method"]), config["partition"]
-    except (KeyError, TypeError) as error:
-        raise ModelError(f"{folder} is an artefact, but not of a planner ({error!r}); choose another folder") from error
-    scene = {c.name: {"offset": list(c.offset), "scale": list(c.scale), "unit": c.unit} for c in COLUMNS.values()}
-    if found.metadata["normalizer"] != scene:
+    found = load_published(folder, _task, where, what="a planner")
+    if found.metadata["normalizer"] != _coordinates():
         raise ModelError(f"{folder} was trained in other coordinates than this version's; train it again")
-    networks = _networks(found.weights, method.task(task), folder, where)
-    field = method.field(networks, histograms, task.space.null, sampling.rule, sampling.guidance)
-    planner = Planner(field, task.horizon, steps=sampling.steps, method=sampling.method, device=where)
-    return LoadedPlanner(planner, config["method"], partition, config, found.metadata)
-
-
-def _networks(weights: Mapping[str, Tensor], task: Task, folder: Path, device: torch.device) -> list[nn.Module]:
-    number = 1 + max((int(name[6:].split(".")[0]) for name in weights if name.startswith("expert")), default=-1)
-    networks = []
-    for i in range(number):
-        prefix = f"expert{i}."
-        network = task.network()
-        try:
-            network.load_state_dict({k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)})
-        except RuntimeError as error:
-            raise ModelError(
-                f"{folder} holds weights of another architecture than its configuration says "
-                f"({str(error).splitlines()[-1].strip()}); copy or train it again"
-            ) from error
-        networks.append(network.to(device).eval().requires_grad_(False))
-    if not networks:
-        raise ModelError(f"{folder} holds no expert's weights; choose another folder")
-    return networks
+    sampling = sampling or Sampling()
+    field = found.field(sampling.rule, sampling.guidance)
+    assert isinstance(found.task, PlannerTask)
+    planner = Planner(field, found.task.horizon, steps=sampling.steps, method=sampling.method, device=where)
+    return LoadedPlanner(planner, found.name, found.partition, found.config, found.metadata)

@@ -21,9 +21,10 @@ from einops import rearrange
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from dcfm.networks.embedding import sinusoidal_embedding
 from dcfm.path import velocity_from_clean
 from dcfm_planner.layout import COLUMNS, STATE_COLUMNS, TRANSITION
-from dcfm_planner.temporal_unet import TemporalUNet, sinusoidal_embedding
+from dcfm_planner.temporal_unet import TemporalUNet
 
 POSE = 5
 """Numbers of a pose: position (3) and symmetric yaw (2)."""

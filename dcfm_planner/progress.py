@@ -1,32 +1,8 @@
-"""Progress bars of trainings and of the collection of play data."""
+"""A progress bar of the collection of play data; trainings have theirs in :mod:`dcfm.progress`."""
 
 from collections.abc import Callable
 
 from tqdm import tqdm
-
-
-class TrainingBar:
-    """A progress bar a training, one below the other; a :data:`~dcfm.decentralized.ProgressFactory`.
-
-    Args:
-        name: of the training.
-        position: among those that run at once.
-    """
-
-    def __init__(self, name: str, position: int) -> None:
-        self.name, self.position = name, position
-        self.bar: tqdm | None = None
-
-    def __call__(self, done: int, total: int, terms: dict[str, float]) -> None:
-        if self.bar is None:
-            self.bar = tqdm(
-                total=total, initial=done - 1, desc=self.name, position=self.position, mininterval=5, dynamic_ncols=True
-            )
-        self.bar.update(1)
-        if done % 50 == 0 or done == total:
-            self.bar.set_postfix({name: f"{value:.4f}" for name, value in terms.items()}, refresh=False)
-        if done == total:
-            self.bar.close()
 
 
 def collection_bar(episodes: int) -> Callable[[int, int], None]:

@@ -4,7 +4,6 @@
 residual block is ``conv -> group norm -> modulate -> SiLU`` twice, with kernel 5; each level halves the positions.
 """
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -14,13 +13,6 @@ from torch import Tensor, nn
 
 KERNEL = 5
 GROUPS = 8
-
-
-def sinusoidal_embedding(t: Float[Tensor, " batch"], size: int, highest: float = 1000.0) -> Float[Tensor, "batch size"]:
-    """Sines and cosines of ``t`` in [0, 1] at ``size / 2`` frequencies from 1 to ``highest`` rad."""
-    frequency = torch.exp(torch.linspace(0, math.log(highest), size // 2, device=t.device, dtype=t.dtype))
-    angle = t[:, None] * frequency
-    return torch.cat([angle.sin(), angle.cos()], dim=1)
 
 
 class ResidualBlock(nn.Module):

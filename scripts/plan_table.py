@@ -16,9 +16,9 @@ from typing import Any
 
 import hydra
 from omegaconf import DictConfig
-from tqdm import tqdm
 
 from dcfm.configuration import one_line_errors, typed, writable
+from dcfm.progress import Stages
 from dcfm_planner.comparison.collate import collect
 from dcfm_planner.comparison.report import FILES, write_tables
 from dcfm_planner.comparison.runs import run as run_missing
@@ -63,31 +63,6 @@ def read_settings(config: DictConfig) -> ComparisonSettings:
     plain: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
     plain |= {"runs": Path(given["runs"]), "out": Path(given["out"])}
     return ComparisonSettings(**plain)
-
-
-class Stages:
-    """One bar at a time, for what is being done; what has no length is a line."""
-
-    def __init__(self) -> None:
-        self.what = ""
-        self.bar: tqdm | None = None
-
-    def __call__(self, what: str, done: int, total: int) -> None:
-        if what != self.what:
-            self.close()
-            self.what = what
-            if total:
-                self.bar = tqdm(total=total, desc=what, dynamic_ncols=True)
-            else:
-                tqdm.write(what, file=sys.stderr)
-        if self.bar is not None:
-            self.bar.update(done - self.bar.n)
-
-    def close(self) -> None:
-        """Leave the last bar as it is."""
-        if self.bar is not None:
-            self.bar.close()
-            self.bar = None
 
 
 def run(config: DictConfig) -> None:

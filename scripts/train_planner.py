@@ -12,8 +12,9 @@ import sys
 import hydra
 from omegaconf import DictConfig
 
+from dcfm.progress import TrainingBar
 from dcfm_planner.models import shipped_name, weights_folder
-from dcfm_planner.progress import TrainingBar, collection_bar
+from dcfm_planner.progress import collection_bar
 from dcfm_planner.training import train
 
 log = logging.getLogger("train_planner")

@@ -7,12 +7,14 @@ from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
 
 FOLDER = Path(__file__).parents[1] / "configs"
-SCRIPTS = sorted(path.stem for path in FOLDER.glob("*.yaml"))
+SCRIPTS = sorted(path.relative_to(FOLDER).with_suffix("").as_posix() for path in FOLDER.glob("*.yaml"))
+SCRIPTS += sorted(path.relative_to(FOLDER).with_suffix("").as_posix() for path in FOLDER.glob("images/*.yaml"))
 
 
-@pytest.mark.parametrize("name", SCRIPTS)
-def test_every_key_can_be_given_on_the_command_line(name: str) -> None:
-    with initialize_config_module("dcfm_configs", version_base="1.3"):
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_every_key_can_be_given_on_the_command_line(script: str) -> None:
+    *inner, name = script.split("/")
+    with initialize_config_module(".".join(["dcfm_configs", *inner]), version_base="1.3"):
         config = compose(name)
         for key in config:
             value = OmegaConf.to_container(config).get(key)  # type: ignore[union-attr]
@@ -20,8 +22,8 @@ def test_every_key_can_be_given_on_the_command_line(name: str) -> None:
                 assert compose(name, overrides=[f"{key}={value!r}"])[key] == config[key]
 
 
-@pytest.mark.parametrize("name", SCRIPTS)
-def test_every_key_is_explained(name: str) -> None:
-    lines = (FOLDER / f"{name}.yaml").read_text().splitlines()
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_every_key_is_explained(script: str) -> None:
+    lines = (FOLDER / f"{script}.yaml").read_text().splitlines()
     assert lines[0].startswith("# ")
-    assert f"scripts/{name}.py" in lines[0]
+    assert f"scripts/{script}.py" in lines[0]

@@ -14,13 +14,15 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 
+from dcfm import records as dcfm_records
+from dcfm.progress import TrainingBar
 from dcfm_planner.comparison import records
 from dcfm_planner.comparison.sampling import choose
 from dcfm_planner.comparison.settings import ComparisonError, ComparisonSettings, Entry
 from dcfm_planner.comparison.state import State, evaluation_asked, look, look_at_all, selection_asked
 from dcfm_planner.evaluation.report import write_report
 from dcfm_planner.evaluation.run import evaluate
-from dcfm_planner.progress import TrainingBar, collection_bar
+from dcfm_planner.progress import collection_bar
 from dcfm_planner.training import train as train_planner
 
 log = logging.getLogger(__name__)
@@ -124,7 +126,7 @@ def _select(settings: ComparisonSettings, state: State, on_progress: Progress) -
     assert state.weights_hash is not None
     folder = state.entry.results(settings.out)
     folder.mkdir(parents=True, exist_ok=True)
-    records.begin(folder / records.SELECTION_RECORD)
+    dcfm_records.begin(folder / records.SELECTION_RECORD)
     selection = choose(
         state.entry.published(settings.runs),
         plans=settings.selection_plans,
@@ -136,7 +138,7 @@ def _select(settings: ComparisonSettings, state: State, on_progress: Progress) -
     selection.to_json(folder / records.SELECTION)
     asked = selection_asked(settings, state.weights_hash)
     kept = {"chosen": selection.chosen, "provenance": state.provenance}
-    records.finish(folder / records.SELECTION_RECORD, asked, [records.SELECTION], kept)
+    dcfm_records.finish(folder / records.SELECTION_RECORD, asked, [records.SELECTION], kept)
 
 
 def _evaluate(settings: ComparisonSettings, state: State, protocol: str, command: str, on_progress: Progress) -> None:
@@ -145,10 +147,10 @@ def _evaluate(settings: ComparisonSettings, state: State, protocol: str, command
     asked = evaluation_asked(settings, protocol, state.weights_hash, state.sampling)
     folder = state.entry.results(settings.out) / protocol
     asked_for = settings.evaluation(str(state.entry.published(settings.runs)), protocol, state.sampling)
-    records.begin(folder / records.RECORD)
+    dcfm_records.begin(folder / records.RECORD)
     results = evaluate(asked_for, lambda done, total: on_progress(f"{state.entry}: protocol {protocol}", done, total))
     if results.weights_hash != state.weights_hash:
         raise ComparisonError(f"the weights of {state.entry} changed while they were evaluated; run it again")
     config = yaml.safe_dump({"protocol": protocol, **asdict(asked_for)}, sort_keys=False)
     write_report(results, folder, command, config)
-    records.finish(folder / records.RECORD, asked, [records.METRICS, records.TRIALS])
+    dcfm_records.finish(folder / records.RECORD, asked, [records.METRICS, records.TRIALS])

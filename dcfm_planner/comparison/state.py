@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from dcfm import records as dcfm_records
 from dcfm.artefacts import file_hash
 from dcfm_planner.comparison import records
 from dcfm_planner.comparison.sampling import CANDIDATES, candidates
@@ -85,27 +86,27 @@ def look(settings: ComparisonSettings, entry: Entry) -> State:
     folder = entry.results(settings.out)
     provenance = entry.provenance(settings.runs)
     trained = provenance is not None
-    selection = records.read(folder / records.SELECTION_RECORD)
+    selection = dcfm_records.read(folder / records.SELECTION_RECORD)
     if provenance is None and selection is not None:
         provenance = selection.get("provenance")
     state = State(entry, trained, provenance, None, {})
     if selection is not None:
         asked = selection_asked(settings, state.weights_hash or "none")
-        wrong = records.differences(asked, selection["asked"])
+        wrong = dcfm_records.differences(asked, selection["asked"])
         if wrong or selection.get("chosen") not in CANDIDATES:
             selection = _mismatch(settings, folder / records.SELECTION_RECORD, wrong)
     state = replace(state, selection=selection)
     evaluations: dict[str, Mapping[str, Any]] = {}
     for protocol in settings.protocols:
         path = folder / protocol / records.RECORD
-        found = records.read(path)
+        found = dcfm_records.read(path)
         if found is None:
             continue
         if state.sampling is None or state.weights_hash is None:
             wrong = ["there is no selection that it was made after"]
         else:
             asked = evaluation_asked(settings, protocol, state.weights_hash, state.sampling)
-            wrong = records.differences(asked, found["asked"])
+            wrong = dcfm_records.differences(asked, found["asked"])
         if wrong:
             _mismatch(settings, path, wrong)
         else:

@@ -4,10 +4,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from dcfm.networks.embedding import sinusoidal_embedding
 from dcfm.path import LATEST
 from dcfm_planner.layout import COLUMNS, TRANSITION
 from dcfm_planner.network import PlanNetwork, held_summary
-from dcfm_planner.temporal_unet import TemporalUNet, check_horizon, sinusoidal_embedding
+from dcfm_planner.temporal_unet import TemporalUNet, check_horizon
 
 HORIZON = 16
 

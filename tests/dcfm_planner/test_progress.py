@@ -1,6 +1,7 @@
 """Progress bars count what is done, from where a resumed training starts, and end."""
 
-from dcfm_planner.progress import TrainingBar, collection_bar
+from dcfm.progress import TrainingBar
+from dcfm_planner.progress import collection_bar
 
 
 def test_a_training_that_resumes() -> None:

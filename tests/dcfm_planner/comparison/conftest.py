@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from dcfm.artefacts import write_text_atomically
+from dcfm.records import finish
 from dcfm_planner.comparison import records
 from dcfm_planner.comparison.sampling import CANDIDATES
 from dcfm_planner.comparison.settings import CONTROLS, ComparisonSettings, Entry
@@ -78,7 +79,7 @@ def write() -> Write:
             "provenance": {"weights_sha256": weights_hash, "data_sha256": data_hash, "recipe_sha256": "recipe"},
         }
         asked = selection_asked(settings, weights_hash)
-        records.finish(folder / records.SELECTION_RECORD, asked, [records.SELECTION], kept)
+        finish(folder / records.SELECTION_RECORD, asked, [records.SELECTION], kept)
         for protocol in settings.protocols if protocols is None else protocols:
             evaluation = settings.evaluation("weights", protocol, CANDIDATES[name])
             problems = make_problems(protocol, settings.trials_of(protocol), settings.seed)
@@ -101,7 +102,7 @@ def write() -> Write:
             write_text_atomically(place / records.METRICS, json.dumps(metrics(results, "python made up")))
             write_text_atomically(place / records.TRIALS, trials_csv(trials))
             asked = evaluation_asked(settings, protocol, weights_hash, CANDIDATES[name])
-            records.finish(place / records.RECORD, asked, [records.METRICS, records.TRIALS])
+            finish(place / records.RECORD, asked, [records.METRICS, records.TRIALS])
 
     return write_entry
 

@@ -1,0 +1,1 @@
+"""Configurations of the image benchmark; hydra composes them from here."""

@@ -1,0 +1,54 @@
+"""Progress bars: of trainings, and of work in stages."""
+
+import sys
+
+from tqdm import tqdm
+
+
+class TrainingBar:
+    """A progress bar a training, one below the other; a :data:`~dcfm.decentralized.ProgressFactory`.
+
+    Args:
+        name: of the training.
+        position: among those that run at once.
+    """
+
+    def __init__(self, name: str, position: int) -> None:
+        self.name, self.position = name, position
+        self.bar: tqdm | None = None
+
+    def __call__(self, done: int, total: int, terms: dict[str, float]) -> None:
+        if self.bar is None:
+            self.bar = tqdm(
+                total=total, initial=done - 1, desc=self.name, position=self.position, mininterval=5, dynamic_ncols=True
+            )
+        self.bar.update(1)
+        if done % 50 == 0 or done == total:
+            self.bar.set_postfix({name: f"{value:.4f}" for name, value in terms.items()}, refresh=False)
+        if done == total:
+            self.bar.close()
+
+
+class Stages:
+    """One bar at a time: call with what is being done, how much of it is, and of how much; no length makes a line."""
+
+    def __init__(self) -> None:
+        self.what = ""
+        self.bar: tqdm | None = None
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        if what != self.what:
+            self.close()
+            self.what = what
+            if total:
+                self.bar = tqdm(total=total, desc=what, dynamic_ncols=True, mininterval=1)
+            else:
+                tqdm.write(what, file=sys.stderr)
+        if self.bar is not None:
+            self.bar.update(done - self.bar.n)
+
+    def close(self) -> None:
+        """Leave the last bar as it is."""
+        if self.bar is not None:
+            self.bar.close()
+            self.bar = None

@@ -1,0 +1,184 @@
+"""Trained models as artefacts: what a method's training gave, and what is needed to sample from it again.
+
+An artefact holds one network, or one expert a silo, and the silos' label histograms, which route; and in its
+configuration the method, the partition, the task's settings and the training's. Which field the networks make is the
+method's affair (:mod:`dcfm.methods`).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dcfm import artefacts
+from dcfm.attributes import AttributeSpace
+from dcfm.fields import Field
+from dcfm.methods import registry
+from dcfm.methods.method import Method
+from dcfm.silos import LabelHistogram
+from dcfm.task import Task
+
+
+class ModelError(ValueError):
+    """There is no such trained model, or what is there is not one."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """A published model, its networks ready to sample from.
+
+    Attributes:
+        method: how the networks make a field.
+        name: the method's, in ``configs/registry``.
+        partition: how the data was dealt to silos.
+        networks: frozen, on the device asked for; one, or one a silo.
+        histograms: one a silo.
+        task: what was trained.
+        config, metadata: of the artefact.
+    """
+
+    method: Method
+    name: str
+    partition: str
+    networks: list[nn.Module]
+    histograms: list[LabelHistogram]
+    task: Task
+    config: dict[str, Any]
+    metadata: dict[str, Any]
+
+    def field(self, rule: str = "joint", guidance: tuple[float, ...] | None = None) -> Field:
+        """The method's field; see :meth:`dcfm.methods.method.Method.field`.
+
+        Args:
+            rule: ``joint`` or ``composed``.
+            guidance: weights ``w`` of Eq. 5, one an attribute; all 1 where left out.
+
+        Raises:
+            ModelError: not one weight an attribute.
+        """
+        names = self.task.space.names
+        if guidance is not None and len(guidance) != len(names):
+            raise ModelError(
+                f"guidance={list(guidance)} has {len(guidance)} weights; give one an attribute: {', '.join(names)}"
+            )
+        return self.method.field(self.networks, self.histograms, self.task.space.null, rule, guidance)
+
+
+def resolve_device(device: str) -> torch.device:
+    """``auto`` is a GPU where torch sees one, else the CPU.
+
+    Raises:
+        ModelError: torch knows no such device, or does not see it.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        torch.zeros(1, device=device)
+        return torch.device(device)
+    except (RuntimeError, AssertionError) as error:
+        raise ModelError(f"device {device!r} cannot be used ({str(error).splitlines()[0]}); use auto or cpu") from error
+
+
+def publish(
+    folder: Path,
+    experts: Sequence[Mapping[str, Tensor]],
+    histograms: Sequence[LabelHistogram],
+    *,
+    method: str,
+    partition: str,
+    task: Mapping[str, Any],
+    training: Mapping[str, Any],
+    space: AttributeSpace | None = None,
+    normalizer: Mapping[str, Any] | None = None,
+    data_hash: str | None = None,
+) -> None:
+    """Write a model's artefact: float16 weights, and everything needed to build and sample it.
+
+    Args:
+        folder: where to.
+        experts: what the method's training returned: one set of weights, or one a silo.
+        histograms: one a silo.
+        method: its name in ``configs/registry``.
+        partition: how the data was dealt to silos.
+        task: plain settings that the task can be built from again.
+        training: the resolved configuration of the training, kept for the record.
+        space: the attributes by name, so that the model refuses to load for others.
+        normalizer: constants that bring raw data to the model's coordinates.
+        data_hash: hash of the training data.
+    """
+    weights = {f"expert{i}.{name}": value for i, expert in enumerate(experts) for name, value in expert.items()}
+    config: dict[str, Any] = {"method": method, "partition": partition}
+    if space is not None:
+        config["attributes"] = _attributes(space)
+    config |= {
+        "task": dict(task),
+        "silos": [{"combinations": h.combinations.tolist(), "counts": h.counts.tolist()} for h in histograms],
+        "training": dict(training),
+    }
+    artefacts.save(folder, weights, config, normalizer=normalizer, data_hash=data_hash, half=True)
+
+
+def load_published(
+    folder: Path, build: Callable[[Mapping[str, Any]], Task], device: torch.device, *, what: str
+) -> Published:
+    """Read what :func:`publish` wrote.
+
+    Args:
+        folder: of the artefact.
+        build: makes the task from its settings in the artefact.
+        device: of the networks.
+        what: it should be, for messages, e.g. ``a planner``.
+
+    Raises:
+        ModelError: an artefact of something else, of another attribute space, or with weights that do not fit.
+        dcfm.artefacts.ArtefactError: what is there is truncated or damaged.
+    """
+    found = artefacts.load(folder)
+    config = found.config
+    try:
+        task = build(config["task"])
+        check_space(config.get("attributes"), task.space, folder)
+        histograms = [
+            LabelHistogram(torch.tensor(s["combinations"]), torch.tensor(s["counts"]), task.space.cardinalities)
+            for s in config["silos"]
+        ]
+        method, partition = registry.make(config["method"]), config["partition"]
+    except (KeyError, TypeError) as error:
+        raise ModelError(f"{folder} is an artefact, but not of {what} ({error!r}); choose another folder") from error
+    networks = _networks(found.weights, method.task(task), folder, device)
+    return Published(method, config["method"], partition, networks, histograms, task, config, found.metadata)
+
+
+def check_space(stored: Mapping[str, Sequence[str]] | None, space: AttributeSpace, folder: Path) -> None:
+    """Raise :class:`ModelError` if attributes are on record with a model and are not those of ``space``."""
+    if stored is not None and {name: list(values) for name, values in stored.items()} != _attributes(space):
+        raise ModelError(
+            f"{folder} was trained over the attributes {dict(stored)}, this task has {_attributes(space)}; choose a "
+            "model of this task, or train one"
+        )
+
+
+def _attributes(space: AttributeSpace) -> dict[str, list[str]]:
+    return {name: list(values) for name, values in zip(space.names, space.values, strict=True)}
+
+
+def _networks(weights: Mapping[str, Tensor], task: Task, folder: Path, device: torch.device) -> list[nn.Module]:
+    number = 1 + max((int(name[6:].split(".")[0]) for name in weights if name.startswith("expert")), default=-1)
+    networks = []
+    for i in range(number):
+        prefix = f"expert{i}."
+        network = task.network()
+        try:
+            network.load_state_dict({k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)})
+        except RuntimeError as error:
+            raise ModelError(
+                f"{folder} holds weights of another architecture than its configuration says "
+                f"({str(error).splitlines()[-1].strip()}); copy or train it again"
+            ) from error
+        networks.append(network.to(device).eval().requires_grad_(False))
+    if not networks:
+        raise ModelError(f"{folder} holds no expert's weights; choose another folder")
+    return networks

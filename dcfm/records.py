@@ -1,0 +1,82 @@
+"""A record beside results: what they were made with, and hashes of their files, so that nothing is repeated or mixed.
+
+It is removed before the work and written after it: a folder with a record is complete.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from dcfm.artefacts import file_hash, write_text_atomically
+
+
+class RecordError(ValueError):
+    """Results that are damaged, or were made otherwise than is asked for."""
+
+
+def begin(record: Path) -> None:
+    """Remove a record: what it says will not hold while the work is being done."""
+    record.unlink(missing_ok=True)
+
+
+def finish(record: Path, asked: Mapping[str, Any], files: Sequence[str], kept: Mapping[str, Any] | None = None) -> None:
+    """Write a record beside the files that the work gave.
+
+    Args:
+        record: path of the record.
+        asked: what was asked for, plain values.
+        files: names of files in the record's folder.
+        kept: further plain values.
+    """
+    hashes = {name: file_hash(record.parent / name) for name in files}
+    text = json.dumps({"asked": dict(asked), "files": hashes, **(kept or {})}, indent=2, allow_nan=False)
+    write_text_atomically(record, text + "\n")
+
+
+def read(record: Path) -> dict[str, Any] | None:
+    """A record, or ``None`` where the work is not done.
+
+    Raises:
+        RecordError: it is damaged, or its files are missing or were changed.
+    """
+    if not record.is_file():
+        return None
+    remedy = f"remove {record.parent} and run again, or copy it again"
+    try:
+        found = json.loads(record.read_text(encoding="utf-8"))
+        files, _ = found["files"].items(), found["asked"].items()
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RecordError(f"{record} is damaged ({error!r}); {remedy}") from error
+    for name, expected in files:
+        path = record.parent / name
+        if not path.is_file() or file_hash(path) != expected:
+            raise RecordError(f"{path} is missing or not the file that {record.name} was written for; {remedy}")
+    return found
+
+
+def differences(asked: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
+    """What was asked for and what a record says, where the two differ; one text a key."""
+    plain = json.loads(json.dumps(dict(asked)))
+    return [
+        f"{key}: {found.get(key)!r} there, {plain.get(key)!r} asked for"
+        for key in {**plain, **found}
+        if found.get(key) != plain.get(key)
+    ]
+
+
+def matching(record: Path, asked: Mapping[str, Any], *, redo: bool = False) -> dict[str, Any] | None:
+    """A record that was made as asked for; ``None`` where there is none, or, with ``redo``, another one.
+
+    Raises:
+        RecordError: the record is damaged, or it was made otherwise and is not to be made again.
+    """
+    found = read(record)
+    if found is None or not (wrong := differences(asked, found["asked"])):
+        return found
+    if redo:
+        return None
+    raise RecordError(
+        f"{record.parent} was made otherwise ({'; '.join(wrong)}); give redo=true to make it again, the settings that "
+        "it was made with, or another out="
+    )

@@ -1,0 +1,262 @@
+"""Evaluating a trained model: choose how to sample on known combinations, sample known and novel ones, judge.
+
+    out/selection.json       what was tried on known combinations and what was chosen
+    out/metrics.json         all metrics (:mod:`dcfm_images.judging`) with the command, the seeds and the settings
+    out/pictures.npz         the first pictures of every combination
+    out/curve/<n>.json       the same metrics by evaluations of the field, of fewer pictures
+    out/snapshots/<n>.json   and by training steps
+
+Each has a record of what it was made with: what is there is not made again, and what was made with other weights or
+settings is an error. The reference are the digits that the training's own split keeps from all silos; that split is
+made again here and held against the hash of the training's data.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from dcfm import records
+from dcfm.artefacts import MODEL, git_revision
+from dcfm.decentralized import fingerprint
+from dcfm.solvers import CountingField
+from dcfm_images.evaluation_settings import EvaluationSettings
+from dcfm_images.features import feature_space
+from dcfm_images.judging import CELLS, Judge
+from dcfm_images.lineage import kept_weights, problem_of, restored
+from dcfm_images.models import LoadedModel, load
+from dcfm_images.pictures import Pictures, colour_digits
+from dcfm_images.problem import SPACE, Problem
+from dcfm_images.reader import LoadedReader, load_reader
+from dcfm_images.results import (
+    KEPT,
+    METRICS,
+    PICTURES,
+    RECORD,
+    SELECTION,
+    SELECTION_RECORD,
+    read_metrics,
+    write_json,
+    write_pictures,
+)
+from dcfm_images.sampling import CANDIDATES, Sampling, Solver, choose, sample
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, how much of it is done, and how much there is."""
+
+
+def silent(what: str, done: int, total: int) -> None:
+    """No progress."""
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """One model, what it is judged by, and where results go.
+
+    Attributes:
+        model: trained.
+        trained_at: its folder.
+        problem: its silos and reference.
+        reader: reads digit and colour.
+        out: folder of results.
+        settings: how it is evaluated.
+        command: for the record.
+        redo: make again what was made otherwise.
+        on_progress: see :data:`Progress`.
+    """
+
+    model: LoadedModel
+    trained_at: Path
+    problem: Problem
+    reader: LoadedReader
+    out: Path
+    settings: EvaluationSettings
+    command: str
+    redo: bool = False
+    on_progress: Progress = silent
+
+    def run(self) -> dict[str, Any]:
+        """Do what is missing; returns the content of ``metrics.json``."""
+        chosen = self.choose()
+        sampling = CANDIDATES[chosen]
+        asked = self.asked() | {"sampling": asdict(sampling)}
+        record = self.out / RECORD
+        if records.matching(record, asked, redo=self.redo) is None:
+            records.begin(record)
+            settings = self.settings
+            solver = Solver(settings.solver, settings.evaluations)
+            verdict, made = self._sampled(self.model, sampling, solver, settings.each, "sampling")
+            content = self._header(chosen, solver, settings.each) | verdict
+            write_pictures(self.out / PICTURES, made, min(KEPT, settings.each))
+            write_json(self.out / METRICS, content)
+            records.finish(record, asked, [METRICS, PICTURES])
+        for evaluations in self.settings.curve:
+            solver = Solver(self.settings.solver, evaluations)
+            self._point("curve", f"{evaluations:03d}", chosen, solver, self.model, {"evaluations": solver.used})
+        if self.settings.snapshots:
+            solver = Solver(self.settings.solver, self.settings.evaluations)
+            for step, paths in kept_weights(self.model, self.trained_at)[:: -self.settings.snapshots][::-1]:
+                model = replace(self.model, networks=restored(self.model, paths))
+                self._point("snapshots", f"{step:07d}", chosen, solver, model, {"training_steps": step})
+        return read_metrics(self.out)
+
+    def asked(self) -> dict[str, Any]:
+        """What results must have been asked for to be those of this evaluation."""
+        settings = self.settings
+        return {
+            "weights_sha256": self.model.metadata["files"][MODEL],
+            "reader_sha256": self.reader.weights_hash,
+            "reference_sha256": fingerprint([{"images": self.problem.reference.images}]),
+            "each": settings.each,
+            "seed": settings.seed,
+            "solver": settings.solver,
+            "evaluations": settings.evaluations,
+            "features": settings.features,
+            "draws": settings.draws,
+        }
+
+    def choose(self) -> str:
+        """The name of the candidate that known combinations choose; ``selection.json`` is written if missing."""
+        settings = self.settings
+        if len(settings.rules) == 1 and settings.rules[0] == "joint":
+            return "joint"
+        asked = {
+            "weights_sha256": self.model.metadata["files"][MODEL],
+            "reader_sha256": self.reader.weights_hash,
+            "each": settings.selection_each,
+            "seed": settings.selection_seed,
+            "solver": settings.solver,
+            "evaluations": settings.evaluations,
+            "features": settings.features,
+            "candidates": {name: asdict(c) for name, c in CANDIDATES.items() if c.rule in settings.rules},
+        }
+        record = self.out / SELECTION_RECORD
+        if (found := records.matching(record, asked, redo=self.redo)) is None:
+            records.begin(record)
+            reference = self._reference("known", settings.selection_each, settings.selection_seed)
+            space = feature_space(settings.features, self.reader, self.model.device)
+            judge = Judge(space, self.reader.reader, {"known": reference}, settings.draws)
+            selection = choose(
+                self.model,
+                judge,
+                each=settings.selection_each,
+                seed=settings.selection_seed,
+                solver=Solver(settings.solver, settings.evaluations),
+                rules=settings.rules,
+                batch=settings.batch,
+                on_candidate=lambda done, total: self.on_progress("choosing how to sample", done, total),
+            )
+            selection.to_json(self.out / SELECTION)
+            records.finish(record, asked, [SELECTION], {"chosen": selection.chosen})
+            return selection.chosen
+        return str(found["chosen"])
+
+    def _reference(self, cell: str, each: int, seed: int) -> Pictures:
+        combinations = self.problem.known if cell == "known" else self.problem.novel
+        return colour_digits(self.problem.reference, combinations, each, seed=seed)
+
+    def _judge(self, each: int) -> Judge:
+        space = feature_space(self.settings.features, self.reader, self.model.device)
+        references = {cell: self._reference(cell, each, self.settings.seed) for cell in CELLS}
+        return Judge(space, self.reader.reader, references, self.settings.draws, self.settings.seed)
+
+    def _sampled(
+        self, model: LoadedModel, sampling: Sampling, solver: Solver, each: int, what: str
+    ) -> tuple[dict[str, Any], dict[str, Pictures]]:
+        judge, made, verdict = self._judge(each), {}, {}
+        networks = [CountingField(network) for network in model.networks]
+        field = model.method.field(networks, model.histograms, SPACE.null, sampling.rule, sampling.guidance)
+        for cell in CELLS:
+            combinations = self.problem.known if cell == "known" else self.problem.novel
+            before = sum(network.rows for network in networks)
+            made[cell] = sample(
+                field,
+                model.task.shape,
+                combinations,
+                each,
+                seed=self.settings.seed,
+                solver=solver,
+                device=model.device,
+                batch=self.settings.batch,
+                on_progress=lambda done, total, cell=cell: self.on_progress(f"{what}, {cell}", done, total),
+            )
+            rows = sum(network.rows for network in networks) - before
+            verdict[cell] = judge.judge(made[cell], cell) | {"network_evaluations": rows / len(made[cell])}
+        return verdict, made
+
+    def _header(self, chosen: str, solver: Solver, each: int) -> dict[str, Any]:
+        model, training = self.model, self.model.config["training"]
+        return {
+            "what": "generated pictures against real ones of the same combinations, in equal numbers; intervals 95 %",
+            "command": self.command,
+            "git_revision": git_revision(),
+            "method": model.name,
+            "partition": model.partition,
+            "training_seed": training["seed"],
+            "trained_at_revision": model.metadata["git_revision"],
+            "data": self.problem.reference.source,
+            "data_sha256": model.metadata["data_hash"],
+            "size": model.task.size,
+            **self.asked(),
+            "each": each,
+            "sampling": chosen,
+            "evaluations": solver.used,
+            "feature_weights_sha256": feature_space(self.settings.features, self.reader).weights_hash,
+        }
+
+    def _point(
+        self, kind: str, name: str, chosen: str, solver: Solver, model: LoadedModel, place: Mapping[str, int]
+    ) -> None:
+        """One point of a curve."""
+        asked = self.asked() | {"sampling": asdict(CANDIDATES[chosen]), "each": self.settings.curve_each, **place}
+        record = self.out / kind / f"{name}.record.json"
+        if records.matching(record, asked, redo=self.redo) is not None:
+            return
+        records.begin(record)
+        what = f"{kind} {int(name)}"
+        verdict, _ = self._sampled(model, CANDIDATES[chosen], solver, self.settings.curve_each, what)
+        write_json(
+            self.out / kind / f"{name}.json",
+            self._header(chosen, solver, self.settings.curve_each) | dict(place) | verdict,
+        )
+        records.finish(record, asked, [f"{name}.json"])
+
+
+def evaluate(
+    trained_at: Path,
+    out: Path,
+    settings: EvaluationSettings,
+    *,
+    command: str,
+    device: str = "auto",
+    digits: str | None = None,
+    folder: Path | None = None,
+    reader: Path | None = None,
+    redo: bool = False,
+    on_progress: Progress = silent,
+) -> dict[str, Any]:
+    """Evaluate the model in a folder; see the module.
+
+    Args:
+        trained_at: ``out/published/<method>`` of a training.
+        out: folder of results.
+        settings: how.
+        command: for the record.
+        device: ``auto``, ``cpu``, ``cuda``.
+        digits, folder: see :func:`problem_of`.
+        reader: folder of another reader than the shipped one.
+        redo: make again what was made with other weights or settings.
+        on_progress: see :data:`Progress`.
+
+    Returns:
+        The content of ``metrics.json``.
+
+    Raises:
+        ValueError: what cannot be, before anything is sampled.
+    """
+    model = load(trained_at, device)
+    settings.check_numbers(min(len(model.known), len(SPACE.combinations()) - len(model.known)))
+    loaded = load_reader(reader, device=model.device)
+    feature_space(settings.features, loaded, model.device)  # one that is not installed is an error now
+    problem = problem_of(model, digits=digits, folder=folder)
+    return Evaluation(model, trained_at, problem, loaded, out, settings, command, redo, on_progress).run()

@@ -1,0 +1,72 @@
+"""How models are evaluated, checked before any work."""
+
+from dataclasses import dataclass
+
+from dcfm.methods.method import RULES
+from dcfm_images.features import check_features
+from dcfm_images.sampling import Solver
+
+
+class EvaluationError(ValueError):
+    """An evaluation that cannot be made as asked for."""
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """How models are evaluated.
+
+    Args:
+        each: pictures of every combination; as many real ones.
+        seed: of the noise, the reference's colours and the bootstrap.
+        selection_each, selection_seed: of the pictures that sampling is chosen with; another seed than ``seed``.
+        rules: ways of sampling that may be chosen.
+        solver, evaluations: see :class:`~dcfm_images.sampling.Solver`.
+        curve: numbers of evaluations to judge beside; with ``curve_each`` pictures of a combination.
+        curve_each: of the curve's and the snapshots' pictures.
+        snapshots: judge every ``snapshots``-th of the weights that the training kept; 0: none.
+        features: name of the feature space.
+        draws: of the bootstrap.
+        batch: pictures at once.
+
+    Raises:
+        ValueError: a value that cannot be, too few pictures for the feature space among them.
+    """
+
+    each: int = 100
+    seed: int = 0
+    selection_each: int = 10
+    selection_seed: int = 1
+    rules: tuple[str, ...] = RULES
+    solver: str = "midpoint"
+    evaluations: int = 25
+    curve: tuple[int, ...] = ()
+    curve_each: int = 20
+    snapshots: int = 0
+    features: str = "digits"
+    draws: int = 200
+    batch: int = 256
+
+    def __post_init__(self) -> None:
+        least = min(self.each - 1, self.selection_each, self.curve_each - 1, self.draws, self.batch)
+        if least < 1 or self.snapshots < 0 or min(self.seed, self.selection_seed) < 0:
+            raise EvaluationError(
+                f"each={self.each} and curve_each={self.curve_each} are at least 2, "
+                f"selection_each={self.selection_each}, draws={self.draws} and batch={self.batch} at least 1; "
+                f"snapshots={self.snapshots}, seed={self.seed} and selection_seed={self.selection_seed} at least 0"
+            )
+        if self.seed == self.selection_seed:
+            raise EvaluationError(
+                f"seed={self.seed} and selection_seed={self.selection_seed}: sampling is chosen with other noise than "
+                "it is judged with; give two different seeds"
+            )
+        if not self.rules or set(self.rules) - set(RULES):
+            raise EvaluationError(f"rules={list(self.rules)}: give one or more of {', '.join(RULES)}")
+        for evaluations in (self.evaluations, *self.curve):
+            Solver(self.solver, evaluations)
+        check_features(self.features, 10**9)  # the name; how many pictures there are depends on the model
+
+    def check_numbers(self, combinations: int) -> None:
+        """Raise before any work if so many combinations give too few pictures for the feature space."""
+        check_features(self.features, self.each * combinations)
+        if self.curve or self.snapshots:
+            check_features(self.features, self.curve_each * combinations)

@@ -1,0 +1,67 @@
+"""Pictures with labels: generated ones, and real digits coloured to be compared with."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Int, UInt8
+from torch import Tensor
+
+from dcfm_images.colours import colourise
+from dcfm_images.digits import Digits
+from dcfm_images.features import as_bytes
+
+
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """Pictures, the combination that each was asked for, and where it comes from.
+
+    Attributes:
+        images: red, green and blue, 0 to 255.
+        labels: digit and colour.
+        origins: equal for pictures of one real digit, which are no independent samples; all different else.
+    """
+
+    images: UInt8[Tensor, "n 3 height width"]
+    labels: Int[Tensor, "n 2"]
+    origins: Int[Tensor, " n"]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+def combination_seed(seed: int, *key: int) -> int:
+    """A seed of its own for each combination, or whatever else the key names."""
+    return int(np.random.SeedSequence([seed, *key]).generate_state(1, np.uint64)[0] >> 1)
+
+
+def colour_digits(digits: Digits, combinations: Int[Tensor, "m 2"], each: int, *, seed: int) -> Pictures:
+    """Real digits in the colours of some combinations, ``each`` different digits for every combination.
+
+    A digit may occur in several combinations, in another colour each time.
+
+    Args:
+        digits: grey, of the pictures' size.
+        combinations: digit and colour.
+        each: pictures of a combination.
+        seed: of the choice of digits, made for each combination apart.
+
+    Raises:
+        ValueError: too few digits of a class.
+    """
+    counts = torch.bincount(digits.labels, minlength=int(combinations[:, 0].max()) + 1)
+    short = [int(digit) for digit in combinations[:, 0].unique() if counts[digit] < each]
+    if short or each < 1:
+        raise ValueError(
+            f"each={each}: pictures of a combination must be at least 1, and there are real digits for "
+            f"{int(counts[combinations[:, 0].unique()].min())} at most (of digit {(short or [0])[0]}); give a smaller "
+            "each, or bring more digits"
+        )
+    rows, labels = [], []
+    for digit, colour in combinations.tolist():
+        generator = torch.Generator().manual_seed(combination_seed(seed, digit, colour))
+        own = (digits.labels == digit).nonzero()[:, 0]
+        rows.append(own[torch.randperm(len(own), generator=generator)[:each]])
+        labels.append(torch.tensor([[digit, colour]]).expand(each, 2))
+    chosen, label = torch.cat(rows), torch.cat(labels)
+    return Pictures(as_bytes(colourise(digits.images[chosen], label[:, 1])), label, chosen)

@@ -1,0 +1,73 @@
+"""The table's files, each whole or not at all."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from dcfm.artefacts import write_text_atomically
+from dcfm_images.figures import draw_combinations, draw_curves, draw_grid, draw_manifolds
+from dcfm_images.results import PICTURES, read_pictures, read_points, write_json
+from dcfm_images.table_settings import REAL, Cell, TableSettings
+from dcfm_images.text import latex, markdown
+from dcfm_images.training import COMBINATIONS
+
+FILES = ("table.md", "table.tex", "manifolds.png", "table.json")
+"""Those that every table has; grids, matrices and curves are there where something was run."""
+
+CURVES = {"curve": "evaluations", "snapshots": "training_steps"}
+"""Kinds of curves, and what their points are against."""
+
+
+def write_table(settings: TableSettings, summary: Mapping[str, Any]) -> list[str]:
+    """Write :data:`FILES` and, for each partition and training seed, what there is to draw; ``table.json`` last.
+
+    Args:
+        settings: what is compared.
+        summary: of :func:`dcfm_images.summary.summarise`.
+
+    Returns:
+        Names of the files under ``settings.out``.
+    """
+    out = settings.out
+    out.mkdir(parents=True, exist_ok=True)
+    write_text_atomically(out / "table.md", markdown(summary))
+    write_text_atomically(out / "table.tex", latex(summary))
+    draw_manifolds(summary, out / "manifolds.png")
+    written = [*FILES]
+    for partition in settings.partitions:
+        for seed in settings.seeds:
+            written += _pictures(settings, summary["titles"], partition, seed)
+    write_json(out / "table.json", summary)
+    return written
+
+
+def _pictures(settings: TableSettings, titles: Mapping[str, str], partition: str, seed: int) -> list[str]:
+    out, written = settings.out, []
+    cells = {m: Cell(partition, m, seed) for m in (*settings.methods, REAL)}
+    matrix = _matrix(settings, cells[REAL])
+    suffix = f"{partition}-seed{seed}.png"
+    if matrix is not None:
+        written.append(f"combinations-{suffix}")
+        draw_combinations(matrix, out / written[-1])
+        there = {m: cell.results(out) for m, cell in cells.items() if (cell.results(out) / PICTURES).is_file()}
+        if there:
+            rows = {titles[m]: read_pictures(there[m]) if m in there else None for m in cells}
+            written.append(f"grid-{suffix}")
+            draw_grid(rows, [(d, c) for d, c in matrix["novel"]], out / written[-1])
+    for kind, key in CURVES.items():
+        curves = {titles[m]: read_points(cell.results(out), kind) for m, cell in cells.items()}
+        if curves := {title: points for title, points in curves.items() if points}:
+            written.append(f"{kind}-{suffix}")
+            draw_curves(curves, key, out / written[-1])
+    return written
+
+
+def _matrix(settings: TableSettings, cell: Cell) -> dict[str, Any] | None:
+    """Who holds what, from the training's folder, else from the copy beside the results, which is made here."""
+    own = cell.training(settings.runs) / COMBINATIONS
+    kept = cell.results(settings.out).parent / COMBINATIONS
+    if own.is_file():
+        matrix = dict(json.loads(own.read_text(encoding="utf-8")))
+        write_json(kept, matrix)
+        return matrix
+    return dict(json.loads(kept.read_text(encoding="utf-8"))) if kept.is_file() else None

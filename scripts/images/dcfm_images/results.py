@@ -1,0 +1,70 @@
+"""The files of an evaluation, each written whole or not at all."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+
+from dcfm.artefacts import atomically, write_text_atomically
+from dcfm_images.evaluation_settings import EvaluationError
+from dcfm_images.pictures import Pictures
+
+METRICS: Final = "metrics.json"
+RECORD: Final = "record.json"
+SELECTION: Final = "selection.json"
+SELECTION_RECORD: Final = "selection.record.json"
+PICTURES: Final = "pictures.npz"
+KEPT: Final = 10
+"""Pictures of each combination in :data:`PICTURES`."""
+
+
+def read_metrics(out: Path) -> dict[str, Any]:
+    """The content of ``metrics.json`` in a folder of results."""
+    return dict(json.loads((out / METRICS).read_text(encoding="utf-8")))
+
+
+def read_points(out: Path, kind: str) -> list[dict[str, Any]]:
+    """The points of ``curve`` or ``snapshots`` in a folder of results, in order; none if it has none."""
+    records_there = sorted((out / kind).glob("*.record.json"))
+    paths = [path.with_name(path.name.replace(".record", "")) for path in records_there]
+    return [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Plain data, finite numbers only."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text_atomically(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+
+
+def write_pictures(path: Path, made: Mapping[str, Pictures], each: int) -> None:
+    """The first pictures of every combination, known ones first; they come in runs of one combination."""
+    images, labels = [], []
+    for pictures in made.values():
+        run = len(pictures) // len(pictures.labels.unique(dim=0))
+        rows = torch.arange(len(pictures)).reshape(-1, run)[:, :each].flatten()
+        images.append(pictures.images[rows])
+        labels.append(pictures.labels[rows])
+    with atomically(path) as temporary:
+        np.savez_compressed(temporary, images=torch.cat(images).numpy(), labels=torch.cat(labels).numpy())
+
+
+def read_pictures(out: Path) -> dict[tuple[int, int], UInt8[np.ndarray, "n 3 height width"]]:
+    """The kept pictures by combination.
+
+    Raises:
+        EvaluationError: the file is missing or damaged.
+    """
+    path = out / PICTURES
+    try:
+        with np.load(path, allow_pickle=False) as found:
+            images, labels = found["images"], found["labels"]
+    except (OSError, ValueError, KeyError) as error:
+        raise EvaluationError(f"{path} is missing or damaged ({error}); evaluate again") from error
+    return {
+        (int(digit), int(colour)): images[(labels == (digit, colour)).all(1)]
+        for digit, colour in np.unique(labels, axis=0)
+    }

@@ -1,0 +1,130 @@
+"""The table as plain data: what ``table.json`` holds, and what is printed and drawn.
+
+A value of several trainings is their mean. Its interval is the bootstrap's over the mean of the trainings' draws: it
+tells the uncertainty of sampling and judging, not that of training again, which each training's own value shows.
+"""
+
+from collections.abc import Mapping, Sequence
+from statistics import mean
+from typing import Any
+
+import torch
+
+from dcfm.artefacts import git_revision
+from dcfm.methods import registry
+from dcfm.metrics.bootstrap import Estimate, ratio
+from dcfm_images.judging import CELLS
+from dcfm_images.paper import BASELINES, OURS, SOURCE, printed
+from dcfm_images.results import METRICS, RECORD, read_metrics
+from dcfm_images.shares import share
+from dcfm_images.table_settings import REAL, Cell, TableSettings
+
+Evaluated = Mapping[int, Mapping[str, Any]]
+"""``metrics.json`` by training seed."""
+
+
+def summarise(settings: TableSettings, command: str, failed: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """All numbers of the table, read from the cells' folders.
+
+    Args:
+        settings: what is compared.
+        command: that makes this table.
+        failed: what went wrong, by cell.
+    """
+    titles = {name: registry.make(name).title for name in settings.methods} | {REAL: "real digits"}
+    return {
+        "what": "generated pictures of known and novel combinations against as many real ones; intervals 95 %",
+        "command": command,
+        "git_revision": git_revision(),
+        "training_seeds": list(settings.seeds),
+        "training_overrides": list(settings.training),
+        "paper": SOURCE,
+        "titles": titles,
+        "tables": [_table(settings, partition) for partition in settings.partitions],
+        "failed": dict(failed or {}),
+    }
+
+
+def evaluated(settings: TableSettings, partition: str, method: str) -> dict[int, dict[str, Any]]:
+    """What is done of a method on a partition, by training seed."""
+    found = {}
+    for seed in settings.seeds:
+        folder = Cell(partition, method, seed).results(settings.out)
+        if (folder / RECORD).is_file() and (folder / METRICS).is_file():
+            found[seed] = read_metrics(folder)
+    return found
+
+
+def best_baseline(found: Mapping[str, Evaluated], cell: str) -> str | None:
+    """The decentralised baseline of the least FID on known or novel combinations, among those that were run."""
+    run = [method for method in BASELINES if found.get(method)]
+    return min(run, key=lambda method: mean(m[cell]["fid"]["value"] for m in found[method].values()), default=None)
+
+
+def ratio_to(ours: Evaluated, baseline: Evaluated, cell: str) -> dict[str, Any] | None:
+    """FID of one method over that of another, after trainings with the same seeds, with a bootstrap interval.
+
+    Draws belong together: noise, reference and the bootstrap's choices are the same for both.
+    """
+    common = [seed for seed in ours if seed in baseline]
+    if not common:
+        return None
+    return dict(ratio(*(_mean(which, cell, "fid", common) for which in (ours, baseline))).as_dict())
+
+
+def _table(settings: TableSettings, partition: str) -> dict[str, Any]:
+    found = {method: evaluated(settings, partition, method) for method in (*settings.methods, REAL)}
+    best = {cell: best_baseline(found, cell) for cell in CELLS}
+    rows = []
+    for method, by_seed in found.items():
+        row: dict[str, Any] = {"method": method, "run": bool(by_seed), "paper": printed(partition, method)}
+        if by_seed:
+            row |= {cell: _numbers(by_seed, cell) for cell in CELLS}
+            row["made_with"] = {str(seed): _made_with(metrics) for seed, metrics in by_seed.items()}
+        rows.append(row)
+    ratios = [
+        {"method": method, "cell": cell, "baseline": name, **(ratio_to(found[method], found[name], cell) or {})}
+        for method in OURS
+        for cell in CELLS
+        if found.get(method) and (name := best[cell]) is not None
+    ]
+    return {"partition": partition, "rows": rows, "best_baseline": best, "ratios": ratios, **_alike(found)}
+
+
+def _numbers(by_seed: Evaluated, cell: str) -> dict[str, Any]:
+    seeds = list(by_seed)
+    plain: dict[str, Any] = {name: dict(_mean(by_seed, cell, name, seeds).as_dict()) for name in ("fid", "kid")}
+    for name in ("precision", "recall"):
+        parts = [by_seed[seed][cell][name] for seed in seeds]
+        plain[name] = {key: mean(part[key] for part in parts) for key in ("value", "low", "high")}
+    for name in ("digit", "colour", "both"):
+        parts = [by_seed[seed][cell]["accuracy"][name] for seed in seeds]
+        plain[f"accuracy_{name}"] = share(sum(part["k"] for part in parts), sum(part["n"] for part in parts))
+    plain["n"] = sum(by_seed[seed][cell]["n"] for seed in seeds)
+    plain["fid_by_training_seed"] = {str(seed): by_seed[seed][cell]["fid"]["value"] for seed in seeds}
+    return plain
+
+
+def _mean(by_seed: Evaluated, cell: str, name: str, seeds: Sequence[int]) -> Estimate:
+    parts = [by_seed[seed][cell][name] for seed in seeds]
+    draws = torch.tensor([part["draws"] for part in parts], dtype=torch.float64).mean(0)
+    least = 0.0 if name == "fid" else None
+    return Estimate.centred(mean(part["value"] for part in parts), draws, least=least)
+
+
+def _made_with(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    kept = ("sampling", "solver", "evaluations", "weights_sha256", "data_sha256", "trained_at_revision", "git_revision")
+    return {key: metrics.get(key) for key in kept}
+
+
+def _alike(found: Mapping[str, Evaluated]) -> dict[str, Any]:
+    """What all evaluations of a partition have in common, and a warning where they differ."""
+    every = [metrics for by_seed in found.values() for metrics in by_seed.values()]
+    common: dict[str, Any] = {}
+    warnings = []
+    for key in ("features", "feature_weights_sha256", "each", "draws", "data", "size"):
+        values = list(dict.fromkeys(str(metrics[key]) for metrics in every if key in metrics))
+        common[key] = values[0] if len(values) == 1 else values
+        if len(values) > 1:
+            warnings.append(f"{key} differs between methods: {', '.join(values)}; they cannot be compared")
+    return {"common": common, "warnings": warnings}

@@ -1,0 +1,216 @@
+"""From digits to silos, and from silos to published image models: what ``scripts/images/train.py`` runs.
+
+    out/combinations.json          who holds how much of what, and the settings that decide it
+    out/published/<method>/        the trained models
+    out/<method>.ledger.jsonl      every message between silos
+
+and what :mod:`dcfm.decentralized` keeps on the way.
+"""
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import hydra
+import torch
+from hydra.errors import InstantiationException
+from omegaconf import DictConfig, OmegaConf
+
+from dcfm.artefacts import write_text_atomically
+from dcfm.configuration import typed, writable
+from dcfm.decentralized import Federation, ProgressFactory, fingerprint
+from dcfm.methods import registry
+from dcfm.methods.method import Recipe
+from dcfm.published import resolve_device
+from dcfm_images.digits import load_digits
+from dcfm_images.models import publish
+from dcfm_images.problem import Problem, make_problem
+from dcfm_images.task import ImageTask
+
+log = logging.getLogger(__name__)
+
+COMBINATIONS = "combinations.json"
+"""File under ``out``: the combination matrix."""
+
+
+@dataclass
+class Settings:
+    """The keys of configs/images/train.yaml and their types; the sections after ``out`` are those of the preset."""
+
+    partition: str
+    alpha: float
+    silos: int
+    observed: int
+    reference: float
+    seed: int
+    methods: list[str]
+    digits: str
+    folder: str | None
+    device: str
+    workers: int
+    snapshots: bool
+    out: str
+    task: Any
+    stage_one: Any
+    further: Any
+    peers: Any
+    student: Any
+    fedavg: Any
+    pooled: Any
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A configuration, checked and made into what is trained.
+
+    Attributes:
+        settings: typed.
+        task, recipe: what is trained and how.
+        problem: silos and reference.
+        device: of the trainings.
+        resolved: the whole configuration as plain data.
+    """
+
+    settings: Settings
+    task: ImageTask
+    recipe: Recipe
+    problem: Problem
+    device: torch.device
+    resolved: dict[str, Any]
+
+
+def prepare(cfg: DictConfig) -> Prepared:
+    """Check everything that can be wrong before any work: keys, types, methods, network, digits, split.
+
+    Nothing is written, except that digits which are downloaded are kept in the user's cache.
+
+    Raises:
+        ValueError: settings that cannot be.
+    """
+    settings = typed(cfg, Settings, "images/train")
+    if not settings.methods:
+        raise ValueError("methods is empty; give one or more of " + ", ".join(registry.names()))
+    for name in settings.methods:
+        registry.make(name)
+    if settings.workers < 0 or settings.seed < 0:
+        raise ValueError(f"workers={settings.workers} and seed={settings.seed} must be at least 0")
+    device = resolve_device(settings.device)
+    try:
+        task = hydra.utils.instantiate(cfg.task, _convert_="all")
+        recipe = Recipe(**{part.name: hydra.utils.instantiate(cfg[part.name]) for part in fields(Recipe)})
+    except InstantiationException as error:
+        raise ValueError(str(error.__cause__ or error)) from error
+    if not isinstance(task, ImageTask):
+        raise ValueError(f"the task is a {type(task).__name__}; this script trains dcfm_images.task.ImageTask")
+    task.network()  # sizes that do not fit are an error now
+    digits = load_digits(None if settings.folder is None else Path(settings.folder), task.size, source=settings.digits)
+    problem = make_problem(
+        digits,
+        silos=settings.silos,
+        kind=settings.partition,
+        alpha=settings.alpha,
+        observed=settings.observed,
+        reference=settings.reference,
+        seed=settings.seed,
+    )
+    resolved: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
+    return Prepared(settings, task, recipe, problem, device, resolved)
+
+
+def train(cfg: DictConfig, *, progress: ProgressFactory | None = None) -> dict[str, Path]:
+    """What ``scripts/images/train.py`` does with its configuration: load digits, deal, train, publish.
+
+    Methods share what they have in common, and what is finished under ``out`` is not trained again.
+
+    Args:
+        cfg: the configuration ``images/train``, composed.
+        progress: see :data:`~dcfm.decentralized.ProgressFactory`.
+
+    Returns:
+        The published folders by method.
+
+    Raises:
+        ValueError: settings that cannot be, before any work; an ``out`` that holds another problem.
+    """
+    ready = prepare(cfg)
+    settings, problem = ready.settings, ready.problem
+    log.info("digits: %s", problem.reference.source)
+    log.info("%s", problem.describe())
+    out = writable(settings.out)
+    write_combinations(out, ready)
+    torch.set_num_threads(1)
+    federation = Federation(
+        ready.task,
+        problem.silos,
+        out,
+        settings.seed,
+        str(ready.device),
+        settings.workers,
+        progress,
+        settings.snapshots,
+    )
+    return train_and_publish(federation, ready)
+
+
+def train_and_publish(federation: Federation, ready: Prepared) -> dict[str, Path]:
+    """Train the methods asked for; returns the folder of each published model."""
+    data_hash = fingerprint([{"data": s.data, "labels": s.labels} for s in federation.silos])
+    folders = {}
+    for name in ready.settings.methods:
+        method = registry.make(name)
+        exchange = method.exchange(federation)
+        experts = method.train(federation, ready.recipe, exchange)
+        folders[name] = federation.out / "published" / name
+        publish(
+            folders[name],
+            experts,
+            federation.histograms,
+            ready.task,
+            method=name,
+            partition=ready.settings.partition,
+            training=ready.resolved,
+            data_hash=data_hash,
+        )
+        exchange.ledger.to_jsonl(federation.out / f"{name}.ledger.jsonl")
+        log.info("%s: %s", name, folders[name])
+    return folders
+
+
+def write_combinations(out: Path, ready: Prepared) -> None:
+    """Write ``out/combinations.json``.
+
+    Raises:
+        ValueError: there is one already, of other silos, attributes or another network.
+    """
+    settings = ready.settings
+    network = {key: value for key, value in asdict(ready.task).items() if key not in ("precision", "compile")}
+    content = ready.problem.matrix() | {
+        "partition": settings.partition,
+        "alpha": settings.alpha,
+        "seed": settings.seed,
+        "task": network | {"channels": list(ready.task.channels)},
+    }
+    path = out / COMBINATIONS
+    if path.is_file():
+        _check_same(_read(path), content, path)
+        return
+    write_text_atomically(path, json.dumps(content) + "\n")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path} is damaged ({error}); choose another out=, or delete it") from error
+
+
+def _check_same(stored: Mapping[str, Any], given: Mapping[str, Any], path: Path) -> None:
+    differs = [key for key in given if stored.get(key) != given[key]]
+    if differs:
+        raise ValueError(
+            f"{path} is of another training: {', '.join(differs)} differ from what is asked for now; choose another "
+            "out=, or give the old settings back to go on there"
+        )

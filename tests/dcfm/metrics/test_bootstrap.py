@@ -1,0 +1,72 @@
+"""Bootstrap weights and intervals: what is resampled, and how often the interval is right."""
+
+import pytest
+import torch
+
+from dcfm.metrics.bootstrap import Estimate, clustered_weights, ratio, stratified_weights
+from dcfm.metrics.frechet import frechet_distance, frechet_draws
+
+
+def test_strata_keep_their_sizes(generator: torch.Generator) -> None:
+    strata = torch.tensor([5, 5, 5, 2, 2, 9])
+    weights = stratified_weights(strata, 50, generator)
+    for stratum in (5, 2, 9):
+        assert (weights[:, strata == stratum].sum(1) == (strata == stratum).sum()).all()
+    assert (weights[:, 5] == 1).all()  # alone in its stratum
+    assert len(weights[:, :3].unique(dim=0)) > 5
+
+
+def test_clusters_stay_together(generator: torch.Generator) -> None:
+    clusters = torch.tensor([7, 1, 7, 1, 3, 3])
+    weights = clustered_weights(clusters, 50, generator)
+    for cluster in (7, 1, 3):
+        columns = weights[:, clusters == cluster]
+        assert (columns == columns[:, :1]).all()
+    assert (weights.sum(1) == 6).all()
+
+
+def test_chance_is_the_generator_s() -> None:
+    one, two = (stratified_weights(torch.arange(9) % 2, 5, torch.Generator().manual_seed(3)) for _ in range(2))
+    assert torch.equal(one, two)
+
+
+def test_interval_of_a_mean_covers(generator: torch.Generator) -> None:
+    """95 % intervals of the mean of 50 normal samples cover 0 about 95 times in 100."""
+    covered = 0
+    for _ in range(200):
+        x = torch.randn(50, generator=generator).double()
+        weights = stratified_weights(torch.zeros(50, dtype=torch.long), 300, generator).double()
+        found = Estimate.centred(float(x.mean()), weights @ x / 50)
+        covered += found.low <= 0 <= found.high
+    assert 180 <= covered <= 199
+
+
+def test_bias_of_the_frechet_distance_is_told(generator: torch.Generator) -> None:
+    """The draws lie above the value by about the bias; the interval holds the value all the same."""
+    x, y = torch.randn(2, 200, 10, generator=generator).double().unbind()
+    strata = torch.zeros(200, dtype=torch.long)
+    wx, wy = (stratified_weights(strata, 200, generator) for _ in range(2))
+    draws = frechet_draws(x, y, wx, wy)
+    found = Estimate.centred(frechet_distance(x, y), draws, least=0.0)
+    assert found.bias > 0
+    assert float(draws.quantile(0.025)) > found.value  # percentiles as they are would leave it out
+    assert 0 <= found.low <= found.value <= found.high
+    assert found.value - found.bias == pytest.approx(0, abs=0.2)  # of equal distributions
+
+
+def test_ratio_of_what_belongs_together() -> None:
+    draws = torch.tensor([1.0, 2.0, 4.0])
+    one, two = Estimate.centred(2.0, draws), Estimate.centred(6.0, 3 * draws)
+    found = ratio(one, two)
+    assert (found.low, found.value, found.high) == pytest.approx((1 / 3, 1 / 3, 1 / 3))
+    with pytest.raises(ValueError, match="as many of both"):
+        ratio(one, Estimate(1.0, 1.0, 1.0, 0.0))
+    with pytest.raises(ValueError, match="positive"):
+        ratio(one, Estimate.centred(0.0, draws))
+
+
+def test_impossible_intervals() -> None:
+    with pytest.raises(ValueError, match="at least one draw"):
+        Estimate.centred(1.0, torch.empty(0))
+    with pytest.raises(ValueError, match="0 < level < 1"):
+        Estimate.centred(1.0, torch.ones(3), level=1.0)

@@ -1,0 +1,47 @@
+"""Records: complete or absent, and never of something else."""
+
+from pathlib import Path
+
+import pytest
+
+from dcfm import records
+from dcfm.records import RecordError
+
+ASKED = {"seed": 1, "sizes": (1, 2)}
+
+
+@pytest.fixture
+def record(tmp_path: Path) -> Path:
+    (tmp_path / "result.json").write_text("[1]")
+    records.finish(tmp_path / "record.json", ASKED, ["result.json"], {"chosen": "a"})
+    return tmp_path / "record.json"
+
+
+def test_read_back(record: Path) -> None:
+    found = records.matching(record, ASKED)
+    assert found is not None
+    assert found["chosen"] == "a"
+    assert records.read(record.with_name("other.json")) is None
+
+
+def test_begun_is_not_done(record: Path) -> None:
+    records.begin(record)
+    records.begin(record)
+    assert records.matching(record, ASKED) is None
+
+
+def test_made_otherwise(record: Path) -> None:
+    with pytest.raises(RecordError, match=r"seed: 1 there, 2 asked for.*redo=true"):
+        records.matching(record, {**ASKED, "seed": 2})
+    with pytest.raises(RecordError, match="more: None there"):
+        records.matching(record, {**ASKED, "more": 1})
+    assert records.matching(record, {"seed": 2}, redo=True) is None
+
+
+def test_damaged(record: Path) -> None:
+    (record.parent / "result.json").write_text("[2]")
+    with pytest.raises(RecordError, match=r"result\.json is missing or not the file"):
+        records.read(record)
+    record.write_text("{")
+    with pytest.raises(RecordError, match="damaged"):
+        records.read(record)

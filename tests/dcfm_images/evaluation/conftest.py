@@ -1,0 +1,71 @@
+"""A published model, tiny and untrained, and settings that judge it within a second."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+
+from dcfm.decentralized import fingerprint
+from dcfm_images.digits import load_digits
+from dcfm_images.evaluation_settings import EvaluationSettings
+from dcfm_images.models import publish
+from dcfm_images.problem import SPACE, Problem, make_problem
+from dcfm_images.task import ImageTask
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training leaves."""
+
+    runs: Path
+    problem: Problem
+    task: ImageTask
+
+    @property
+    def root(self) -> Path:
+        return self.runs / "iid" / "seed0"
+
+    def publish(self, method: str) -> Path:
+        """An untrained model of a method, published as if trained."""
+        torch.manual_seed(len(method))
+        single = method in ("dcfm_b", "pooled", "fedflow", "fedflow_l")
+        networks = [self.task.network().state_dict() for _ in self.problem.silos[: 1 if single else None]]
+        target = self.root / "published" / method
+        publish(
+            target,
+            networks,
+            [silo.histogram(SPACE) for silo in self.problem.silos],
+            self.task,
+            method=method,
+            partition="iid",
+            training=self.training,
+            data_hash=fingerprint([{"data": s.data, "labels": s.labels} for s in self.problem.silos]),
+        )
+        return target
+
+    @property
+    def training(self) -> dict[str, object]:
+        return {
+            "digits": "folder",
+            "folder": str(self.runs.parent / "idx"),
+            "silos": 2,
+            "partition": "iid",
+            "alpha": 0.1,
+            "observed": 50,
+            "reference": 0.2,
+            "seed": 0,
+        }
+
+
+@pytest.fixture
+def trained(tmp_path: Path, folder: Path) -> Trained:
+    """Two silos of made digits, 8 x 8, 6 a class in the reference."""
+    task = ImageTask(size=8, channels=(8, 16), condition=16, heads=2)
+    digits = load_digits(folder, task.size, source="folder")
+    return Trained(tmp_path / "runs", make_problem(digits, silos=2, kind="iid", reference=0.2, seed=0), task)
+
+
+@pytest.fixture
+def quick() -> EvaluationSettings:
+    return EvaluationSettings(each=4, selection_each=2, curve_each=2, evaluations=4, draws=5)

@@ -1,0 +1,150 @@
+"""Evaluations: complete, repeated by nobody, mixed with nothing."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from dcfm.artefacts import save_tensors
+from dcfm.metrics.frechet import SampleSizeError
+from dcfm.records import RecordError
+from dcfm_images.evaluation import evaluate
+from dcfm_images.evaluation_settings import EvaluationError, EvaluationSettings
+from dcfm_images.lineage import kept_weights, problem_of
+from dcfm_images.models import load
+from dcfm_images.results import read_pictures, read_points
+
+
+def judged(trained: Any, out: Path, settings: EvaluationSettings, method: str = "dcfm_b", **more: Any) -> Any:
+    model = trained.root / "published" / method
+    if not model.is_dir():
+        trained.publish(method)
+    return evaluate(model, out, settings, command="a command", device="cpu", **more)
+
+
+def test_complete_then_resumed(trained: Any, quick: EvaluationSettings, tmp_path: Path) -> None:
+    found = judged(trained, tmp_path / "out", quick)
+    assert found["command"] == "a command"
+    assert (found["method"], found["features"], found["each"], found["evaluations"]) == ("dcfm_b", "digits", 4, 4)
+    assert len(found["weights_sha256"]) == len(found["feature_weights_sha256"]) == 64
+    for cell in ("known", "novel"):
+        assert (found[cell]["n"], found[cell]["combinations"]) == (200, 50)
+        assert set(found[cell]) >= {"fid", "kid", "precision", "recall", "accuracy"}
+        assert len(found[cell]["accuracy"]["by_combination"]) == 50
+    rows = 1 if found["sampling"] == "joint" else 3
+    assert found["novel"]["network_evaluations"] == 4 * rows
+    kept = read_pictures(tmp_path / "out")
+    assert len(kept) == 100
+    assert kept[3, 4].shape == (4, 3, 8, 8)
+    selection = json.loads((tmp_path / "out" / "selection.json").read_text())
+    assert selection["scored_combinations"] == trained.problem.known.tolist()
+    assert selection["chosen"] == found["sampling"]
+
+    told: list[str] = []
+    again = judged(trained, tmp_path / "out", quick, on_progress=lambda what, done, total: told.append(what))
+    assert again == found
+    assert not told  # nothing was sampled
+
+
+def test_other_settings_are_an_error_unless_made_again(trained: Any, quick: EvaluationSettings, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    judged(trained, out, quick)
+    other = replace(quick, each=3)
+    with pytest.raises(RecordError, match=r"each: 4 there, 3 asked for.*redo=true"):
+        judged(trained, out, other)
+    assert judged(trained, out, other, redo=True)["novel"]["n"] == 150
+    (out / "metrics.json").write_text("{}")
+    with pytest.raises(RecordError, match="not the file"):
+        judged(trained, out, other)
+
+
+def test_curves(trained: Any, quick: EvaluationSettings, tmp_path: Path) -> None:
+    settings = replace(quick, curve=(2, 5), rules=("joint",))
+    found = judged(trained, tmp_path, settings)
+    points = read_points(tmp_path, "curve")
+    assert [point["evaluations"] for point in points] == [2, 4]  # the midpoint rule takes two a step
+    assert {point["each"] for point in points} == {2}
+    assert not (tmp_path / "selection.json").exists()  # nothing to choose from
+    assert found["sampling"] == "joint"
+    told: list[str] = []
+    judged(trained, tmp_path, replace(settings, curve=(2, 5, 6)), on_progress=lambda what, *_: told.append(what))
+    assert set(told) == {"curve 6, known", "curve 6, novel"}
+
+
+@pytest.mark.parametrize("method", ["dcfm_b", "dcfm_a", "ddm_l", "ddm"])
+def test_snapshots(trained: Any, quick: EvaluationSettings, tmp_path: Path, method: str) -> None:
+    model = load(trained.publish(method), "cpu")
+    where = {"dcfm_b": ["dcfm_b"], "ddm_l": ["further/silo0", "further/silo1"]}
+    where["ddm"] = ["further_no_ci/silo0", "further_no_ci/silo1"]
+    where["dcfm_a"] = ["dcfm_a/round_1/silo0", "dcfm_a/round_1/silo1"]
+    with pytest.raises(EvaluationError, match="snapshots=true"):
+        kept_weights(model, trained.root / "published" / method)
+    for name in where[method]:
+        for step in (10, 20, 30):
+            path = trained.root / f"{name}.snapshots" / f"step_{step:07d}.safetensors"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            save_tensors(path, trained.task.network().state_dict())
+    assert [step for step, _ in kept_weights(model, trained.root / "published" / method)] == [10, 20, 30]
+    if method in ("dcfm_b", "ddm_l"):
+        judged(trained, tmp_path / "out", replace(quick, snapshots=2, rules=("joint",)), method)
+        assert [p["training_steps"] for p in read_points(tmp_path / "out", "snapshots")] == [10, 30]
+
+
+def test_the_reference_was_in_no_silo(trained: Any) -> None:
+    model = load(trained.publish("dcfm_b"), "cpu")
+    problem = problem_of(model)
+    assert torch.equal(problem.known, model.known)
+    held = torch.cat([silo.data for silo in problem.silos]).flatten(1)
+    assert not (problem.reference.images.flatten(1)[:, None] == held).all(-1).any()
+
+
+def test_other_digits_than_the_training_s(trained: Any, quick: EvaluationSettings, tmp_path: Path) -> None:
+    trained.publish("dcfm_b")
+    with pytest.raises(EvaluationError, match="other silos than those that the model was trained on"):
+        judged(trained, tmp_path / "out", quick, digits="embedded")
+    assert not (tmp_path / "out").exists()
+
+
+def test_too_few_pictures_before_any_work(trained: Any, quick: EvaluationSettings, tmp_path: Path) -> None:
+    with pytest.raises(SampleSizeError, match="at least 1281"):
+        judged(trained, tmp_path / "out", replace(quick, features="imagenet"))
+    with pytest.raises(ValueError, match="smaller each"):
+        judged(trained, tmp_path / "out", replace(quick, each=7))
+    assert not (tmp_path / "out" / "metrics.json").exists()
+
+
+def test_an_interrupted_one_leaves_nothing_half_written(
+    trained: Any, quick: EvaluationSettings, tmp_path: Path
+) -> None:
+    def interrupt(what: str, done: int, total: int) -> None:
+        if what == "sampling, novel":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        judged(trained, tmp_path / "out", quick, on_progress=interrupt)
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["selection.json", "selection.record.json"]
+    told: list[str] = []
+    judged(trained, tmp_path / "out", quick, on_progress=lambda what, *_: told.append(what))
+    assert "choosing how to sample" not in told
+    shutil.rmtree(tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"each": 1}, "at least 2"),
+        ({"seed": 1}, "two different seeds"),
+        ({"rules": ("both",)}, "joint, composed"),
+        ({"evaluations": 1}, "at least as many"),
+        ({"curve": (4, 1)}, "at least as many"),
+        ({"features": "vgg"}, "there are digits"),
+        ({"solver": "adaptive"}, "fixed-step"),
+    ],
+)
+def test_impossible_settings(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        EvaluationSettings(**changes)

@@ -1,0 +1,91 @@
+"""Judging real digits as if they were generated: what must come out is known."""
+
+import pytest
+import torch
+
+from dcfm.metrics.frechet import SampleSizeError
+from dcfm_images.digits import Digits, load_digits
+from dcfm_images.features import feature_space
+from dcfm_images.judging import Judge, accuracy
+from dcfm_images.pictures import Pictures, colour_digits
+from dcfm_images.problem import SPACE
+from dcfm_images.reader import load_reader
+
+NOVEL = SPACE.combinations()[::7]
+
+
+@pytest.fixture(scope="module")
+def halves() -> tuple[Digits, Digits]:
+    digits = load_digits(None, 16, source="embedded")
+    return digits[torch.arange(0, 5000, 2)], digits[torch.arange(1, 5000, 2)]
+
+
+@pytest.fixture(scope="module")
+def judge(halves: tuple[Digits, Digits]) -> Judge:
+    reader = load_reader()
+    reference = colour_digits(halves[0], NOVEL, 20, seed=0)
+    return Judge(feature_space("digits", reader), reader.reader, {"novel": reference}, draws=40)
+
+
+def test_real_digits_do_well_noise_does_not(judge: Judge, halves: tuple[Digits, Digits]) -> None:
+    real = colour_digits(halves[1], NOVEL, 20, seed=1)
+    noise = torch.randint(0, 256, real.images.shape, generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    good = judge.judge(real, "novel")
+    bad = judge.judge(Pictures(noise, real.labels, real.origins), "novel")
+    assert good["accuracy"]["both"]["rate"] > 0.95
+    assert bad["accuracy"]["both"]["rate"] < 0.1
+    assert good["fid"]["high"] < bad["fid"]["low"]
+    assert good["kid"]["low"] < bad["kid"]["low"]
+    assert good["precision"]["value"] > 0.7
+    assert bad["precision"]["value"] < 0.2
+    assert good["recall"]["value"] > 0.7
+    assert (good["n"], good["reference"], good["combinations"]) == (300, 300, 15)
+    for name in ("fid", "kid", "precision", "recall"):
+        assert good[name]["low"] <= good[name]["value"] <= good[name]["high"]
+    assert len(good["fid"]["draws"]) == 40
+
+
+def test_the_reference_itself_is_at_no_distance(judge: Judge) -> None:
+    found = judge.judge(judge.references["novel"], "novel")
+    assert found["fid"]["value"] == pytest.approx(0, abs=1e-6)
+    assert (found["precision"]["value"], found["recall"]["value"]) == (1, 1)
+
+
+def test_one_digit_for_all_is_precise_and_recalls_little(judge: Judge, halves: tuple[Digits, Digits]) -> None:
+    real = colour_digits(halves[1], NOVEL, 1, seed=1)
+    same = Pictures(
+        real.images.repeat_interleave(20, dim=0), real.labels.repeat_interleave(20, dim=0), torch.arange(20 * len(real))
+    )
+    assert judge.judge(same, "novel")["recall"]["value"] < 0.3
+
+
+def test_another_label_is_wrong(judge: Judge) -> None:
+    reference = judge.references["novel"]
+    swapped = Pictures(reference.images, (reference.labels + torch.tensor([0, 1])) % 10, reference.origins)
+    found = accuracy(judge.reader, swapped)
+    assert found["digit"]["rate"] > 0.95
+    assert found["colour"]["rate"] < 0.02
+    assert found["both"]["k"] == sum(entry["k"] for entry in found["by_combination"].values())
+
+
+def test_repeats(judge: Judge, halves: tuple[Digits, Digits]) -> None:
+    real = colour_digits(halves[1], NOVEL, 5, seed=1)
+    assert judge.judge(real, "novel") == judge.judge(real, "novel")
+
+
+def test_successes_count_both_sets(judge: Judge, halves: tuple[Digits, Digits]) -> None:
+    real = colour_digits(halves[1], NOVEL, 20, seed=1)
+    good, total = judge.successes(real, "novel")
+    assert total == 600
+    inside = judge.membership(real, "novel")
+    assert good <= inside.generated.sum() + inside.real.sum()
+    assert good > 400
+
+
+def test_too_few_pictures(judge: Judge, halves: tuple[Digits, Digits]) -> None:
+    with pytest.raises(SampleSizeError, match="at least 65"):
+        judge.judge(colour_digits(halves[1], NOVEL, 4, seed=1), "novel")
+    with pytest.raises(SampleSizeError, match="at least 65"):
+        Judge(judge.space, judge.reader, {"novel": colour_digits(halves[0], NOVEL, 2, seed=0)})
+    with pytest.raises(ValueError, match="at least one bootstrap draw"):
+        Judge(judge.space, judge.reader, {}, draws=0)

@@ -1,0 +1,140 @@
+"""The table: what is missing is done, what was done is left, what fails fails alone."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dcfm_images.evaluation_settings import EvaluationError, EvaluationSettings
+from dcfm_images.paper import BASELINES, OURS, TABLE_1, printed
+from dcfm_images.report import FILES, write_table
+from dcfm_images.summary import best_baseline, ratio_to, summarise
+from dcfm_images.table import run, training_config
+from dcfm_images.table_settings import REAL, Cell, TableSettings
+from dcfm_images.text import latex, markdown
+
+
+@pytest.fixture
+def settings(trained: Any, quick: EvaluationSettings, tmp_path: Path) -> TableSettings:
+    """Two methods that are trained and one that is not."""
+    for method in ("ddm_l", "dcfm_b"):
+        trained.publish(method)
+    return TableSettings(
+        ("ddm_l", "dfd", "dcfm_b"),
+        partitions=("iid",),
+        runs=trained.runs,
+        out=tmp_path / "out",
+        train=False,
+        evaluation=replace(quick, rules=("joint",), curve=(2,)),
+        device="cpu",
+    )
+
+
+def test_done_collected_and_drawn(settings: TableSettings, trained: Any) -> None:
+    (trained.root / "combinations.json").write_text(json.dumps(trained.problem.matrix()))
+    assert run(settings, "a command") == {}
+    summary = summarise(settings, "a command")
+    (table,) = summary["tables"]
+    rows = {row["method"]: row for row in table["rows"]}
+    assert [row["run"] for row in table["rows"]] == [True, False, True, True]
+    assert rows[REAL]["novel"]["n"] == 200
+    assert table["best_baseline"] == {"known": "ddm_l", "novel": "ddm_l"}
+    (known, novel) = table["ratios"]
+    expected = rows["dcfm_b"]["novel"]["fid"]["value"] / rows["ddm_l"]["novel"]["fid"]["value"]
+    assert (known["cell"], novel["cell"], novel["baseline"]) == ("known", "novel", "ddm_l")
+    assert novel["value"] == pytest.approx(expected)
+    assert novel["low"] <= novel["value"] <= novel["high"]
+
+    page = markdown(summary)
+    assert "| DFD | not run | not run |" in page
+    assert "cannot be compared with ours in absolute value" in page
+    assert "16.38" in page  # the paper's DDM+L
+    assert r"\begin{tabular}" in latex(summary)
+    written = write_table(settings, summary)
+    assert set(FILES) | {"combinations-iid-seed0.png", "grid-iid-seed0.png", "curve-iid-seed0.png"} == set(written)
+    assert all((settings.out / name).stat().st_size > 100 for name in written)
+    assert json.loads((settings.out / "table.json").read_text())["tables"][0]["rows"][0]["method"] == "ddm_l"
+
+    told: list[str] = []
+    assert run(settings, "a command", lambda what, *_: told.append(what)) == {}
+    assert not told  # nothing was done twice
+
+
+def test_what_fails_fails_alone(settings: TableSettings, trained: Any) -> None:
+    (trained.root / "published" / "ddm_l" / "model.safetensors").write_bytes(b"damaged")
+    failed = run(settings, "a command")
+    assert list(failed) == ["iid/seed0/ddm_l", "iid/seed0/real"]  # the control asks the first trained model for silos
+    summary = summarise(settings, "a command", failed)
+    assert [row["run"] for row in summary["tables"][0]["rows"]] == [False, False, True, False]
+    assert summary["tables"][0]["ratios"] == []
+    assert "Failed: iid/seed0/ddm\\_l" in markdown(summary) or "Failed: iid/seed0/ddm_l" in markdown(summary)
+
+
+def test_nothing_run(settings: TableSettings, tmp_path: Path) -> None:
+    empty = replace(settings, runs=tmp_path / "none", out=tmp_path / "other")
+    assert run(empty, "a command") == {}
+    summary = summarise(empty, "a command")
+    assert not any(row["run"] for row in summary["tables"][0]["rows"])
+    assert set(write_table(empty, summary)) == set(FILES)
+
+
+def metrics(fid: float) -> dict[str, Any]:
+    return {"novel": {"fid": {"value": fid, "draws": [fid * factor for factor in (0.9, 1.0, 1.1)]}}}
+
+
+def test_the_best_baseline_is_one_of_the_paper_s() -> None:
+    found = {"ddm": {0: metrics(9.0)}, "dfd": {0: metrics(8.0), 1: metrics(12.0)}, "dcfm_a": {0: metrics(1.0)}}
+    found |= {"pooled": {0: metrics(0.5)}, "factored": {0: metrics(0.7)}, "fedflow": {}}
+    assert best_baseline(found, "novel") == "ddm"
+    assert best_baseline({"pooled": found["pooled"]}, "novel") is None
+    ratio = ratio_to(found["dcfm_a"], found["dfd"], "novel")
+    assert ratio is not None
+    assert ratio["value"] == pytest.approx(1 / 8)  # after the training that both have
+    assert ratio["high"] - ratio["low"] < 1e-9  # their draws move together
+    assert ratio_to({3: metrics(1.0)}, found["ddm"], "novel") is None
+
+
+def test_the_paper_s_ratios() -> None:
+    """0.70 and 0.51 to 0.53 of the best baseline, as the text says."""
+    iid, noniid = (printed(partition, "dcfm_a") for partition in ("iid", "noniid"))
+    assert iid is not None
+    assert noniid is not None
+    assert round(iid["novel_ratio"], 2) == 0.70
+    assert 0.5 < noniid["novel_ratio"] < 0.55
+    assert printed("disjoint", "ddm") is None
+    assert printed("iid", "pooled") is None
+    for rows in TABLE_1.values():
+        assert set(rows) == {*BASELINES, *OURS}
+
+
+def test_cells_have_folders_of_their_own() -> None:
+    cell = Cell("noniid", "dcfm_a", 3)
+    assert str(cell) == "noniid/seed3/dcfm_a"
+    assert cell.published(Path("runs")) == Path("runs/noniid/seed3/published/dcfm_a")
+    assert cell.results(Path("out")) == Path("out/noniid/seed3/dcfm_a")
+
+
+def test_a_training_takes_the_overrides(settings: TableSettings) -> None:
+    config = training_config(replace(settings, training=("preset=quick", "silos=4")), Cell("iid", "dfd", 2))
+    assert (config.silos, config.seed, config.partition, list(config.methods)) == (4, 2, "iid", ["dfd"])
+    with pytest.raises(EvaluationError, match=r"does not fit configs/images/train\.yaml"):
+        training_config(replace(settings, training=("no_such_key=1",)), Cell("iid", "dfd", 2))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"methods": ()}, "one or more"),
+        ({"methods": ("ddm", "ddm")}, "each once"),
+        ({"methods": ("gan",)}, "unknown methods 'gan'"),
+        ({"partitions": ("odd",)}, "unknown partitions"),
+        ({"seeds": (-1,)}, "0 or more"),
+        ({"max_cells": 0}, "at least 1"),
+        ({"device": "abacus"}, "use auto or cpu"),
+    ],
+)
+def test_impossible_settings(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        TableSettings(**{"methods": ("ddm",), **changes})

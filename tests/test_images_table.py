@@ -1,0 +1,59 @@
+"""scripts/images/table.py: settings checked, a table of nothing made."""
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from hydra import compose, initialize_config_module
+
+from dcfm_images.report import FILES
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("images_table", REPOSITORY / "scripts" / "images" / "table.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["images_table"] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_a_table_of_nothing(script: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with initialize_config_module("dcfm_configs.images", version_base="1.3"):
+        script.run(compose("table", overrides=[f"runs={tmp_path}", "train=false", "methods=[dcfm_b]", "device=cpu"]))
+    printed = capsys.readouterr().out
+    assert "| DCFM-B | not run | not run |" in printed
+    assert {path.name for path in (tmp_path / "results").iterdir()} == set(FILES)
+    table = json.loads((tmp_path / "results" / "table.json").read_text())
+    assert [part["partition"] for part in table["tables"]] == ["iid", "noniid"]
+
+
+def test_every_key_is_given_on(script: ModuleType) -> None:
+    with initialize_config_module("dcfm_configs.images", version_base="1.3"):
+        settings = script.read_settings(compose("table", overrides=["each=7", "curve=[4,8]", "folder=data/own"]))
+    assert (settings.evaluation.each, settings.evaluation.curve, settings.folder) == (7, (4, 8), Path("data/own"))
+    assert settings.out == Path("runs/images/table/results")
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("methods=[dcfm_c]", "unknown methods 'dcfm_c'"),
+        ("each=many", r"see configs/images/table\.yaml"),
+        ("features=vgg", "there are digits"),
+        ("selection_seed=0", "two different seeds"),
+    ],
+)
+def test_bad_values(script: ModuleType, override: str, message: str) -> None:
+    with (
+        initialize_config_module("dcfm_configs.images", version_base="1.3"),
+        pytest.raises(ValueError, match=message),
+    ):
+        script.read_settings(compose("table", overrides=[override]))

@@ -1,0 +1,46 @@
+"""scripts/images/train.py: a short run through worker processes, and bad input as one clear error."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+REPOSITORY = Path(__file__).parents[1]
+SMALL = [
+    "task.size=8",
+    "task.channels=[8]",
+    "task.condition=8",
+    "task.heads=1",
+    "stage_one.loop.steps=2",
+    "stage_one.loop.batch=8",
+    "peers.loop.steps=2",
+    "silos=2",
+    "workers=1",
+    "device=cpu",
+    "digits=embedded",
+]
+
+
+def run(*overrides: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "scripts/images/train.py", *overrides]
+    env = dict(os.environ, OMP_NUM_THREADS="1")
+    return subprocess.run(command, cwd=REPOSITORY, env=env, capture_output=True, text=True, timeout=280)
+
+
+def test_a_short_run(tmp_path: Path) -> None:
+    done = run(*SMALL, "methods=[dcfm_a]", f"out={tmp_path / 'out'}")
+    assert done.returncode == 0, done.stderr
+    assert "5,000 digits of MNIST's train file" in done.stdout
+    assert "silos:pictures of each combination" in done.stdout
+    assert "stage1 silo1" in done.stderr  # a progress bar
+    assert len(json.loads((tmp_path / "out" / "combinations.json").read_text())["known"]) == 50
+    assert (tmp_path / "out" / "published" / "dcfm_a" / "artefact.json").is_file()
+
+
+def test_bad_input_is_one_line_and_writes_nothing(tmp_path: Path) -> None:
+    done = run(*SMALL, "observed=18", f"out={tmp_path / 'out'}")
+    assert done.returncode != 0
+    assert "error: observed=18 of 100 combinations" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())

@@ -1,4 +1,4 @@
-# DCFM. `make setup`, `make plan`, `make test`; see README.md.
+# DCFM. `make setup`, `make plan`, `make video`, `make test`; see README.md.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -6,7 +6,7 @@ STAMP := $(VENV)/.set-up
 
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup plan test lint benchmark clean
+.PHONY: help setup plan video test lint benchmark clean
 
 help:  ## say what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
@@ -25,6 +25,10 @@ $(STAMP): pyproject.toml constraints.txt
 plan: setup  ## evaluate the shipped non-IID planner in MuJoCo
 	@echo "plan: python scripts/plan_eval.py partition=noniid"
 	@$(BIN)/python scripts/plan_eval.py partition=noniid
+
+video: setup  ## film the four diagonal moves by the shipped planner
+	@echo "video: python scripts/record_video.py"
+	@$(BIN)/python scripts/record_video.py
 
 test: setup  ## run the tests
 	@echo "test: running the tests"

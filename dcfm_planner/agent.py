@@ -5,37 +5,41 @@
     agent.reset(observation, info, seed=0)
     observation, reward, terminated, truncated, info = env.step(agent.act(observation))
 
-With a vector environment everything has one more dimension, and the rows whose episode was reset begin anew with
-``agent.reset(observation, info, mask=...)``.
+With a vector environment everything has one more dimension, and :meth:`PlannerAgent.follow` begins the rows anew whose
+episode the environment reset by itself, under whichever autoreset mode:
+
+    agent.reset(observations, infos, seed=0, autoreset=envs.metadata["autoreset_mode"])
+    observations, rewards, terminated, truncated, infos = envs.step(agent.act(observations))
+    agent.follow(observations, infos, terminated | truncated)
+
+Rows that begin together are planned in one batch.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Int
+from gymnasium.vector import AutoresetMode
+from jaxtyping import Bool, Float32, Int
 
-from dcfm_envs.scene import CUBE_REST_HEIGHT, STATE_SIZE
 from dcfm_planner.controllers import Controller, TrackEffector
 from dcfm_planner.execution import Execution, ExecutionOptions
-from dcfm_planner.layout import COLUMNS, state_features
 from dcfm_planner.models import load_planner
 from dcfm_planner.plan import Plan
 from dcfm_planner.planner import Planner
-from dcfm_planner.quadrants import QUADRANTS, border_distance, quadrant_index, quadrant_of
+from dcfm_planner.query import (
+    NULL,
+    Observation,
+    Quadrant,
+    batched,
+    cube_positions,
+    goal_positions,
+    labels_at,
+    labels_of,
+)
 
-LABEL_MARGIN: Final = 0.02
-"""m from a border of quadrants within which a position gets no label: training leaves such segments out."""
-
-NULL: Final = len(QUADRANTS)
-"""The label that asks for no quadrant."""
-
-Observation = Float[np.ndarray, "28"] | Float[np.ndarray, "batch 28"]
 Action = Float32[np.ndarray, "5"] | Float32[np.ndarray, "batch 5"]
-Quadrant = str | Sequence[str | None] | None
-
-_CUBE: Final = COLUMNS["cube_position"].slice
 
 
 class PlannerAgent:
@@ -57,6 +61,8 @@ class PlannerAgent:
         self._single = True
         self._labels = np.empty((0, 2), dtype=np.int64)
         self._generator = np.random.default_rng(0)
+        self._autoreset = AutoresetMode.DISABLED
+        self._ended = np.empty(0, dtype=bool)
 
     @classmethod
     def load(cls, name_or_path: str | Path, *, device: str = "auto") -> "PlannerAgent":
@@ -78,6 +84,7 @@ class PlannerAgent:
         target: Quadrant = None,
         seed: int | None = None,
         mask: Bool[np.ndarray, " rows"] | None = None,
+        autoreset: AutoresetMode | str | None = None,
     ) -> None:
         """Begin episodes.
 
@@ -88,27 +95,41 @@ class PlannerAgent:
                 for all or one a row.
             source, target: names of quadrants asked for; for a batch, one for all or one a row (``None`` for the
                 default). By default the quadrant in which the start or the goal lies, and none within
-                ``LABEL_MARGIN`` of a border.
+                ``dcfm_planner.query.LABEL_MARGIN`` of a border.
             seed: of all noise from now on; without one, noise goes on where it was (from seed 0 at first).
-            mask: rows that begin anew, the others go on; all if not given. Where a vector environment resets rows by
-                itself, these are the rows whose episode ended in the step before.
+            mask: rows that begin anew, the others go on; all if not given.
+            autoreset: how a vector environment resets its rows by itself, its ``metadata["autoreset_mode"]``, for
+                :meth:`follow`; a reset of all rows without it means that it does not.
 
         Raises:
-            ValueError: an observation, goal or mask of a wrong shape, no goal at all, or an unknown quadrant.
+            ValueError: an observation, goal or mask of a wrong shape, no goal at all, an unknown quadrant, or an
+                unknown autoreset mode.
         """
-        observations, single = _batched(observation)
+        observations, single = batched(observation)
         batch = len(observations)
         rows = self._rows(batch, single, mask)
-        goals = _goal_positions(goal, info, batch)[rows]
-        starts = state_features(observations[rows])[:, _CUBE]
-        labels = np.column_stack([_labels(source, "source", starts, rows), _labels(target, "target", goals, rows)])
+        if goal is None:
+            if info is None or "goal" not in info:
+                raise ValueError(
+                    "no goal: pass goal= (a goal observation or a position in m) or the reset's info with it"
+                )
+            goal = info["goal"]
+        goals = goal_positions(goal, batch)[rows]
+        starts = labels_at(cube_positions(observations[rows]))
+        labels = np.column_stack(
+            [labels_of(source, "source", starts, rows), labels_of(target, "target", labels_at(goals), rows)]
+        )
+        if mask is None or autoreset is not None:
+            self._autoreset = _autoreset_mode(autoreset)
         if mask is None:
             self._execution = Execution(self.planner, self.controller, batch, self.options)
             self._single = single
             self._labels = np.full((batch, 2), NULL)
+            self._ended = np.zeros(batch, dtype=bool)
         if seed is not None:
             self._generator = np.random.default_rng(seed)
         self._labels[rows] = labels
+        self._ended[rows] = False
         seeds = self._generator.integers(2**63, size=len(rows)).tolist()
         self.execution.begin(rows, labels, goals, seeds)
 
@@ -118,14 +139,57 @@ class PlannerAgent:
         Raises:
             ValueError: no reset before, or another batch than the reset's.
         """
-        observations, single = _batched(observation)
+        observations, single = batched(observation)
         if len(observations) != len(self.execution) or single != self._single:
             raise ValueError(
                 f"an observation of shape {observation.shape} after a reset with "
                 f"{'one of 28 numbers' if self._single else f'{len(self.execution)} rows'}: give the same shape"
             )
-        actions = self.execution.act(observations).astype(np.float32)
+        actions = self.execution.act(observations, ~self._ended).astype(np.float32)
         return actions[0] if single else actions
+
+    def follow(
+        self,
+        observation: Observation,
+        info: Mapping[str, Any],
+        ended: Bool[np.ndarray, " rows"],
+        *,
+        goal: Any = None,
+        source: Quadrant = None,
+        target: Quadrant = None,
+    ) -> Bool[np.ndarray, " rows"]:
+        """Begin the rows anew that a vector environment has reset by itself; to be called after each of its steps.
+
+        Under ``NEXT_STEP`` a row that ended is reset in the step after, and the action of that step goes nowhere: the
+        agent plans nothing for it. Under ``SAME_STEP`` the observation of the step that ended is the new episode's.
+
+        Args:
+            observation, info: of the step; the reset's ``goal`` is in ``info`` for the rows that were reset.
+            ended: ``terminated | truncated`` of the step.
+            goal, source, target: as of :meth:`reset`.
+
+        Returns:
+            the rows that begin anew.
+
+        Raises:
+            ValueError: the reset was not told ``autoreset=``, or another shape than the reset's.
+        """
+        if self._autoreset is AutoresetMode.DISABLED:
+            raise ValueError(
+                'the agent was not told how rows are reset: pass autoreset=envs.metadata["autoreset_mode"] to reset(); '
+                "where the environment resets no row by itself, use reset(..., mask=ended) after its reset"
+            )
+        ended = np.asarray(ended)
+        if ended.dtype != bool or ended.shape != (len(self.execution),):
+            raise ValueError(
+                f"ended of shape {ended.shape} and type {ended.dtype} for {len(self.execution)} rows: give "
+                "terminated | truncated"
+            )
+        begun = ended.copy() if self._autoreset is AutoresetMode.SAME_STEP else self._ended.copy()
+        self._ended = np.zeros_like(ended) if self._autoreset is AutoresetMode.SAME_STEP else ended & ~begun
+        if begun.any():
+            self.reset(observation, info, goal=goal, source=source, target=target, mask=begun)
+        return begun
 
     @property
     def execution(self) -> Execution:
@@ -161,52 +225,9 @@ class PlannerAgent:
         return np.flatnonzero(mask)
 
 
-def _batched(observation: Observation) -> tuple[Float[np.ndarray, "batch 28"], bool]:
-    """Observations as a batch, and whether it was a single one."""
-    values = np.asarray(observation)
-    if values.ndim not in (1, 2) or values.shape[-1] != STATE_SIZE:
-        raise ValueError(
-            f"an observation of shape {values.shape}; give OGBench's state vector, {STATE_SIZE} numbers, or a batch"
-        )
-    return np.atleast_2d(values).astype(np.float64), values.ndim == 1
-
-
-def _goal_positions(goal: Any, info: Mapping[str, Any] | None, batch: int) -> Float[np.ndarray, "batch 3"]:
-    """Where cubes should go (m)."""
-    if goal is None:
-        if info is None or "goal" not in info:
-            raise ValueError("no goal: pass goal= (a goal observation or a position in m) or the reset's info with it")
-        goal = info["goal"]
-    values = np.asarray(goal, dtype=np.float64)
-    if (
-        values.ndim not in (1, 2)
-        or values.shape[-1] not in (2, 3, STATE_SIZE)
-        or values.shape[:-1] not in ((), (batch,))
-    ):
-        raise ValueError(
-            f"a goal of shape {values.shape} for {batch} observations; give a goal observation ({STATE_SIZE} numbers) "
-            "or a cube position (2 or 3 numbers, m), one for all or one a row"
-        )
-    values = np.broadcast_to(values, (batch, values.shape[-1]))
-    if values.shape[-1] == STATE_SIZE:
-        return state_features(values)[:, _CUBE]
-    if values.shape[-1] == 2:
-        return np.column_stack([values, np.full(batch, CUBE_REST_HEIGHT)])
-    return values.copy()
-
-
-def _labels(
-    given: Quadrant, name: str, positions: Float[np.ndarray, "rows 3"], rows: Int[np.ndarray, " rows"]
-) -> Int[np.ndarray, " rows"]:
-    """Labels of what was given, by default of where positions lie."""
-    default = np.where(border_distance(positions) < LABEL_MARGIN, NULL, quadrant_of(positions))
-    if given is None:
-        return default
-    if isinstance(given, str):
-        return np.full(len(rows), quadrant_index(given))
-    if len(given) <= rows.max(initial=-1):
-        raise ValueError(f"{len(given)} names of {name} quadrants; give one for all, or one a row of the batch")
-    asked = [given[row] for row in rows]
-    return np.array(
-        [d if q is None else quadrant_index(q) for q, d in zip(asked, default, strict=True)], dtype=np.int64
-    )
+def _autoreset_mode(given: AutoresetMode | str | None) -> AutoresetMode:
+    try:
+        return AutoresetMode.DISABLED if given is None else AutoresetMode(given)
+    except ValueError as error:
+        modes = ", ".join(mode.value for mode in AutoresetMode)
+        raise ValueError(f"unknown autoreset mode {given!r}; Gymnasium's are {modes}") from error

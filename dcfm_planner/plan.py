@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
+from dcfm_envs.scene import CONTROL_PERIOD
 from dcfm_planner.layout import COLUMNS, denormalise, yaw_of
 
 
@@ -73,3 +74,27 @@ class Plan:
     def goal(self) -> Float[np.ndarray, "batch 3"]:
         """Where the cube ends (m)."""
         return self.cube_position[:, -1]
+
+    @property
+    def time(self) -> Float[np.ndarray, " horizon"]:
+        """Seconds from the start of each step."""
+        return CONTROL_PERIOD * np.arange(self.horizon)
+
+    def subgoals(self, every: int) -> dict[str, np.ndarray]:
+        """The states planned after every so many steps, the last one always among them.
+
+        Args:
+            every: steps, at least 1.
+
+        Returns:
+            ``time`` (s; one a sub-goal), and ``effector_position`` (m), ``effector_yaw`` (rad), ``gripper_opening``,
+            ``gripper_contact``, ``cube_position`` (m), ``cube_yaw`` (rad) as of this class, ``batch x sub-goals``.
+
+        Raises:
+            ValueError: not a number of steps.
+        """
+        if every < 1:
+            raise ValueError(f"a sub-goal every {every} steps; give at least 1")
+        steps = np.unique([*range(every, self.horizon, every), self.horizon - 1])
+        names = [name for name in COLUMNS if name != "action"]
+        return {"time": self.time[steps]} | {name: getattr(self, name)[:, steps] for name in names}

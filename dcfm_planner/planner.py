@@ -1,5 +1,7 @@
 """Sampling plans from a field, with any subset of (time, coordinate) entries held.
 
+:meth:`Planner.plan` asks by names and in SI units; :meth:`Planner.sample` is the one below it.
+
 Held entries are chosen at call time: a start state, a goal position, a history with the rest of the horizon to plan.
 A warm start replans from a plan that exists: it is carried back to time ``start`` with fresh noise and integrated from
 there, at a fraction of the evaluations.
@@ -7,6 +9,7 @@ there, at a fraction of the evaluations.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,8 +18,18 @@ from torch import Tensor
 
 from dcfm.fields import Field
 from dcfm.solvers import integrate
-from dcfm_planner.layout import COLUMNS, STATE_COLUMNS, TRANSITION, normalise
+from dcfm_planner.layout import COLUMNS, STATE_COLUMNS, TRANSITION, normalise, state_features
 from dcfm_planner.plan import Plan
+from dcfm_planner.query import (
+    NULL,
+    Observation,
+    Quadrant,
+    batched,
+    cube_positions,
+    goal_positions,
+    labels_at,
+    labels_of,
+)
 
 
 @dataclass(frozen=True)
@@ -80,6 +93,56 @@ class Planner:
     method: str = "midpoint"
     device: torch.device | str = "cpu"
 
+    def plan(
+        self,
+        source: Quadrant = None,
+        target: Quadrant = None,
+        *,
+        observation: Observation | None = None,
+        goal: Any = None,
+        number: int = 1,
+        seed: int = 0,
+    ) -> Plan:
+        """Plans in SI units for what is asked for, any part of which may be left to the planner.
+
+        Args:
+            source, target: names of quadrants; for several plans, one for all or one each (``None`` for the default).
+                By default the quadrant in which the observed cube or the goal lies, none within
+                ``dcfm_planner.query.LABEL_MARGIN`` of a border, and none where neither is given.
+            observation: OGBench's state vector to start from, or one a plan; the plan proposes a start if not given.
+            goal: an OGBench goal observation (28 numbers) or a cube position (x, y or x, y, z; m), one for all plans
+                or one each; the plan proposes a goal if not given.
+            number: of plans, where neither a batch of observations nor of names says so.
+            seed: of the noise; plan ``i`` of a batch is the same however many there are.
+
+        Raises:
+            ValueError: wrong shapes, numbers that do not fit together, or an unknown quadrant.
+        """
+        observations, single = (None, True) if observation is None else batched(observation)
+        sizes = {len(given) for given in (source, target) if given is not None and not isinstance(given, str)}
+        if observations is not None and not single:
+            sizes.add(len(observations))
+        if number != 1:
+            sizes.add(number)
+        if number < 1:
+            raise ValueError(f"number={number}: give at least 1 plan")
+        if len(sizes) > 1:
+            raise ValueError(f"{sorted(sizes)} plans are asked for at once; give as many names, observations and plans")
+        batch = sizes.pop() if sizes else 1
+        held, none = HeldEntries.none(batch, self.horizon), np.full(batch, NULL)
+        starts, goals = none, none
+        if observations is not None:
+            observations = np.broadcast_to(observations, (batch, observations.shape[1]))
+            held = held.with_history(state_features(observations)[:, None])
+            starts = labels_at(cube_positions(observations))
+        if goal is not None:
+            positions = goal_positions(goal, batch)
+            held, goals = held.with_goal(positions), labels_at(positions)
+        rows = np.arange(batch)
+        labels = np.column_stack([labels_of(source, "source", starts, rows), labels_of(target, "target", goals, rows)])
+        noise = [torch.Generator().manual_seed(_seed(seed, row)) for row in range(batch)]
+        return self.sample(torch.from_numpy(labels), noise, held)
+
     @torch.no_grad()
     def sample(
         self,
@@ -122,3 +185,7 @@ class Planner:
             start=begin,
         )
         return Plan.from_normalised(trajectory.cpu())
+
+
+def _seed(seed: int, row: int) -> int:
+    return int(np.random.SeedSequence([seed, row]).generate_state(1, np.uint32)[0])

@@ -116,6 +116,10 @@ class Simulations:
         self._copy(self._states[row], self.environment.model, self.environment.data)
         return observation
 
+    def qpos(self, row: int) -> Float[np.ndarray, " positions"]:
+        """The joint positions of one trial: arm, fingers, then the cube's position (m) and quaternion."""
+        return self._states[row].qpos.copy()
+
     def step(self, row: int, action: Float[np.ndarray, "5"]) -> Float[np.ndarray, "28"]:
         """One control step of one trial."""
         env = self.environment

@@ -1,7 +1,7 @@
 """Trials: problems planned in one batch, executed in lock step, and judged, all in one process."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -112,13 +112,18 @@ class Timing:
 class FirstPlan:
     """A policy that remembers the first plan of an execution and how long that took.
 
+    Args:
+        execution: begun.
+        watch: called with it after each act.
+
     Attributes:
         plan: as executed first, what is given held.
         seconds: that the first :meth:`act` took.
     """
 
-    def __init__(self, execution: Execution) -> None:
+    def __init__(self, execution: Execution, watch: Callable[[Execution], None] | None = None) -> None:
         self.execution = execution
+        self._watch = watch
         self.plan = execution.plan
         self.seconds = 0.0
         self._begun = False
@@ -134,6 +139,8 @@ class FirstPlan:
         actions = self.execution.act(observation, active)
         if not self._begun:
             self.plan, self.seconds, self._begun = self.execution.plan, time.perf_counter() - begin, True
+        if self._watch is not None:
+            self._watch(self.execution)
         return actions
 
 
@@ -155,6 +162,7 @@ class Workbench:
         options: how plans are executed.
         batch: the largest number of problems at once.
         max_steps: control steps a trial.
+        watch: called with every execution after each of its acts, before the simulations step.
     """
 
     def __init__(
@@ -164,11 +172,13 @@ class Workbench:
         options: ExecutionOptions,
         batch: int,
         max_steps: int = MAX_STEPS,
+        watch: Callable[[Execution], None] | None = None,
     ) -> None:
         self.planner = planner
         self.controller = controller
         self.options = options
         self.max_steps = max_steps
+        self.watch = watch
         self.simulations = Simulations(batch)
 
     def run(self, problems: Problems, arms: Sequence[str] = (PLANNER_ARM,)) -> tuple[list[Trial], Timing]:
@@ -178,14 +188,14 @@ class Workbench:
         proposal, starts, verdicts = None, problems.starts, None
         if starts is None:
             begin = time.perf_counter()
-            proposal = self._propose(problems, problems.labels)
+            proposal = self.propose(problems, problems.labels)
             timing += Timing(planning=time.perf_counter() - begin, plans=len(problems))
             verdicts = [verdict.reasons for verdict in check(proposal, problems.labels)]
             starts = Starts.proposed_by(proposal)
         for arm in arms:
             labels = control_labels(arm, problems.labels, problems.noise_seed)
             if arm == "random" and problems.starts is None:
-                guess = self._propose(problems, labels)
+                guess = self.propose(problems, labels)
                 reasons = [verdict.reasons for verdict in check(guess, problems.labels)]
                 trials += self._trials(arm, problems, labels, Starts.proposed_by(guess), guess, reasons)[0]
                 continue
@@ -196,8 +206,8 @@ class Workbench:
                 timing += spent
         return trials, timing
 
-    def _propose(self, problems: Problems, labels: Int[np.ndarray, "n 2"]) -> Plan:
-        """One sample a query, nothing held."""
+    def propose(self, problems: Problems, labels: Int[np.ndarray, "n 2"]) -> Plan:
+        """One sample a query, nothing held, its noise of the problem's own seed."""
         generators = [torch.Generator().manual_seed(int(seed)) for seed in problems.noise_seed]
         return self.planner.sample(torch.from_numpy(labels), generators)
 
@@ -259,7 +269,7 @@ class Workbench:
         execution = Execution(self.planner, controller, len(labels), self.options)
         noise = (seeds + 1).tolist()
         execution.begin(np.arange(len(labels)), labels, placed.starts.goal_position, noise, plans)
-        first = FirstPlan(execution)
+        first = FirstPlan(execution, self.watch)
         return first, rollout(self.simulations, placed.starts, first, self.max_steps, placed.observations)
 
 

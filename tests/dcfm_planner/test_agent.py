@@ -9,15 +9,18 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from gymnasium.wrappers import TimeLimit
 from torch import Tensor
 
 import dcfm_envs
 from dcfm.artefacts import ArtefactError
+from dcfm_envs.scene import STATE_SIZE, STATE_SLICES
 from dcfm_planner import PlannerAgent
-from dcfm_planner.agent import NULL
 from dcfm_planner.layout import COLUMNS
 from dcfm_planner.models import ModelError, weights_folder
 from dcfm_planner.planner import Planner
+from dcfm_planner.query import NULL, cube_positions
 
 CUBE = COLUMNS["cube_position"].start
 GOAL = np.array([0.35, -0.15, 0.02])
@@ -112,20 +115,90 @@ def test_a_mask_begins_its_rows_and_leaves_the_others(agent: PlannerAgent, obser
     assert changed.tolist() == [False, True, False]
 
 
-def test_vector_environments_with_autoreset(agent: PlannerAgent) -> None:
-    envs = gymnasium.make_vec(dcfm_envs.CUBE_SINGLE, num_envs=2, vectorization_mode="sync", max_episode_steps=2)
+@pytest.fixture(scope="module")
+def scenes() -> list[gymnasium.Env]:
+    """Two environments for all vector environments of this module: building OGBench's scene takes seconds."""
+    return [gymnasium.make(dcfm_envs.CUBE_SINGLE, max_episode_steps=3) for _ in range(2)]
+
+
+def vector(scenes: list[gymnasium.Env], mode: AutoresetMode) -> SyncVectorEnv:
+    return SyncVectorEnv([lambda env=env: env for env in scenes], autoreset_mode=mode)
+
+
+@pytest.mark.parametrize(
+    ("mode", "begun"),
+    [
+        # Episodes last 3 steps. The action of the step after the end goes nowhere: the row stays where it is.
+        (AutoresetMode.NEXT_STEP, [0, 0, 0, 1, 0, 0, 0, 1]),
+        (AutoresetMode.SAME_STEP, [0, 0, 1, 0, 0, 1, 0, 0]),
+    ],
+)
+def test_follows_both_autoreset_modes(
+    agent: PlannerAgent, scenes: list[gymnasium.Env], mode: AutoresetMode, begun: list[int]
+) -> None:
+    envs = vector(scenes, mode)
     observations, infos = envs.reset(seed=0)
-    agent.reset(observations, infos, seed=0)
-    ended = np.zeros(2, dtype=bool)
-    steps = []
-    for _ in range(4):
+    agent.reset(observations, infos, seed=0, autoreset=envs.metadata["autoreset_mode"])
+    started = [False] * 2
+    for anew in begun:
+        actions = agent.act(observations)
+        if any(started):  # the episode's own start and goal
+            goals = [env.unwrapped.placement.goal_position for env in scenes]  # type: ignore[attr-defined]
+            np.testing.assert_allclose(agent.plan.goal, goals, atol=1e-6)
+            np.testing.assert_allclose(agent.plan.start, cube_positions(observations), atol=1e-6)
+        observations, _, terminated, truncated, infos = envs.step(actions)
+        started = agent.follow(observations, infos, terminated | truncated).tolist()
+        assert started == [bool(anew)] * 2
+        assert (observations[:, STATE_SLICES["joint_velocity"]] == 0).all() == bool(anew)
+        assert not anew or agent.execution.step.tolist() == [0, 0]
+
+
+def test_rows_are_followed_one_by_one(scenes: list[gymnasium.Env], noise_planner: Planner) -> None:
+    """One row is two steps ahead of the other."""
+    envs = vector(scenes, AutoresetMode.NEXT_STEP)
+    agent = PlannerAgent(noise_planner)
+    observations, infos = envs.reset(seed=0)
+    agent.reset(observations, infos, seed=0, autoreset="NextStep")
+    ended = [[False, True], [False, False], [True, False], [False, False]]
+    seen, actions = [], []
+    for row in ended:
+        actions.append(agent.act(observations).any(axis=1).tolist())
+        seen.append(agent.follow(observations, infos, np.array(row)).tolist())
+    assert seen == [[False, False], [False, True], [False, False], [True, False]]
+    assert actions == [[True, True], [True, False], [True, True], [False, True]]
+
+
+def test_rows_that_begin_together_are_planned_in_one_batch(perfect_planner: Callable, still: Tensor) -> None:
+    planner, field = perfect_planner(still.repeat(16, 1))
+    agent = PlannerAgent(planner)
+    batch = np.zeros((4, STATE_SIZE))
+    agent.reset(batch, goal=GOAL, seed=0)
+    agent.act(batch)
+    assert [len(labels) for labels in field.labels] == [4] * planner.steps
+    field.labels.clear()
+    agent.reset(batch, goal=GOAL, mask=np.array([True, False, True, False]))
+    agent.act(batch)
+    assert [len(labels) for labels in field.labels] == [2] * planner.steps
+
+
+@pytest.mark.parametrize("mode", [AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP])
+def test_a_trained_planner_in_a_vector_environment(scenes: list[gymnasium.Env], mode: AutoresetMode) -> None:
+    """Episode after episode, some of it planned while other rows are on their way: the cubes arrive."""
+    envs = SyncVectorEnv(
+        [lambda env=env, n=n: TimeLimit(env.unwrapped, n) for env, n in zip(scenes, (110, 120), strict=True)],
+        autoreset_mode=mode,
+    )
+    agent = PlannerAgent.load("cube-single/noniid/dcfm_b", device="cpu")
+    observations, infos = envs.reset(seed=3)
+    agent.reset(observations, infos, seed=0, autoreset=envs.metadata["autoreset_mode"])
+    outcomes = []
+    for _ in range(250):
         observations, _, terminated, truncated, infos = envs.step(agent.act(observations))
-        if ended.any():
-            agent.reset(observations, infos, mask=ended)
-        steps.append(agent.execution.step.tolist())
         ended = terminated | truncated
-    envs.close()
-    assert steps == [[1, 1], [2, 2], [0, 0], [1, 1]]  # begun anew with the first observation of the next episode
+        final = infos.get("final_info", infos)
+        outcomes += final["success"][ended].tolist()
+        agent.follow(observations, infos, ended)
+    assert outcomes == [True] * 4
 
 
 def test_what_cannot_be_says_what_to_do(agent: PlannerAgent, observation: np.ndarray) -> None:
@@ -143,6 +216,15 @@ def test_what_cannot_be_says_what_to_do(agent: PlannerAgent, observation: np.nda
         agent.reset(np.stack([observation] * 2), goal=GOAL, mask=np.array([True]))
     with pytest.raises(ValueError, match="2 names of target quadrants"):
         agent.reset(np.stack([observation] * 3), goal=GOAL, target=["TL", "TR"])
+    batch = np.stack([observation] * 2)
+    agent.reset(batch, goal=GOAL)
+    with pytest.raises(ValueError, match=r"pass autoreset=envs.metadata"):
+        agent.follow(batch, {}, np.zeros(2, dtype=bool))
+    with pytest.raises(ValueError, match="unknown autoreset mode 'never'; Gymnasium's are NextStep"):
+        agent.reset(batch, goal=GOAL, autoreset="never")
+    agent.reset(batch, goal=GOAL, autoreset="SameStep")
+    with pytest.raises(ValueError, match=r"give terminated \| truncated"):
+        agent.follow(batch, {}, np.zeros(3, dtype=bool))
 
 
 def test_loads_by_name_or_path(tmp_path: Path, observation: np.ndarray) -> None:

@@ -5,9 +5,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from dcfm_envs.scene import SCENE_CENTRE, STATE_SIZE, STATE_SLICES
 from dcfm_planner.layout import COLUMNS, STATE_COLUMNS, TRANSITION, denormalise, normalise
 from dcfm_planner.plan import Plan
 from dcfm_planner.planner import HeldEntries, Planner
+from dcfm_planner.query import NULL
 
 HORIZON = 12
 LABELS = torch.tensor([[0, 1], [2, 3], [4, 4]])
@@ -82,3 +84,69 @@ def test_plan_names_units_and_parts() -> None:
     np.testing.assert_allclose(plan.gripper_opening, 0.4, atol=1e-9)
     assert [len(p) for p in plan] == [1, 1]
     np.testing.assert_array_equal(plan[1].cube_position, plan.cube_position[1:2])
+
+
+class Asked:
+    """A field at rest that remembers what it was asked for."""
+
+    def __call__(self, x: Tensor, t: Tensor, y: Tensor, held: Tensor | None = None) -> Tensor:
+        self.labels, self.held = y, held
+        return torch.zeros_like(x)
+
+
+@pytest.fixture
+def asked() -> Asked:
+    return Asked()
+
+
+@pytest.fixture
+def at_rest(asked: Asked) -> Planner:
+    return Planner(asked, HORIZON, steps=1, method="euler")
+
+
+def observed(x: float, y: float) -> np.ndarray:
+    observation = np.zeros(STATE_SIZE)
+    observation[STATE_SLICES["cube_position"]] = 10 * (np.array([x, y, 0.02]) - SCENE_CENTRE)
+    return observation
+
+
+def test_plan_asks_for_what_is_named_and_leaves_the_rest_open(at_rest: Planner, asked: Asked) -> None:
+    plan = at_rest.plan("TL", "BR")
+    assert asked.labels.tolist() == [[0, 3]]
+    assert asked.held is not None
+    assert not asked.held.any()
+    assert (len(plan), plan.horizon) == (1, HORIZON)
+    assert len(at_rest.plan(target="TR", number=3)) == 3
+    assert asked.labels.tolist() == [[NULL, 1]] * 3
+    at_rest.plan(["TL", None], "BL")
+    assert asked.labels.tolist() == [[0, 2], [NULL, 2]]
+
+
+def test_plan_holds_the_observed_start_and_the_goal(at_rest: Planner, asked: Asked) -> None:
+    plan = at_rest.plan(observation=observed(0.5, 0.2), goal=[0.35, -0.15])
+    assert asked.labels.tolist() == [[0, 3]]  # where they lie
+    assert asked.held is not None
+    assert int(asked.held.sum()) == STATE_COLUMNS + 3
+    np.testing.assert_allclose(plan.start, [[0.5, 0.2, 0.02]], atol=1e-6)
+    np.testing.assert_allclose(plan.goal, [[0.35, -0.15, 0.02]], atol=1e-6)
+    plan = at_rest.plan("BR", observation=np.stack([observed(0.5, 0.2), observed(0.3, 0.1)]))
+    assert asked.labels.tolist() == [[3, NULL]] * 2  # a name goes before a place
+    np.testing.assert_allclose(plan.start[1], [0.3, 0.1, 0.02], atol=1e-6)
+
+
+def test_plan_depends_on_its_seed_and_number_alone(at_rest: Planner) -> None:
+    many, one = at_rest.plan(number=3, seed=4), at_rest.plan(seed=4)
+    assert torch.equal(many.normalised[:1], one.normalised)
+    assert not torch.equal(many.normalised[0], many.normalised[1])
+    assert not torch.equal(at_rest.plan(seed=5).normalised, one.normalised)
+
+
+def test_plan_says_what_cannot_be(at_rest: Planner) -> None:
+    with pytest.raises(ValueError, match=r"\[2, 3\] plans are asked for at once"):
+        at_rest.plan(["TL", "TR"], number=3)
+    with pytest.raises(ValueError, match="number=0: give at least 1 plan"):
+        at_rest.plan(number=0)
+    with pytest.raises(ValueError, match="unknown quadrant 'XX'"):
+        at_rest.plan("XX")
+    with pytest.raises(ValueError, match=r"a goal of shape \(4,\)"):
+        at_rest.plan(goal=np.zeros(4))

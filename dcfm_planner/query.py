@@ -1,0 +1,103 @@
+"""What is asked of a planner, in the forms that people have it: observations, goals, and quadrants by name.
+
+By default a position asks for the quadrant that it lies in, and for none within ``LABEL_MARGIN`` of a border.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from dcfm_envs.scene import CUBE_REST_HEIGHT, STATE_SIZE
+from dcfm_planner.layout import COLUMNS, state_features
+from dcfm_planner.quadrants import QUADRANTS, border_distance, quadrant_index, quadrant_of
+
+LABEL_MARGIN: Final = 0.02
+"""m from a border of quadrants within which a position gets no label: training leaves such segments out."""
+
+NULL: Final = len(QUADRANTS)
+"""The label that asks for no quadrant."""
+
+Observation = Float[np.ndarray, "28"] | Float[np.ndarray, "batch 28"]
+Quadrant = str | Sequence[str | None] | None
+
+_CUBE: Final = COLUMNS["cube_position"].slice
+
+
+def batched(observation: np.ndarray) -> tuple[Float[np.ndarray, "batch 28"], bool]:
+    """Observations as a batch, and whether it was a single one.
+
+    Raises:
+        ValueError: neither 28 numbers nor a batch of them.
+    """
+    values = np.asarray(observation)
+    if values.ndim not in (1, 2) or values.shape[-1] != STATE_SIZE:
+        raise ValueError(
+            f"an observation of shape {values.shape}; give OGBench's state vector, {STATE_SIZE} numbers, or a batch"
+        )
+    return np.atleast_2d(values).astype(np.float64), values.ndim == 1
+
+
+def goal_positions(goal: Any, batch: int) -> Float[np.ndarray, "batch 3"]:
+    """Where cubes should go (m).
+
+    Args:
+        goal: an OGBench goal observation (28 numbers) or a cube position (x, y or x, y, z; m), one for all or one each.
+        batch: number of rows.
+
+    Raises:
+        ValueError: another shape.
+    """
+    values = np.asarray(goal, dtype=np.float64)
+    if (
+        values.ndim not in (1, 2)
+        or values.shape[-1] not in (2, 3, STATE_SIZE)
+        or values.shape[:-1] not in ((), (batch,))
+    ):
+        raise ValueError(
+            f"a goal of shape {values.shape} for {batch} observations; give a goal observation ({STATE_SIZE} numbers) "
+            "or a cube position (2 or 3 numbers, m), one for all or one a row"
+        )
+    values = np.broadcast_to(values, (batch, values.shape[-1]))
+    if values.shape[-1] == STATE_SIZE:
+        return state_features(values)[:, _CUBE]
+    if values.shape[-1] == 2:
+        return np.column_stack([values, np.full(batch, CUBE_REST_HEIGHT)])
+    return values.copy()
+
+
+def cube_positions(observations: Float[np.ndarray, "batch 28"]) -> Float[np.ndarray, "batch 3"]:
+    """Where cubes are (m)."""
+    return state_features(observations)[:, _CUBE]
+
+
+def labels_at(positions: Float[np.ndarray, "batch 3"]) -> Int[np.ndarray, " batch"]:
+    """The quadrant that each position (m) asks for, ``NULL`` near a border."""
+    return np.where(border_distance(positions) < LABEL_MARGIN, NULL, quadrant_of(positions))
+
+
+def labels_of(
+    given: Quadrant, name: str, default: Int[np.ndarray, " rows"], rows: Int[np.ndarray, " rows"]
+) -> Int[np.ndarray, " rows"]:
+    """Labels of the quadrants given for the rows of a batch.
+
+    Args:
+        given: one name for all, one a row of the batch (``None`` for the default), or ``None``.
+        name: what they are, for errors.
+        default: of each of ``rows``.
+        rows: which of the batch are asked about.
+
+    Raises:
+        ValueError: an unknown name, or too few of them.
+    """
+    if given is None:
+        return default
+    if isinstance(given, str):
+        return np.full(len(rows), quadrant_index(given))
+    if len(given) <= rows.max(initial=-1):
+        raise ValueError(f"{len(given)} names of {name} quadrants; give one for all, or one a row of the batch")
+    asked = [given[row] for row in rows]
+    return np.array(
+        [d if q is None else quadrant_index(q) for q, d in zip(asked, default, strict=True)], dtype=np.int64
+    )

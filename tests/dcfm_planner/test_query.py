@@ -1,0 +1,38 @@
+"""Observations, goals and names as people have them."""
+
+import numpy as np
+import pytest
+
+from dcfm_planner.query import LABEL_MARGIN, NULL, batched, goal_positions, labels_at, labels_of
+
+
+def test_places_ask_for_their_quadrant_and_for_none_near_a_border() -> None:
+    margin = LABEL_MARGIN
+    places = np.array([[0.5, 0.2, 0], [0.5, -0.2, 0], [0.3, 0.2, 0], [0.3, -0.2, 0]])
+    assert labels_at(places).tolist() == [0, 1, 2, 3]
+    assert labels_at(np.array([[0.425 + margin / 2, 0.2, 0], [0.5, -margin / 2, 0]])).tolist() == [NULL, NULL]
+
+
+def test_names_go_before_defaults() -> None:
+    default, rows = np.array([0, 1]), np.array([0, 2])
+    assert labels_of(None, "source", default, rows).tolist() == [0, 1]
+    assert labels_of("BR", "source", default, rows).tolist() == [3, 3]
+    assert labels_of(["TR", "TR", None], "source", default, rows).tolist() == [1, 1]
+    with pytest.raises(ValueError, match="2 names of source quadrants"):
+        labels_of(["TR", "TR"], "source", default, rows)
+
+
+def test_goals_in_three_forms() -> None:
+    whole = np.zeros((2, 28))
+    whole[:, 19:22] = 10 * np.array([0.1, -0.2, 0.02])
+    for given in (whole, whole[0], [0.525, -0.2, 0.02], [0.525, -0.2], np.array([[0.525, -0.2]] * 2)):
+        np.testing.assert_allclose(goal_positions(given, 2), [[0.525, -0.2, 0.02]] * 2)
+    with pytest.raises(ValueError, match=r"a goal of shape \(3, 3\) for 2 observations"):
+        goal_positions(np.zeros((3, 3)), 2)
+
+
+def test_observations_single_and_many() -> None:
+    assert batched(np.zeros(28, dtype=np.float32))[0].shape == (1, 28)
+    assert batched(np.zeros((3, 28)))[1] is False
+    with pytest.raises(ValueError, match=r"an observation of shape \(27,\)"):
+        batched(np.zeros(27))

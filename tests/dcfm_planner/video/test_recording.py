@@ -1,0 +1,88 @@
+"""Recordings: the trials of an evaluation, with every step and plan remembered."""
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from dcfm_planner.controllers import TrackEffector
+from dcfm_planner.evaluation.problems import KNOWN_PAIRS, NOVEL_PAIRS, ProblemError, make_problems
+from dcfm_planner.evaluation.trials import Workbench
+from dcfm_planner.execution import ExecutionOptions
+from dcfm_planner.planner import Planner
+from dcfm_planner.video.recording import Recorder, choose_pairs, choose_problem
+
+STEPS = 6
+
+
+def at_rest(x: Tensor, t: Tensor, y: Tensor, held: Tensor | None = None) -> Tensor:
+    return torch.zeros_like(x)
+
+
+PLANNER = Planner(at_rest, 16, steps=1, method="euler")
+
+
+@pytest.fixture(scope="module")
+def recorder() -> Recorder:
+    return Recorder(PLANNER, TrackEffector(), ExecutionOptions(replan_every=2), max_steps=STEPS)
+
+
+def test_pairs_by_word_and_by_name() -> None:
+    assert choose_pairs("novel") == NOVEL_PAIRS
+    assert choose_pairs("known") == KNOWN_PAIRS
+    assert len(choose_pairs("all")) == 16
+    assert choose_pairs("TL-BR") == (("TL", "BR"),)
+    assert choose_pairs(["TL-TR", "TL-BR", "TL-TR"]) == (("TL", "TR"), ("TL", "BR"))
+    with pytest.raises(ProblemError, match=r"pairs: TL-XX; give novel, known, all, or some of TL-TL"):
+        choose_pairs(["TL-XX"])
+    with pytest.raises(ProblemError, match="pairs: nothing"):
+        choose_pairs([])
+
+
+@pytest.mark.parametrize("protocol", ["paper", "given"])
+def test_problems_are_those_of_an_evaluation(protocol: str) -> None:
+    problem = choose_problem(("TR", "BL"), protocol, 2, seed=3)
+    cell = make_problems(protocol, 20, seed=3)["novel"]
+    index = NOVEL_PAIRS.index(("TR", "BL")) + 2 * len(NOVEL_PAIRS)
+    assert problem.index.tolist() == [index]
+    assert problem.noise_seed[0] == cell.noise_seed[index]
+    assert problem.labels.tolist() == cell.labels[index : index + 1].tolist()
+    with pytest.raises(ProblemError, match="problem=-1"):
+        choose_problem(("TR", "BL"), protocol, -1, 0)
+
+
+def test_a_recording_has_every_step_and_plan(recorder: Recorder) -> None:
+    problem = choose_problem(("TL", "BR"), "given", 0, 0)
+    recording = recorder.record(problem, "mine")
+    assert recording.executed
+    assert recording.pair == "TL-BR"
+    assert recording.qpos.shape == (STEPS + 1, 21)
+    assert (np.abs(np.diff(recording.qpos[:, :6], axis=0)).max(axis=1) > 0).all()
+    np.testing.assert_allclose(recording.cube[0, :2], recording.trial.start, atol=1e-3)
+    assert [step for step, _ in recording.plans] == [0, 2, 4]
+    np.testing.assert_allclose(recording.plan_at(3).goal[0], recording.goal, atol=1e-6)
+    assert recording.plan_at(3) is recording.plans[1][1]
+    assert recording.distance_at(STEPS) == pytest.approx(recording.trial.distance, abs=1e-3)
+    assert recording.status_at(STEPS).endswith("no success")
+    assert "cm from the goal" in recording.status_at(0)
+
+
+def test_watching_changes_nothing(recorder: Recorder) -> None:
+    problem = choose_problem(("TL", "BR"), "given", 1, 0)
+    watched = recorder.record(problem, "mine").trial
+    bench = Workbench.__new__(Workbench)
+    bench.__dict__ |= recorder.bench.__dict__ | {"watch": None}
+    alone = bench.run(problem)[0][0]
+    assert watched.distance == alone.distance
+    np.testing.assert_array_equal(watched.executed, alone.executed)
+
+
+def test_what_is_infeasible_is_shown_and_not_executed(recorder: Recorder) -> None:
+    recording = recorder.record(choose_problem(("TL", "BR"), "paper", 0, 0), "mine")
+    assert not recording.trial.feasible
+    assert recording.trial.reasons
+    assert len(recording.qpos) == 1
+    assert recording.status_at(0) == "not executed"
+    ((step, plan),) = recording.plans
+    assert step == 0
+    np.testing.assert_array_equal(plan.cube_position[0, :, :2], recording.trial.planned)

@@ -1,0 +1,94 @@
+"""scripts/record_video.py: films that can be read back, and one clear error for each bad input."""
+
+import importlib.util
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import imageio.v3 as imageio
+import pytest
+from hydra import compose, initialize_config_module
+
+from tests.films import read_mp4
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+def run(*overrides: str, gl: str | None = None) -> subprocess.CompletedProcess[str]:
+    env = {key: value for key, value in os.environ.items() if key != "MUJOCO_GL"}
+    env |= {"OMP_NUM_THREADS": "1"} | ({"MUJOCO_GL": gl} if gl else {})
+    command = [sys.executable, "scripts/record_video.py", "device=cpu", *overrides]
+    return subprocess.run(command, cwd=REPOSITORY, env=env, capture_output=True, text=True, timeout=280)
+
+
+def test_films_of_two_methods_on_one_problem(tmp_path: Path) -> None:
+    size = ("width=160", "height=120", "every=10", "max_steps=20")
+    done = run("pairs=TL-BR", "methods=[dcfm_a,dcfm_b]", "protocol=given", f"out={tmp_path}", *size)
+    if "mujoco cannot draw on this machine" in done.stderr:
+        pytest.skip("no GL works on this machine")
+    assert done.returncode == 0, done.stderr
+    values = json.loads((tmp_path / "videos.json").read_text())
+    assert values["command"].startswith("python scripts/record_video.py device=cpu pairs=TL-BR")
+    names = ["TL-BR-dcfm_a-noniid", "TL-BR-dcfm_b-noniid", "TL-BR-side-by-side"]
+    assert list(values["films"]) == names
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "videos.json",
+        *(f"{name}.{ending}" for name in names for ending in ("mp4", "gif")),
+    }
+    assert values["films"][names[0]]["feasible"]
+    assert values["films"][names[0]]["steps"] == 20
+    sizes = {}
+    for name in names:
+        film = read_mp4(tmp_path / f"{name}.mp4")[0]
+        assert len(film) == values["films"][name]["frames"] == 3 + 2 * 2  # 3 pictures, the ends held for 1 s at 2 Hz
+        assert film[:, :120].std(axis=(1, 2, 3)).min() > 5, "a picture is blank"
+        assert (film[0].astype(int) - film[-1]).any()
+        assert imageio.imread(tmp_path / f"{name}.gif").std() > 5
+        sizes[name] = film.shape[1:3]
+    assert sizes[names[0]] == sizes[names[1]]
+    assert sizes[names[2]] == (sizes[names[0]][0], 320)
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("record_video", REPOSITORY / "scripts" / "record_video.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["record_video"] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("pairs=XX-TL", "pairs: XX-TL; give novel, known, all, or some of"),
+        ("methods=[]", "methods=[]: give at least one"),
+        ("methods=[mine]", "'mine' is neither a folder nor a shipped planner"),
+        ("formats=[avi]", "give some of mp4, gif"),
+        ("width=8", "at least 64 pixels"),
+        ("every=0", "at least 1 of each"),
+        ("protocol=mine", "the protocols are paper, given"),
+        ("seed=many", "see configs/record_video.yaml"),
+    ],
+)
+def test_bad_input_is_refused_before_any_work(override: str, message: str, script: ModuleType, tmp_path: Path) -> None:
+    with initialize_config_module("dcfm_configs", version_base="1.3"):
+        config = compose("record_video", overrides=["device=cpu", override, f"out={tmp_path / 'out'}"])
+    with pytest.raises(ValueError, match=re.escape(message)):
+        script.run(config)
+    assert not (tmp_path / "out").exists()
+
+
+def test_without_a_gl_it_says_so_in_one_line(tmp_path: Path) -> None:
+    for gl, message in (("disable", "unset MUJOCO_GL"), ("nonsense", "apt-get install")):
+        done = run(f"out={tmp_path}", gl=gl)
+        assert done.returncode != 0
+        assert message in done.stderr
+        assert len(done.stderr.strip().splitlines()) == 1
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,1 @@
+"""Tasks of a federation; hydra composes them from here."""

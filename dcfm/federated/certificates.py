@@ -1,0 +1,115 @@
+"""Certificates and keys for a federation: one authority, the SuperLink's certificate, one key pair a SuperNode.
+
+TLS lets a node check that it talks to the SuperLink; its key, registered with the SuperLink, lets the SuperLink check
+who the node is. Keys are made where they are used and private ones stay there.
+"""
+
+import datetime
+import ipaddress
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from dcfm.artefacts import write_bytes_atomically
+
+
+def make_certificates(folder: Path, addresses: Sequence[str] = ("127.0.0.1", "localhost"), days: int = 365) -> None:
+    """Write ``ca.pem`` (for every node), ``server.pem`` and ``server.key`` (for the SuperLink alone).
+
+    The authority's own key is not kept: a further certificate needs a new authority.
+
+    Args:
+        folder: where to; made if missing.
+        addresses: IP addresses and names under which nodes reach the SuperLink.
+        days: until they run out.
+
+    Raises:
+        ValueError: no address.
+    """
+    if not addresses:
+        raise ValueError("no address is given; give those under which nodes reach the SuperLink")
+    authority, server = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    issuer = _name("DCFM federation authority")
+    ca = (
+        _builder(issuer, issuer, authority.public_key(), days)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(authority.public_key()), critical=False)
+        .add_extension(_usage(sign_certificates=True), critical=True)
+        .sign(authority, hashes.SHA256())
+    )
+    certificate = (
+        _builder(issuer, _name(addresses[0]), server.public_key(), days)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(x509.SubjectAlternativeName([_alternative(a) for a in addresses]), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.public_key()), critical=False)
+        .add_extension(_usage(sign_certificates=False), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .sign(authority, hashes.SHA256())
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    _write_private(folder / "server.key", server, serialization.PrivateFormat.PKCS8)
+    write_bytes_atomically(folder / "server.pem", certificate.public_bytes(serialization.Encoding.PEM))
+    write_bytes_atomically(folder / "ca.pem", ca.public_bytes(serialization.Encoding.PEM))
+
+
+def make_node_key(path: Path) -> Path:
+    """Write a SuperNode's private key and, beside it, ``.pub``, which is registered; returns the latter's path."""
+    key = ec.generate_private_key(ec.SECP384R1())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _write_private(path, key, serialization.PrivateFormat.OpenSSH)
+    public = key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
+    write_bytes_atomically(path.with_name(path.name + ".pub"), public + b"\n")
+    return path.with_name(path.name + ".pub")
+
+
+def _name(text: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
+
+
+def _alternative(address: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(address))
+    except ValueError:
+        return x509.DNSName(address)
+
+
+def _builder(
+    issuer: x509.Name, subject: x509.Name, key: ec.EllipticCurvePublicKey, days: int
+) -> x509.CertificateBuilder:
+    now = datetime.datetime.now(datetime.UTC)
+    return (
+        x509.CertificateBuilder()
+        .issuer_name(issuer)
+        .subject_name(subject)
+        .public_key(key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(minutes=5))  # clocks differ
+        .not_valid_after(now + datetime.timedelta(days=days))
+    )
+
+
+def _usage(sign_certificates: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not sign_certificates,
+        key_cert_sign=sign_certificates,
+        crl_sign=sign_certificates,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _write_private(path: Path, key: ec.EllipticCurvePrivateKey, form: serialization.PrivateFormat) -> None:
+    """For the owner's eyes alone from the first byte on."""
+    content = key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(content)

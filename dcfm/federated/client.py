@@ -1,0 +1,277 @@
+"""The ClientApp: one silo. It answers what the server asks with trainings on its own data, and lets nothing else out.
+
+Where the data lies is the node's affair, told to its SuperNode and to nobody else:
+
+    --node-config 'partition-id=0 data="/srv/hospital/data.safetensors"'
+
+``partition-id`` is the silo's number. Beside the data the silo keeps its work: checkpoints, finished trainings and its
+own ledger. A question that is asked again is answered from there, and a training that was cut off goes on.
+
+Every answer passes one door (:func:`door`): whatever is no parcel of weights, a histogram or scalars is withheld, and
+so is the text of an error, which could quote data; it is in ``errors.log`` beside the data.
+"""
+
+import functools
+import logging
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from flwr.app import Context, Message
+from flwr.clientapp import ClientApp
+
+from dcfm.artefacts import load, load_tensors, save_tensors
+from dcfm.decentralized import _Job, _network, _train, fingerprint
+from dcfm.exchange import Exchange, Ledger, Payload
+from dcfm.federated.counts import protected
+from dcfm.federated.parcels import Parcel, by_number, kind_of, pack, scalar, scalars, unpack
+from dcfm.federated.settings import Settings, composed, read_settings
+from dcfm.federated.silo_files import read_silo
+from dcfm.federated.tasks import FederatedTask, fedavg_config, read_task
+from dcfm.published import resolve_device
+from dcfm.silos import LabelHistogram, Silo
+from dcfm.trainers.fedavg import train_round
+from dcfm.weights import Weights
+
+log = logging.getLogger(__name__)
+
+
+class SiloError(RuntimeError):
+    """A silo could not answer. The text names the phase and the kind of error, nothing from the silo."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """A silo's side of a run.
+
+    Args:
+        number: the silo's.
+        data: its file, see :mod:`dcfm.federated.silo_files`.
+        settings: of the run; its ``out`` is the server's and means nothing here, but in a simulation.
+        problem: what is trained.
+        suppress, epsilon: of the label histogram; the stricter of the run's and the node's own.
+    """
+
+    number: int
+    data: Path
+    settings: Settings
+    problem: FederatedTask
+    suppress: int
+    epsilon: float | None
+
+    @classmethod
+    def of(cls, context: Context) -> "Node":
+        """From the run's configuration and the node's.
+
+        Raises:
+            ValueError: settings that cannot be, or a number that no silo of the run has.
+        """
+        settings, problem = _configured(str(context.run_config["overrides"]))
+        number = int(context.node_config["partition-id"])
+        if not 0 <= number < settings.silos:
+            raise ValueError(f"partition-id={number}; the run has the silos 0 to {settings.silos - 1}")
+        data = context.node_config.get("data", silo_path(settings.out, number))
+        limits = [e for e in (settings.epsilon, context.node_config.get("epsilon")) if e is not None]
+        return cls(
+            number,
+            Path(str(data)),
+            settings,
+            problem,
+            max(settings.suppress, int(context.node_config.get("suppress", 0))),
+            min(map(float, limits)) if limits else None,
+        )
+
+    @property
+    def name(self) -> str:
+        """The silo's."""
+        return self.settings.silo_names[self.number]
+
+    @property
+    def work(self) -> Path:
+        """Where the silo keeps its work."""
+        return self.data.parent / "work"
+
+    @property
+    def device(self) -> str:
+        return str(resolve_device(self.settings.device))
+
+    def silo(self) -> Silo:
+        """The private data."""
+        return read_silo(self.data, self.name)
+
+    def exchange(self) -> Exchange:
+        """The silo's end of the exchange, with the ledger of what passed here so far."""
+        template = self.problem.task.network().state_dict()
+        exchange = Exchange([self.name], template=template)
+        path = self.work / "ledger.jsonl"
+        if path.exists():
+            exchange.ledger = Ledger.from_jsonl(path, exchange.ledger.model_size)
+        return exchange
+
+    def train(
+        self,
+        kind: str,
+        folder: str,
+        config: Any,
+        arguments: tuple[Any, ...],
+        started_from: str = "",
+        index: int | None = None,
+    ) -> Weights:
+        """A training of the core, resumed if it was cut off, and looked up if it is finished.
+
+        Args:
+            kind, config, arguments, started_from: as of :mod:`dcfm.decentralized`.
+            folder: of its artefact, within the silo's work.
+            index: added to the run's seed; the silo's number if left out.
+        """
+        number = self.number if index is None else index
+        job = _Job(kind, f"{folder} {self.name}", self.work / folder, asdict(config), number, arguments, started_from)
+        return _train(job, self.problem.task, self.settings.seed, self.device, None, False)
+
+    def histogram(self) -> LabelHistogram:
+        """What may be known of the labels; noise is drawn once in a silo's life, since averages would reveal counts."""
+        found = self.silo().histogram(self.problem.task.space)
+        path = (
+            self.work / f"histogram_{self.suppress}_{self.epsilon}_{fingerprint([found.state_dict()])[:12]}.safetensors"
+        )
+        if not path.exists():
+            secret = torch.Generator()
+            secret.seed()
+            save_tensors(path, protected(found, self.suppress, self.epsilon, secret).state_dict())
+        return LabelHistogram.from_state_dict(load_tensors(path))
+
+
+@functools.lru_cache(maxsize=4)
+def _configured(overrides: str) -> tuple[Settings, FederatedTask]:
+    """Composed once a process: a simulation's processes answer many questions."""
+    config = composed(overrides)
+    return read_settings(config), read_task(config)
+
+
+Phase = Callable[[Node, Parcel], Parcel]
+
+
+def introduce(node: Node, parcel: Parcel) -> Parcel:
+    """Who this is: number and label histogram."""
+    return {"scalars": scalars(number=node.number), "histogram": node.histogram().state_dict()}
+
+
+def stage_one(node: Node, parcel: Parcel) -> Parcel:
+    """Stage I (Eqs. 8-11)."""
+    config = node.problem.recipe.stage_one
+    return {"weights": node.train("local", "stage1", config, (node.silo(), config, None))}
+
+
+def peers(node: Node, parcel: Parcel) -> Parcel:
+    """A round of DCFM-A (Eqs. 12-14) from the peers' weights and histograms; its own the silo has."""
+    number, config = scalar(parcel, "round"), node.problem.recipe.peers
+    order, gathered, histograms = _gathered(node, parcel, "stage1" if number == 1 else f"dcfm_a/round_{number - 1}")
+    arguments = (node.silo(), gathered, histograms, order.index(node.number), config)
+    return {"weights": node.train("peers", f"dcfm_a/round_{number}", config, arguments, fingerprint(gathered))}
+
+
+def distil(node: Node, parcel: Parcel) -> Parcel:
+    """DCFM-B's student (Eqs. 15-17), on a silo instead of the server."""
+    config = node.problem.recipe.student
+    _, gathered, histograms = _gathered(node, parcel, "stage1")
+    arguments = (gathered, histograms, config)
+    return {"weights": node.train("student", "dcfm_b", config, arguments, fingerprint(gathered), index=0)}
+
+
+def _gathered(node: Node, parcel: Parcel, own: str) -> tuple[list[int], list[Weights], list[LabelHistogram]]:
+    """Numbers, weights and histograms of all silos in order, the silo's own from its folder ``own``."""
+    experts = by_number(parcel, "weights")
+    experts[node.number] = load(node.work / own, template=node.problem.task.network().state_dict()).weights
+    histograms = {n: LabelHistogram.from_state_dict(h) for n, h in by_number(parcel, "histogram").items()}
+    histograms[node.number] = node.histogram()
+    order = sorted(experts)
+    return order, [experts[n] for n in order], [histograms[n] for n in order]
+
+
+def fedavg(node: Node, parcel: Parcel) -> Parcel:
+    """A silo's part of a round of federated averaging."""
+    config = fedavg_config(node.settings.protocol, node.problem.recipe)
+    silo, device = node.silo(), node.device
+    network = _network(node.problem.task, parcel["weights"], device)
+    seed = node.settings.seed + node.number
+    data, labels = silo.data.to(device), silo.labels.to(device)
+    moved = train_round(node.problem.task, data, labels, network, config, scalar(parcel, "round"), seed=seed)
+    return {"weights": {name: value.cpu() for name, value in moved.state_dict().items()}}
+
+
+def deliver(node: Node, parcel: Parcel) -> Parcel:
+    """Keep the result: one network, or all silos' experts, and their histograms."""
+    for key, payload in parcel.items():
+        save_tensors(node.work / "result" / f"{key.replace('/', '_')}.safetensors", payload)
+    return {"scalars": scalars(kept=len(parcel))}
+
+
+def enter(node: Node, parcel: Mapping[str, Payload]) -> None:
+    """Check what came in and enter it into the silo's ledger."""
+    _pass(node, parcel, "download")
+
+
+def door(node: Node, parcel: Mapping[str, Payload]) -> None:
+    """The only way out: check each payload to be of its kind and enter it into the silo's ledger.
+
+    Raises:
+        ValueError: something else, or weights that are not finite or of another architecture.
+    """
+    _pass(node, parcel, "upload")
+
+
+def _pass(node: Node, parcel: Mapping[str, Payload], direction: str) -> None:
+    exchange = node.exchange()
+    for key, payload in parcel.items():
+        getattr(exchange, direction)(node.name, kind_of(key), payload)
+    exchange.ledger.to_jsonl(node.work / "ledger.jsonl")
+
+
+def answer(phase: Phase, message: Message, context: Context) -> Message:
+    """Run a phase between the two doors.
+
+    Raises:
+        SiloError: it failed; why is in the silo's own ``errors.log``.
+    """
+    torch.set_num_threads(1)
+    node = None
+    try:
+        node = Node.of(context)
+        parcel = unpack(message.content)
+        enter(node, parcel)
+        reply = phase(node, parcel)
+        door(node, reply)
+        return Message(pack(reply), reply_to=message)
+    except Exception as error:
+        log.exception("%s failed", phase.__name__)
+        if node is not None:
+            node.work.mkdir(parents=True, exist_ok=True)
+            with (node.work / "errors.log").open("a", encoding="utf-8") as file:
+                file.write(f"{phase.__name__}: {traceback.format_exc()}\n")
+        raise SiloError(f"{phase.__name__} failed: {type(error).__name__}; the silo's errors.log says why") from None
+
+
+def silo_path(out: str | Path, number: int) -> Path:
+    """Where a simulation keeps the file of a silo."""
+    return Path(out) / "silos" / str(number) / "data.safetensors"
+
+
+def make_app() -> ClientApp:
+    """The app, each phase under its name."""
+    app = ClientApp()
+
+    def register(phase: Phase, category: Callable[..., Any]) -> None:
+        @category(phase.__name__)
+        def handle(message: Message, context: Context) -> Message:
+            return answer(phase, message, context)
+
+    register(introduce, app.query)
+    for phase in (stage_one, peers, distil, fedavg, deliver):
+        register(phase, app.train)
+    return app
+
+
+app = make_app()

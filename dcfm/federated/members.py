@@ -1,0 +1,319 @@
+"""The server's view of the silos: who is there, who is asked what, what came back, who is left out and why.
+
+A question is asked of a silo when its SuperNode is connected, and asked again when the silo failed, when its node was
+lost, or when the node works no longer on it. The last is found out by a second, small question after some patience:
+a SuperNode works on one message at a time, so an answer to the second alone means that the first is gone. A silo can be
+asked twice for the same thing without harm, since it keeps what it has finished.
+
+Answers are checked by the exchange, entered into the ledger and kept on disk as they come, so that a server which is
+started again asks only for what it does not have. A silo whose answer is no message of its kind (other architecture,
+wrong shapes, NaN) is left out by name, as is one that fails too often or comes too late; the others go on as long as
+enough of them are left, and together cover the attributes (Eq. 2).
+"""
+
+import json
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from flwr.app import Message
+from flwr.serverapp import Grid
+
+from dcfm.artefacts import load_tensors, save_tensors, write_text_atomically
+from dcfm.attributes import AttributeSpace
+from dcfm.exchange import Exchange, Payload
+from dcfm.federated.parcels import Parcel, kind_of, pack, scalar, scalars, unpack
+from dcfm.federated.settings import Settings
+from dcfm.silos import LabelHistogram
+
+log = logging.getLogger(__name__)
+
+POLL: Final = 0.5
+"""Seconds between looks for answers."""
+INTRODUCE: Final = "query.introduce"
+ANSWERS: Final = {
+    INTRODUCE: {"scalars", "histogram"},
+    "train.stage_one": {"weights"},
+    "train.peers": {"weights"},
+    "train.distil": {"weights"},
+    "train.fedavg": {"weights"},
+    "train.deliver": {"scalars"},
+}
+"""What a silo may answer to which question, exactly."""
+
+
+class TooFewSilos(RuntimeError):
+    """Not enough silos are left to go on. What they sent so far is on disk."""
+
+
+@dataclass(frozen=True)
+class _Flight:
+    """A question on its way."""
+
+    question: str
+    node: int
+    number: int | None
+    since: float
+
+
+@dataclass
+class Members:
+    """The silos of a run.
+
+    Args:
+        grid: Flower's.
+        settings: of the run.
+        space: the attributes that the silos must cover together.
+        exchange: checks every payload and keeps the ledger.
+        out: the server's folder.
+        clock: seconds.
+        pause: waits so many seconds.
+    """
+
+    grid: Grid
+    settings: Settings
+    space: AttributeSpace
+    exchange: Exchange
+    out: Path
+    clock: Callable[[], float] = time.monotonic
+    pause: Callable[[float], None] = time.sleep
+    histograms: dict[int, LabelHistogram] = field(default_factory=dict)
+    dropped: dict[int, str] = field(default_factory=dict)
+    nodes: dict[int, int] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    _met: set[int] = field(default_factory=set)
+    _strange: Counter[int] = field(default_factory=Counter)
+    _flights: dict[str, _Flight] = field(default_factory=dict)
+    _phase: str = "arrival"
+
+    def name(self, number: int) -> str:
+        """Of a silo."""
+        return self.settings.silo_names[number]
+
+    @property
+    def numbers(self) -> list[int]:
+        """Of the silos that take part, in order."""
+        return sorted(n for n in self.histograms if n not in self.dropped)
+
+    def gather(self) -> None:
+        """Wait until all silos have introduced themselves, or ``arrival`` seconds; go on with those that have.
+
+        Raises:
+            TooFewSilos: they are fewer than ``fewest``, or do not cover the attributes.
+        """
+        for path in sorted((self.out / "received" / "arrival").glob("*/histogram.safetensors")):
+            self.histograms[int(path.parent.name)] = LabelHistogram.from_state_dict(load_tensors(path))
+        self.report("running")
+        begun = self.clock()
+        end = begun + self.settings.arrival
+        while len(self.histograms) + len(self.dropped) < self.settings.silos and self.clock() < end:
+            self._meet()
+            self._collect({}, {}, Counter())
+            self.pause(POLL)
+        for number in range(self.settings.silos):
+            if number not in self.histograms and number not in self.dropped:
+                self.dropped[number] = f"did not introduce itself within {self.settings.arrival:g} s"
+        self.seconds["arrival"] = round(self.clock() - begun, 1)
+        self.check()
+
+    def ask(self, label: str, question: str, parcels: Mapping[int, Parcel]) -> dict[int, Parcel]:
+        """Ask silos; returns the answers by number, without those of silos that are left out from now on.
+
+        Args:
+            label: of the phase, a folder under ``received``; answers found there are not asked for again.
+            question: the message's type.
+            parcels: what to send to whom.
+
+        Raises:
+            TooFewSilos: see above.
+        """
+        self._phase, begun = label, self.clock()
+        answers = {n: kept for n in parcels if (kept := self._kept(label, n)) is not None}
+        waiting = {n: parcel for n, parcel in parcels.items() if n not in answers}
+        failures: Counter[int] = Counter()
+        end = self.clock() + self.settings.deadline
+        self.report("running", waiting)
+        while waiting and self.clock() < end:
+            online = self._meet()
+            asked = {flight.number for flight in self._flights.values() if flight.question == question}
+            for number, parcel in waiting.items():
+                if number not in asked and self.nodes.get(number) in online:
+                    self._send(question, number, parcel)
+            self._doubt(question)
+            before = len(waiting)
+            self._collect(waiting, answers, failures)
+            if len(waiting) < before:
+                self.report("running", waiting)
+            if waiting:
+                self.pause(POLL)
+        for number in list(waiting):
+            self._drop(number, f"gave no answer to {label} within {self.settings.deadline:g} s")
+        self._flights = {key: flight for key, flight in self._flights.items() if flight.question == INTRODUCE}
+        self.seconds[label] = round(self.clock() - begun, 1)
+        self.check()
+        return {n: answers[n] for n in sorted(answers) if n not in self.dropped}
+
+    def check(self) -> None:
+        """Raise :class:`TooFewSilos` unless those that are left can go on; writes the status."""
+        left, reason = self.numbers, None
+        if len(left) < self.settings.fewest:
+            reason = f"{len(left)} silos are left, {self.settings.fewest} are needed"
+        else:
+            try:
+                self.space.check_coverage(LabelHistogram.merge([self.histograms[n] for n in left]).combinations)
+            except ValueError as error:
+                reason = f"the silos that are left do not suffice: {error}"
+        if reason is None:
+            self.report("running")
+            return
+        gone = "; ".join(f"{self.name(n)} {why}" for n, why in sorted(self.dropped.items())) or "none was left out"
+        raise TooFewSilos(f"{reason} ({gone}). All that was received is kept in {self.out}; start the run again")
+
+    def report(self, state: str, waiting: Mapping[int, Parcel] | None = None, **more: str) -> None:
+        """Write ``status.json`` and the ledger."""
+        self.exchange.ledger.to_jsonl(self.out / "ledger.jsonl")
+        status = {
+            "state": state,
+            "phase": self._phase,
+            "waiting_for": [self.name(n) for n in waiting or {}],
+            "silos": [self.name(n) for n in self.numbers],
+            "left_out": {self.name(n): why for n, why in sorted(self.dropped.items())},
+            "seconds": self.seconds,
+            **more,
+        }
+        write_text_atomically(self.out / "status.json", json.dumps(status, indent=2) + "\n")
+
+    def _meet(self) -> set[int]:
+        """Introduce nodes that are new; returns those that are connected."""
+        online = set(self.grid.get_node_ids())
+        self._met &= online
+        for node in sorted(online - self._met):
+            self._met.add(node)
+            self._push(INTRODUCE, node, None, {})
+        return online
+
+    def _doubt(self, question: str) -> None:
+        """A second question to nodes that have been silent for long, see the module's text."""
+        now = self.clock()
+        pinged = {flight.node for flight in self._flights.values() if flight.question == INTRODUCE}
+        for flight in list(self._flights.values()):
+            silent = flight.question == question and now - flight.since > self.settings.patience
+            if silent and flight.node not in pinged:
+                pinged.add(flight.node)
+                self._push(INTRODUCE, flight.node, flight.number, {})
+
+    def _send(self, question: str, number: int, parcel: Parcel) -> None:
+        for key, payload in parcel.items():
+            self.exchange.download(self.name(number), kind_of(key), payload)
+        self._push(question, self.nodes[number], number, parcel)
+
+    def _push(self, question: str, node: int, number: int | None, parcel: Parcel) -> None:
+        message = Message(pack(parcel), dst_node_id=node, message_type=question, group_id=self._phase)
+        for key in self.grid.push_messages([message]):
+            if key is not None:
+                self._flights[key] = _Flight(question, node, number, self.clock())
+
+    def _collect(self, waiting: dict[int, Parcel], answers: dict[int, Parcel], failures: Counter[int]) -> None:
+        """Take what has come back: move silos from ``waiting`` to ``answers``, or leave them out."""
+        if not self._flights:
+            return
+        replies = list(self.grid.pull_messages(list(self._flights)))
+        # Answers proper first: a second question's answer that came with them tells of no loss.
+        asked = {key: flight.question for key, flight in self._flights.items()}
+        replies.sort(key=lambda reply: asked.get(reply.metadata.reply_to_message_id) == INTRODUCE)
+        for reply in replies:
+            flight = self._flights.pop(reply.metadata.reply_to_message_id, None)
+            if flight is None:
+                continue
+            if flight.question == INTRODUCE:
+                self._introduced(reply, flight)
+            elif flight.number in waiting:
+                self._answered(reply, flight, flight.number, waiting, answers, failures)
+
+    def _introduced(self, reply: Message, flight: _Flight) -> None:
+        """Note which silo a node is; questions to the same node that are older than this one are lost."""
+        if reply.has_error():
+            self._strange[flight.node] += 1
+            if self._strange[flight.node] < self.settings.attempts:
+                self._met.discard(flight.node)  # so that it is asked again
+            log.warning("node %d did not introduce itself: %s", flight.node, reply.error.reason)
+            return
+        try:
+            parcel = self._opened(reply, INTRODUCE)
+            number = scalar(parcel, "number")
+            if not 0 <= number < self.settings.silos:
+                raise ValueError(f"its number {number} is none of 0 to {self.settings.silos - 1}")
+            histogram = LabelHistogram.from_state_dict(parcel["histogram"])
+            self._accept("arrival", number, parcel)
+        except ValueError as error:
+            log.warning("node %d is no silo of this run: %s", flight.node, error)
+            return
+        if (other := self.nodes.get(number)) not in (None, flight.node) and other in self._met:
+            log.warning(
+                "nodes %s and %d both say that they are %s; the first counts", other, flight.node, self.name(number)
+            )
+            return
+        self.nodes[number] = flight.node
+        self.histograms.setdefault(number, histogram)
+        lost = [k for k, f in self._flights.items() if f.number == number and f.since < flight.since]
+        for key in lost:
+            log.warning(
+                "%s no longer works on %s; it is asked again", self.name(number), self._flights.pop(key).question
+            )
+
+    def _answered(
+        self,
+        reply: Message,
+        flight: _Flight,
+        number: int,
+        waiting: dict[int, Parcel],
+        answers: dict[int, Parcel],
+        failures: Counter[int],
+    ) -> None:
+        if reply.has_error():
+            reason = reply.error.reason or "no reason given"
+            if "SiloError" not in reason:  # the node or its connection, not the silo's work
+                log.warning("%s was lost (%s); it is asked again when it is back", self.name(number), reason)
+                return
+            failures[number] += 1
+            log.warning("%s: %s", self.name(number), reason)
+            if failures[number] >= self.settings.attempts:
+                del waiting[number]
+                self._drop(number, f"failed {failures[number]} times at {flight.question}: {reason}")
+            return
+        try:
+            answers[number] = self._opened(reply, flight.question)
+            self._accept(self._phase, number, answers[number])
+        except ValueError as error:
+            answers.pop(number, None)
+            self._drop(number, f"was rejected at {flight.question}: {error}")
+        del waiting[number]
+
+    def _opened(self, reply: Message, question: str) -> Parcel:
+        parcel = unpack(reply.content)
+        if set(parcel) != ANSWERS[question]:
+            raise ValueError(f"it sent {sorted(parcel)}; the answer to {question} is {sorted(ANSWERS[question])}")
+        return parcel
+
+    def _accept(self, label: str, number: int, parcel: Parcel) -> None:
+        """Check all, enter all into the ledger, keep all."""
+        copies: dict[str, Payload] = {}
+        for key, payload in parcel.items():
+            copies[key] = self.exchange.upload(self.name(number), kind_of(key), payload)
+        for key, payload in copies.items():
+            save_tensors(self.out / "received" / label / str(number) / f"{key}.safetensors", payload)
+        save_tensors(self.out / "received" / label / str(number) / "complete.safetensors", scalars(entries=len(parcel)))
+
+    def _kept(self, label: str, number: int) -> Parcel | None:
+        folder = self.out / "received" / label / str(number)
+        if not (folder / "complete.safetensors").exists():
+            return None
+        return {path.stem: load_tensors(path) for path in folder.glob("*.safetensors") if path.stem != "complete"}
+
+    def _drop(self, number: int, why: str) -> None:
+        self.dropped[number] = why
+        log.error("%s is left out: it %s", self.name(number), why)

@@ -1,0 +1,237 @@
+"""SuperLink, SuperNodes and a run on this machine, as processes that end with the block that started them.
+
+Everything Flower writes goes into one folder: its home, logs, certificates and keys. No port is opened to other
+machines: all listen on 127.0.0.1.
+"""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from dcfm.artefacts import write_text_atomically
+from dcfm.federated.certificates import make_certificates, make_node_key
+
+LOOPBACK: Final = "127.0.0.1"
+APP: Final = Path(__file__).parent / "app"
+ENDED: Final = "finished"
+
+
+class FlowerError(RuntimeError):
+    """Flower's processes did not do what they should; the text names the log."""
+
+
+def free_port() -> int:
+    """A port of the loopback that nobody listens on now."""
+    with socket.socket() as server:
+        server.bind((LOOPBACK, 0))
+        return server.getsockname()[1]
+
+
+@dataclass
+class Flower:
+    """Flower's processes on this machine.
+
+    Args:
+        folder: of logs, homes, certificates and keys.
+        simulation: whether the SuperLink plays the silos itself; without TLS then.
+        port: of the SuperLink.
+    """
+
+    folder: Path
+    simulation: bool
+    port: int = field(default_factory=free_port)
+    running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    @property
+    def address(self) -> str:
+        """Of the SuperLink."""
+        return f"{LOOPBACK}:{self.port}"
+
+    @property
+    def certificates(self) -> Path:
+        return self.folder / "certificates"
+
+    def log(self, name: str) -> Path:
+        """Where a process writes."""
+        return self.folder / "logs" / f"{name}.log"
+
+    def start_superlink(self) -> None:
+        """Start it and wait until it listens.
+
+        Raises:
+            FlowerError: it does not.
+        """
+        arguments = ["--host", LOOPBACK, "--port", str(self.port), "--disable-runtime-dependency-installation"]
+        connection = f'[superlink]\ndefault = "dcfm"\n\n[superlink.dcfm]\naddress = "{self.address}"\n'
+        if self.simulation:
+            arguments += ["--simulation", "--insecure"]
+            connection += "insecure = true\n"
+        else:
+            make_certificates(self.certificates)
+            for option, name in (("certfile", "server.pem"), ("keyfile", "server.key"), ("ca-certfile", "ca.pem")):
+                arguments += [f"--ssl-{option}", str(self.certificates / name)]
+            arguments += ["--enable-supernode-auth"]
+            connection += f"root-certificates = {json.dumps(str(self.certificates / 'ca.pem'))}\n"
+        write_text_atomically(self.home("server") / "config.toml", connection)
+        process = self._start("superlink", ["flower-superlink", *arguments], self.home("server"))
+        end = time.monotonic() + 180
+        while time.monotonic() < end and process.poll() is None:
+            with socket.socket() as probe:
+                if probe.connect_ex((LOOPBACK, self.port)) == 0:
+                    return
+            time.sleep(0.2)
+        raise FlowerError(f"the SuperLink did not start; see {self.log('superlink')}")
+
+    def register_node(self, number: int) -> None:
+        """Make a SuperNode's key pair and tell the SuperLink the public one."""
+        public = make_node_key(self.key(number))
+        self.command("supernode", "register", str(public), "dcfm")
+
+    def start_node(self, number: int, data: Path, address: str | None = None) -> None:
+        """Start the SuperNode of a registered silo, which alone knows where its data lies.
+
+        Args:
+            number: the silo's.
+            data: its file.
+            address: of the SuperLink as the node sees it, e.g. through a gateway.
+        """
+        arguments = ["--superlink", address or self.address, "--root-certificates", str(self.certificates / "ca.pem")]
+        arguments += ["--auth-supernode-private-key", str(self.key(number)), "--port", str(free_port())]
+        arguments += ["--node-config", f"partition-id={number} data={json.dumps(str(data.resolve()))}"]
+        name = f"silo{number}"
+        self._start(name, ["flower-supernode", *arguments], self.home(name))
+
+    def run(self, overrides: str, silos: int) -> str:
+        """Start the app with these overrides; returns the run's id."""
+        settings = self.folder / "run.toml"
+        write_text_atomically(settings, f"overrides = {json.dumps(overrides)}\n")
+        options = ["--run-config", str(settings), "--format", "json"]
+        if self.simulation:
+            cores = os.cpu_count() or 1
+            # Ray counts one core a silo; as many silos train at once as there are cores, one thread each.
+            resources = f"num-supernodes={silos} client-resources-num-cpus=1 init-args-num-cpus={min(silos, cores)}"
+            options += ["--federation-config", resources]
+        answer = self.command("run", str(APP), "dcfm", *options)
+        found = json.loads(answer[answer.index("{") :])
+        if not found.get("success"):
+            raise FlowerError(f"Flower did not start the run: {answer.strip()}")
+        return str(found["run-id"])
+
+    def status(self, run: str) -> str:
+        """What the SuperLink says of a run, e.g. ``running`` or ``finished:failed``."""
+        answer = self.command("list", "--run-id", run, "dcfm", "--format", "json")
+        return json.loads(answer[answer.index("{") :])["runs"][0]["status"]
+
+    def wait(self, run: str, status_file: Path, every: float = 60.0) -> Iterator[dict[str, object]]:
+        """Yield what the ServerApp writes into its status file until the run is over.
+
+        Raises:
+            FlowerError: the run ended without saying how.
+        """
+        asked = time.monotonic()
+        while True:
+            found = json.loads(status_file.read_text(encoding="utf-8")) if status_file.exists() else {}
+            yield found
+            if found.get("state") in ("finished", "stopped"):
+                return
+            if self.running["superlink"].poll() is not None:
+                raise FlowerError(f"the SuperLink has ended; see {self.log('superlink')}")
+            if time.monotonic() - asked > every:
+                asked = time.monotonic()
+                if (state := self.status(run)).startswith(ENDED) and not status_file.exists():
+                    raise FlowerError(f"the run is {state} and has no status; see {self.log('superlink')}")
+            time.sleep(0.5)
+
+    def command(self, *arguments: str) -> str:
+        """Run ``flwr`` with arguments; returns what it prints.
+
+        Raises:
+            FlowerError: it failed.
+        """
+        done = subprocess.run(
+            [str(_program("flwr")), *arguments],
+            env=self._environment(self.home("server")),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise FlowerError(f"flwr {' '.join(arguments[:2])} failed: {(done.stdout + done.stderr).strip()}")
+        return done.stdout
+
+    def kill(self, name: str) -> None:
+        """End a process at once, as a power cut would."""
+        process = self.running.pop(name)
+        process.kill()
+        process.wait()
+
+    def close(self) -> None:
+        """End all that runs, nodes first."""
+        for name in reversed(list(self.running)):
+            process = self.running.pop(name)
+            process.terminate()
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    def key(self, number: int) -> Path:
+        """A node's private key."""
+        return self.home(f"silo{number}") / "node_key"
+
+    def home(self, name: str) -> Path:
+        """Flower's home of the server or a silo, which stand for machines of their own."""
+        path = (self.folder / "homes" / name).resolve()
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def _start(self, name: str, command: Sequence[str], home: Path) -> subprocess.Popen[bytes]:
+        self.log(name).parent.mkdir(parents=True, exist_ok=True)
+        with self.log(name).open("ab") as file:
+            process = subprocess.Popen(
+                [str(_program(command[0])), *command[1:]], env=self._environment(home), stdout=file, stderr=file
+            )
+        self.running[name] = process
+        return process
+
+    def _environment(self, home: Path) -> dict[str, str]:
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+        quiet = {"FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1", "RAY_USAGE_STATS_ENABLED": "0"}
+        # HTTPX honours proxies, which cannot reach a loopback.
+        return {
+            **os.environ,
+            **quiet,
+            "PATH": path,
+            "FLWR_HOME": str(home),
+            "OMP_NUM_THREADS": "1",
+            "NO_PROXY": LOOPBACK,
+        }
+
+
+def _program(name: str) -> Path:
+    path = Path(sys.executable).parent / name
+    if not path.exists():
+        raise FlowerError(
+            f"{name} is not installed beside {sys.executable}; install the extra: pip install 'dcfm[federated]'"
+        )
+    return path
+
+
+@contextmanager
+def flower(folder: Path, *, simulation: bool) -> Iterator[Flower]:
+    """A SuperLink on this machine, and whatever is started with it, for the length of a block."""
+    engine = Flower(folder, simulation)
+    try:
+        engine.start_superlink()
+        yield engine
+    finally:
+        engine.close()

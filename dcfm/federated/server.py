@@ -1,0 +1,93 @@
+"""The ServerApp: owns no data, asks the silos, writes the result.
+
+out/run.json          the settings that the folder belongs to
+out/status.json       state, phase, silos, who was left out and why
+out/ledger.jsonl      every message between the server and a silo
+out/received/         answers, by phase and silo's number
+out/result/expert<i>  the result, one network or one a silo: artefacts in full precision
+out/published/<name>  the same as the task's own models are loaded, in half precision
+"""
+
+import json
+import logging
+from pathlib import Path
+
+import torch
+from flwr.app import Context
+from flwr.serverapp import Grid, ServerApp
+from omegaconf import DictConfig, OmegaConf
+
+from dcfm import artefacts
+from dcfm.configuration import writable
+from dcfm.exchange import Exchange, Ledger
+from dcfm.federated.members import Members, TooFewSilos
+from dcfm.federated.protocols import run_protocol
+from dcfm.federated.settings import composed, identity, read_settings
+from dcfm.federated.tasks import FederatedTask, read_task
+
+log = logging.getLogger(__name__)
+
+app = ServerApp()
+
+
+@app.main()
+def main(grid: Grid, context: Context) -> None:
+    """What Flower calls."""
+    serve(grid, composed(str(context.run_config["overrides"])))
+
+
+def serve(grid: Grid, config: DictConfig) -> None:
+    """A run from start to end, or from where the last one stopped.
+
+    Raises:
+        ValueError: settings that cannot be, or a folder of another run.
+        TooFewSilos: not enough silos are left; ``status.json`` says which and why.
+    """
+    torch.set_num_threads(1)
+    members, problem = make_members(grid, config)
+    try:
+        members.gather()
+        experts = run_protocol(members, problem)
+    except BaseException as error:
+        members.report("stopped", reason=str(error) if isinstance(error, TooFewSilos) else repr(error))
+        raise
+    settings, out = members.settings, members.out
+    histograms = [members.histograms[n] for n in members.numbers]
+    plain = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(plain, dict)
+    for i, weights in enumerate(experts):
+        artefacts.save(out / "result" / f"expert{i}", weights, {"run": identity(config), "expert": i})
+    folder = out / "published" / settings.protocol
+    problem.publish(folder, settings.protocol, settings.partition, experts, histograms, identity(config))
+    members.report("finished")
+    log.info("finished: %s", folder)
+
+
+def make_members(grid: Grid, config: DictConfig) -> tuple[Members, FederatedTask]:
+    """The server's view of the silos, going on with the ledger of an earlier part of the run; and the task.
+
+    Raises:
+        ValueError: as of :func:`serve`.
+    """
+    settings, problem = read_settings(config), read_task(config)
+    out = claimed(Path(settings.out), config)
+    exchange = Exchange(settings.silo_names, template=problem.task.network().state_dict())
+    path = out / "ledger.jsonl"
+    if path.exists():
+        exchange.ledger = Ledger.from_jsonl(path, exchange.ledger.model_size)
+    return Members(grid, settings, problem.task.space, exchange, out), problem
+
+
+def claimed(out: Path, config: DictConfig) -> Path:
+    """The folder, made if missing, marked as this run's.
+
+    Raises:
+        ValueError: it belongs to a run with other settings, or cannot be written to.
+    """
+    writable(out)
+    path, own = out / "run.json", json.loads(json.dumps(identity(config)))
+    if path.exists() and (old := json.loads(path.read_text(encoding="utf-8"))) != own:
+        differing = sorted(key for key in old.keys() | own.keys() if old.get(key) != own.get(key))
+        raise ValueError(f"{out} is of a run with other settings ({', '.join(differing)}); choose another out=")
+    artefacts.write_text_atomically(path, json.dumps(own, indent=2) + "\n")
+    return out

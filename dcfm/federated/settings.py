@@ -1,0 +1,106 @@
+"""The settings of a federation, composed from one string of hydra overrides, which is a Flower run's configuration."""
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Final
+
+from hydra import compose, initialize_config_module
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+
+from dcfm.configuration import typed
+from dcfm.exchange import SERVER
+
+PROTOCOLS: Final = ("dcfm_a", "dcfm_b", "fedflow", "fedflow_l")
+ENGINES: Final = ("simulation", "deployment")
+OPERATION: Final = frozenset({"engine", "fewest", "arrival", "deadline", "patience", "attempts", "out", "device"})
+"""Settings that a run may be continued with other values of: they do not change what is computed from which data."""
+
+
+@dataclass
+class Settings:
+    """The keys of configs/federate.yaml that are no task's, and their types."""
+
+    protocol: str
+    partition: str
+    alpha: float
+    silos: int
+    names: list[str] | None
+    seed: int
+    device: str
+    engine: str
+    distil_on: str
+    fewest: int
+    arrival: float
+    deadline: float
+    patience: float
+    attempts: int
+    suppress: int
+    epsilon: float | None
+    out: str
+
+    @property
+    def silo_names(self) -> list[str]:
+        """Of silo 0, silo 1, ..."""
+        return [f"silo{i}" for i in range(self.silos)] if self.names is None else self.names
+
+
+def read_settings(config: DictConfig) -> Settings:
+    """The federation's own settings out of a composed configuration.
+
+    Raises:
+        ValueError: a value has the wrong type, is unknown, or is out of range.
+    """
+    own = [f.name for f in fields(Settings)]
+    settings = typed(OmegaConf.masked_copy(config, own), Settings, "federate")
+    for key, allowed in (("protocol", PROTOCOLS), ("engine", ENGINES)):
+        if (value := getattr(settings, key)) not in allowed:
+            raise ValueError(f"unknown {key} {value!r}; give one of {', '.join(allowed)}")
+    names = settings.silo_names
+    if len(names) != settings.silos or len(set(names)) != len(names) or {SERVER, "all"} & set(names) or "" in names:
+        raise ValueError(
+            f"names={names} for silos={settings.silos}; give one name a silo, all different, none {SERVER!r} or 'all'"
+        )
+    if any(not name.replace("_", "").replace("-", "").isalnum() for name in names):
+        raise ValueError(f"names={names}; they become folders: letters, digits, - and _ only")
+    if settings.distil_on not in (SERVER, *names):
+        raise ValueError(f"distil_on={settings.distil_on!r}; give {SERVER} or one of {', '.join(names)}")
+    if not 1 <= settings.fewest <= settings.silos:
+        raise ValueError(f"fewest={settings.fewest}; give 1 to silos={settings.silos}")
+    if min(settings.arrival, settings.deadline, settings.patience) <= 0 or settings.attempts < 1:
+        raise ValueError(
+            f"arrival={settings.arrival}, deadline={settings.deadline}, patience={settings.patience} must be positive, "
+            f"attempts={settings.attempts} at least 1"
+        )
+    if settings.suppress < 0 or (settings.epsilon is not None and settings.epsilon <= 0):
+        raise ValueError(
+            f"suppress={settings.suppress} must be at least 0, epsilon={settings.epsilon} positive or null"
+        )
+    return settings
+
+
+def composed(overrides: str | Sequence[str]) -> DictConfig:
+    """The configuration ``federate`` with overrides, given as a list or as one string quoted as for a shell.
+
+    Raises:
+        ValueError: an override that hydra cannot read or apply.
+    """
+    given = shlex.split(overrides) if isinstance(overrides, str) else list(overrides)
+    try:
+        with initialize_config_module("dcfm_configs", version_base="1.3"):
+            return compose("federate", overrides=given)
+    except HydraException as error:
+        raise ValueError(f"the overrides {given} do not fit configs/federate.yaml: {error}") from error
+
+
+def identity(config: DictConfig) -> dict[str, object]:
+    """All settings that a continued run must share with the one before, as plain data."""
+    plain = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items() if key not in OPERATION}
+
+
+def written(overrides: Sequence[str]) -> str:
+    """Overrides as one string, the inverse of how :func:`composed` reads one."""
+    return shlex.join(overrides)

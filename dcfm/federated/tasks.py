@@ -1,0 +1,78 @@
+"""What a kind of problem brings along to be trained in a federation: the toy, the planner, images, X-rays, yours.
+
+A kind is one function ``read(config) -> FederatedTask`` in a module of its package, and one YAML file in
+``configs/federated/task`` that names the function under ``reader`` and lists the kind's settings.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from hydra.errors import HydraException
+from hydra.utils import get_method
+from omegaconf import DictConfig
+
+from dcfm.methods.method import Recipe, without_independence
+from dcfm.silos import LabelHistogram, Silo
+from dcfm.task import Task
+from dcfm.trainers.fedavg import FedAvgConfig
+from dcfm.weights import Weights
+
+
+@runtime_checkable
+class FederatedTask(Protocol):
+    """A problem as silos and server need it; equal on all of them, since it is made from the run's configuration."""
+
+    @property
+    def task(self) -> Task:
+        """What is trained."""
+        ...
+
+    @property
+    def recipe(self) -> Recipe:
+        """How each phase trains."""
+        ...
+
+    def deal(self) -> Sequence[Silo]:
+        """All silos' data, where one machine has it: for simulations and tests. A real silo brings a file of its own
+        (:mod:`dcfm.federated.silo_files`), and this is never called.
+
+        Raises:
+            ValueError: there is no such data, or it cannot be dealt so.
+        """
+        ...
+
+    def publish(
+        self,
+        folder: Path,
+        protocol: str,
+        partition: str,
+        experts: Sequence[Weights],
+        histograms: Sequence[LabelHistogram],
+        training: Mapping[str, Any],
+    ) -> None:
+        """Write the result, one network or one a silo, as this kind's models are loaded."""
+        ...
+
+
+def read_task(config: DictConfig) -> FederatedTask:
+    """The task that the configuration describes.
+
+    Raises:
+        ValueError: no such reader, or settings that cannot be.
+    """
+    try:
+        task = get_method(config.reader)(config)
+    except (HydraException, ImportError, AttributeError) as error:
+        raise ValueError(f"reader={config.get('reader')!r} is not the name of a function: {error}") from error
+    if not isinstance(task, FederatedTask):
+        raise ValueError(f"reader={config.reader!r} gives a {type(task).__name__}, which is no FederatedTask")
+    return task
+
+
+def fedavg_config(protocol: str, recipe: Recipe) -> FedAvgConfig:
+    """Federated averaging as the protocol wants it: ``fedflow`` without the local CI term, ``fedflow_l`` with it."""
+    if protocol == "fedflow_l":
+        return recipe.fedavg
+    return replace(recipe.fedavg, objective=without_independence(recipe.fedavg.objective))

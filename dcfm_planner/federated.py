@@ -1,0 +1,86 @@
+"""The planner in a federation (:mod:`dcfm.federated`). Trajectories are in coordinates fixed by the scene, so silos
+need no common normaliser."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.errors import InstantiationException
+from omegaconf import DictConfig
+
+from dcfm.methods.method import Recipe
+from dcfm.silos import PARTITIONS, LabelHistogram, Silo
+from dcfm.weights import Weights
+from dcfm_envs.play_data import load_play
+from dcfm_planner.models import publish
+from dcfm_planner.segments import cut
+from dcfm_planner.task import PlannerTask
+from dcfm_planner.training import deal
+
+
+@dataclass(frozen=True)
+class FederatedPlanner:
+    """A :class:`dcfm.federated.tasks.FederatedTask`.
+
+    Args:
+        task: what is trained.
+        recipe: how each phase trains.
+        data: play data that :meth:`deal` deals.
+        border_margin: see :func:`dcfm_planner.segments.cut`.
+        partition, silos, alpha, seed: see :func:`dcfm_planner.training.deal`.
+    """
+
+    task: PlannerTask
+    recipe: Recipe
+    data: Path
+    border_margin: float
+    partition: str
+    silos: int
+    alpha: float
+    seed: int
+
+    def deal(self) -> Sequence[Silo]:
+        """The silos that ``scripts/train_planner.py`` would deal."""
+        if not self.data.exists():
+            raise ValueError(f"there is no play data {self.data}; make it with scripts/collect.py, or give data=")
+        segments = cut(load_play(self.data), self.task.horizon, self.border_margin)
+        return deal(segments, self.partition, self.silos, alpha=self.alpha, seed=self.seed)
+
+    def publish(
+        self,
+        folder: Path,
+        protocol: str,
+        partition: str,
+        experts: Sequence[Weights],
+        histograms: Sequence[LabelHistogram],
+        training: Mapping[str, Any],
+    ) -> None:
+        """As :func:`dcfm_planner.models.load_planner` loads it."""
+        publish(folder, experts, histograms, self.task, method=protocol, partition=partition, training=training)
+
+
+def read(config: DictConfig) -> FederatedPlanner:
+    """The planner that a configuration of configs/federated/task/planner.yaml describes.
+
+    Raises:
+        ValueError: a setting that cannot be.
+    """
+    if config.partition not in PARTITIONS:
+        raise ValueError(f"unknown partition {config.partition!r}; the planner's are {', '.join(PARTITIONS)}")
+    try:
+        task = hydra.utils.instantiate(config.task)
+        recipe = Recipe(**{part.name: hydra.utils.instantiate(config[part.name]) for part in fields(Recipe)})
+    except InstantiationException as error:
+        raise ValueError(str(error.__cause__ or error)) from error
+    return FederatedPlanner(
+        task,
+        recipe,
+        Path(config.data),
+        config.border_margin,
+        config.partition,
+        config.silos,
+        config.alpha,
+        config.seed,
+    )

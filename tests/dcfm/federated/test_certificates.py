@@ -1,0 +1,58 @@
+"""Certificates that TLS accepts, for the addresses they were made for and no others; keys for their owner alone."""
+
+import socket
+import ssl
+import stat
+import threading
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from dcfm.federated.certificates import make_certificates, make_node_key
+
+
+def shake_hands(folder: Path, name: str) -> None:
+    """A TLS handshake over a real socket, the client verifying that the server is ``name``."""
+    serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    serving.load_cert_chain(folder / "server.pem", folder / "server.key")
+    asking = ssl.create_default_context(cafile=str(folder / "ca.pem"))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            try:
+                serving.wrap_socket(connection, server_side=True).close()
+            except (ssl.SSLError, OSError):
+                connection.close()
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            with socket.create_connection(listener.getsockname()) as raw, asking.wrap_socket(raw, server_hostname=name):
+                pass
+        finally:
+            thread.join()
+
+
+def test_tls_accepts_the_addresses_and_no_others(tmp_path: Path) -> None:
+    make_certificates(tmp_path, ["127.0.0.1", "server.example"])
+    shake_hands(tmp_path, "127.0.0.1")
+    shake_hands(tmp_path, "server.example")
+    with pytest.raises(ssl.SSLCertVerificationError):
+        shake_hands(tmp_path, "10.0.0.1")
+    with pytest.raises(ValueError, match="no address"):
+        make_certificates(tmp_path, [])
+
+
+def test_private_keys_are_for_their_owner(tmp_path: Path) -> None:
+    make_certificates(tmp_path)
+    public = make_node_key(tmp_path / "node_key")
+    for name in ("server.key", "node_key"):
+        assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
+    key = serialization.load_ssh_private_key((tmp_path / "node_key").read_bytes(), password=None)
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    known = serialization.load_ssh_public_key(public.read_bytes())
+    assert known == key.public_key()
+    assert list(tmp_path.glob("ca*key*")) == []  # the authority's own key is not kept

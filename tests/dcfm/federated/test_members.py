@@ -1,0 +1,242 @@
+"""Faults: what the server does with silos that are late, lost, broken or dishonest, and when it is started again."""
+
+import json
+from collections import OrderedDict
+from pathlib import Path
+
+import pytest
+import torch
+from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordDict
+
+from dcfm.artefacts import load
+from dcfm.federated import members
+from dcfm.federated.client import app
+from dcfm.federated.members import TooFewSilos
+from dcfm.federated.parcels import pack, unpack
+from dcfm.federated.server import make_members, serve
+from dcfm.federated.settings import composed
+from tests.dcfm.federated.grid import TINY, Answer, LocalGrid
+
+# Three silos of which the last can be missed: silo 2 sees the same attribute as silo 0, at its other value.
+THREE = ("silos=3", "partition=iid", *TINY)
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(members, "POLL", 0.01)
+
+
+def run(out: Path, grid_settings: dict, *overrides: str) -> LocalGrid:
+    given = (*THREE, f"out={out}", *overrides)
+    grid = LocalGrid(given, **grid_settings)
+    serve(grid, composed(given))
+    return grid
+
+
+def status(out: Path) -> dict:
+    return json.loads((out / "status.json").read_text())
+
+
+def tampering(change) -> Answer:
+    """A silo that trains as it should and changes what it sends at Stage I."""
+
+    def answer(message: Message, context: Context) -> Message:
+        reply = app(message, context)
+        if message.metadata.message_type == "train.stage_one":
+            return Message(change(reply.content), reply_to=message)
+        return reply
+
+    return answer
+
+
+def with_weights(change) -> Answer:
+    def changed(content: RecordDict) -> RecordDict:
+        parcel = unpack(content)
+        parcel["weights"] = change(parcel["weights"])
+        return pack(parcel)
+
+    return tampering(changed)
+
+
+def not_a_number(weights):
+    first = next(iter(weights))
+    return weights | {first: torch.full_like(weights[first], torch.nan)}
+
+
+def other_shape(weights):
+    first = next(iter(weights))
+    return weights | {first: weights[first][:1]}
+
+
+def other_architecture(weights):
+    return {f"net.{name}": value for name, value in weights.items()}
+
+
+def samples_too(content: RecordDict) -> RecordDict:
+    return RecordDict({**content, **pack({"histogram/7": {"data": torch.zeros(3)}})})
+
+
+def a_note(content: RecordDict) -> RecordDict:
+    return RecordDict({**content, "note": ConfigRecord({"patient": "name"})})
+
+
+def garbage(content: RecordDict) -> RecordDict:
+    array = Array(dtype="uint8", shape=(3,), stype="safetensors", data=b"abc")
+    return RecordDict({"weights": ArrayRecord(OrderedDict(safetensors=array))})
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (with_weights(not_a_number), "NaN or infinity"),
+        (with_weights(other_shape), "instead of"),
+        (with_weights(other_architecture), "another architecture"),
+        (tampering(samples_too), "it sent"),
+        (tampering(a_note), "note"),
+        (tampering(garbage), "no safetensors file"),
+    ],
+)
+def test_a_bad_answer_is_rejected_by_name_and_the_rest_go_on(answer: Answer, why: str, tmp_path: Path) -> None:
+    run(tmp_path, {"answers": {1: answer}})
+    found = status(tmp_path)
+    assert found["state"] == "finished"
+    assert found["silos"] == ["silo0", "silo2"]
+    assert "rejected at train.stage_one" in found["left_out"]["silo1"]
+    assert why in found["left_out"]["silo1"]
+    sent = [json.loads(line) for line in (tmp_path / "ledger.jsonl").read_text().splitlines()]
+    assert not [m for m in sent if m["silo"] == "silo1" and m["kind"] == "weights"]
+
+
+def test_too_few_silos_is_a_clear_stop_and_nothing_is_lost(tmp_path: Path) -> None:
+    answers = {1: with_weights(not_a_number)}
+    with pytest.raises(TooFewSilos, match=r"2 silos are left, 3 are needed \(silo1 was rejected"):
+        run(tmp_path, {"answers": answers}, "fewest=3")
+    assert status(tmp_path)["state"] == "stopped"
+    assert (tmp_path / "received/stage_one/0/weights.safetensors").exists()
+    grid = run(tmp_path, {}, "fewest=3")  # the silo is mended, the run starts again
+    assert [n for n, question in grid.asked if question == "train.stage_one"] == [1]
+    assert status(tmp_path)["silos"] == ["silo0", "silo1", "silo2"]
+
+
+def test_silos_that_do_not_cover_the_attributes_are_too_few(tmp_path: Path) -> None:
+    with pytest.raises(TooFewSilos, match="do not suffice"):
+        run(tmp_path, {"answers": {0: with_weights(not_a_number)}}, "partition=noniid", "silos=2", "fewest=1")
+
+
+def test_a_straggler_has_a_deadline(tmp_path: Path) -> None:
+    def silent(message: Message, context: Context) -> Message | None:
+        return None if message.metadata.message_type == "train.stage_one" else app(message, context)
+
+    run(tmp_path, {"answers": {2: silent}}, "deadline=3", "patience=100")
+    assert status(tmp_path)["left_out"] == {"silo2": "gave no answer to stage_one within 3 s"}
+    assert len(load(tmp_path / "result/expert0").weights) > 0
+
+
+def test_a_silo_that_is_not_there_is_not_waited_for_forever(tmp_path: Path) -> None:
+    run(tmp_path, {"offline": {1}}, "arrival=2")
+    assert status(tmp_path)["left_out"] == {"silo1": "did not introduce itself within 2 s"}
+
+
+def test_a_silo_that_fails_is_asked_again_and_given_up_at_last(tmp_path: Path) -> None:
+    calls = {"stage_one": 0}
+
+    def failing(times: int) -> Answer:
+        def answer(message: Message, context: Context) -> Message:
+            if message.metadata.message_type == "train.stage_one":
+                calls["stage_one"] += 1
+                if calls["stage_one"] <= times:
+                    Path(str(context.node_config["data"])).rename(tmp_path / "hidden")
+                    try:
+                        return app(message, context)
+                    finally:
+                        (tmp_path / "hidden").rename(str(context.node_config["data"]))
+            return app(message, context)
+
+        return answer
+
+    run(tmp_path / "once", {"answers": {1: failing(1)}})
+    assert status(tmp_path / "once")["left_out"] == {}
+    calls["stage_one"] = 0
+    run(tmp_path / "always", {"answers": {1: failing(99)}})
+    why = status(tmp_path / "always")["left_out"]["silo1"]
+    assert calls["stage_one"] == 3
+    assert "failed 3 times" in why
+    assert str(tmp_path) not in why  # what exactly failed is for the silo alone
+    assert "hidden" not in why
+    assert str(tmp_path) in (tmp_path / "always/silos/1/work/errors.log").read_text()
+
+
+def test_a_node_that_forgot_its_question_is_asked_again(tmp_path: Path) -> None:
+    """A SuperNode that was killed and came back does not know of its question; a second one finds that out."""
+    forgotten = []
+
+    def forgetful(message: Message, context: Context) -> Message | None:
+        if message.metadata.message_type == "train.stage_one" and not forgotten:
+            forgotten.append(message)
+            return None
+        return app(message, context)
+
+    grid = run(tmp_path, {"answers": {0: forgetful}}, "patience=0.5")
+    assert status(tmp_path)["left_out"] == {}
+    mine = [question for n, question in grid.asked if n == 0]
+    assert mine[:4] == ["query.introduce", "train.stage_one", "query.introduce", "train.stage_one"]
+
+
+def test_a_node_that_is_lost_is_asked_again_when_it_returns(tmp_path: Path) -> None:
+    grid: LocalGrid
+
+    def lost(message: Message, context: Context) -> Message:
+        if message.metadata.message_type == "train.stage_one" and not grid.offline:
+            grid.offline.add(1)
+            raise ConnectionError("node unavailable")
+        return app(message, context)
+
+    given = (*THREE, f"out={tmp_path}")
+    grid = LocalGrid(given, answers={1: lost})
+
+    def back(seconds: float) -> None:
+        if len([1 for _, question in grid.asked if question == "train.stage_one"]) == 3:
+            grid.answers.clear()
+            grid.offline.clear()
+
+    crew, _ = make_members(grid, composed(given))
+    crew.pause = back
+    crew.gather()
+    answers = crew.ask("stage_one", "train.stage_one", {n: {} for n in crew.numbers})
+    assert sorted(answers) == [0, 1, 2]
+    assert [n for n, question in grid.asked if question == "train.stage_one"] == [0, 1, 2, 1]
+
+
+@pytest.mark.parametrize("protocol", ["dcfm_a", "dcfm_b", "fedflow"])
+def test_a_server_that_is_started_again_goes_on(protocol: str, tmp_path: Path) -> None:
+    """Killed at every phase in turn; the result is that of a run which was not."""
+    whole = run(tmp_path / "whole", {}, f"protocol={protocol}")
+    phases = len({question for _, question in whole.asked}) + (2 if protocol == "fedflow" else 0)
+    seen: set[str] = set()
+
+    class Killed(BaseException):
+        pass
+
+    for _ in range(phases + 1):
+
+        def kill(message: Message, context: Context) -> Message:
+            key = f"{message.metadata.message_type} {message.metadata.group_id}"
+            if key not in seen and message.metadata.message_type != "query.introduce":
+                seen.add(key)
+                raise Killed
+            return app(message, context)
+
+        try:
+            run(tmp_path / "cut", {"answers": {1: kill}}, f"protocol={protocol}")
+        except Killed:
+            assert status(tmp_path / "cut")["state"] == "stopped"
+    assert status(tmp_path / "cut")["state"] == "finished"
+    for folder in sorted((tmp_path / "whole/result").iterdir()):
+        one, two = load(folder).weights, load(tmp_path / "cut/result" / folder.name).weights
+        assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_a_folder_of_another_run_is_refused(tmp_path: Path) -> None:
+    run(tmp_path, {})
+    with pytest.raises(ValueError, match=r"other settings \(seed\)"):
+        run(tmp_path, {}, "seed=1")

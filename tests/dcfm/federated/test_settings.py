@@ -1,0 +1,70 @@
+"""Settings of a federation: one string carries them all; bad ones are errors before any work."""
+
+import pytest
+
+from dcfm.federated.settings import composed, identity, read_settings, written
+from dcfm.federated.tasks import FederatedTask, read_task
+
+
+def test_one_string_carries_all_overrides() -> None:
+    given = ["silos=3", "names=[north_wing, b-2, c]", "out='runs/a folder'", "training.stage_one.steps=7", "epsilon=1"]
+    one = composed(written(given))
+    settings = read_settings(one)
+    assert (settings.silo_names, settings.out, settings.epsilon) == (["north_wing", "b-2", "c"], "runs/a folder", 1.0)
+    assert read_task(one).recipe.stage_one.loop.steps == 7
+
+
+@pytest.mark.parametrize("name", ["toy", "planner"])
+def test_tasks(name: str) -> None:
+    problem = read_task(composed([f"task={name}"]))
+    assert isinstance(problem, FederatedTask)
+    assert problem.task.network().state_dict()
+
+
+def test_how_a_run_is_operated_does_not_identify_it() -> None:
+    one, two, other = composed(["out=a", "deadline=3"]), composed(["out=b", "engine=deployment"]), composed(["seed=3"])
+    assert identity(one) == identity(two) != identity(other)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("protocol=fedprox", "unknown protocol 'fedprox'"),
+        ("engine=cloud", "unknown engine"),
+        ("silos=two", "see configs/federate.yaml"),
+        ("names=[a]", "one name a silo"),
+        ("names=[a,a]", "all different"),
+        ("names=[server,a]", "none 'server'"),
+        ("names=['../a',b]", "letters, digits"),
+        ("distil_on=silo7", "server or one of silo0, silo1"),
+        ("fewest=3", "1 to silos=2"),
+        ("deadline=0", "must be positive"),
+        ("attempts=0", "at least 1"),
+        ("suppress=-1", "at least 0"),
+        ("epsilon=0", "positive or null"),
+    ],
+)
+def test_bad_settings(override: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        read_settings(composed([override]))
+
+
+@pytest.mark.parametrize("override", ["sillos=2", "task=poetry", "+partition=iid"])
+def test_what_hydra_cannot_apply(override: str) -> None:
+    with pytest.raises(ValueError, match=r"configs/federate\.yaml"):
+        composed([override])
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("partition=disjoint", "unknown partition"),
+        ("reader=dcfm.nothing", "not the name of a function"),
+        ("reader=builtins.id", "gives a int, which is no FederatedTask"),
+        ("problem.std=0", "std=0"),
+        ("training.student.labels=mine", "labels are"),
+    ],
+)
+def test_bad_tasks(override: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        read_task(composed([override])).deal()

@@ -87,7 +87,7 @@ class Federation:
     def _alone(self, stage: str, config: LocalConfig, starts: Sequence[Weights | None]) -> list[Weights]:
         stage = stage if config.objective.independence.weight > 0 else f"{stage}_no_ci"
         jobs = [
-            _Job(
+            TrainingJob(
                 "local",
                 f"{stage} {silo.name}",
                 self.out / stage / silo.name,
@@ -104,7 +104,9 @@ class Federation:
         """One network on the union of all silos' data: the ceiling without privacy. Nothing here is decentralised."""
         data, labels = (torch.cat([getattr(silo, name) for silo in self.silos]) for name in ("data", "labels"))
         silo = Silo("pooled", data, labels)
-        (weights,) = self._run([_Job("local", "pooled", self.out / "pooled", asdict(config), 0, (silo, config, None))])
+        (weights,) = self._run(
+            [TrainingJob("local", "pooled", self.out / "pooled", asdict(config), 0, (silo, config, None))]
+        )
         return weights
 
     def gather(self, experts: Sequence[Weights], exchange: Exchange) -> list[Weights]:
@@ -166,7 +168,7 @@ class Federation:
                 arguments = (silo, gathered, histograms, i, config)
                 name = f"dcfm_a round {number} {silo.name}"
                 jobs.append(
-                    _Job("peers", name, folder / silo.name, asdict(config), i, arguments, fingerprint(gathered))
+                    TrainingJob("peers", name, folder / silo.name, asdict(config), i, arguments, fingerprint(gathered))
                 )
             weights = self._run(jobs)
         return weights
@@ -178,7 +180,7 @@ class Federation:
             uploaded.append(exchange.upload(silo.name, "weights", weights))
             payload = exchange.upload(silo.name, "histogram", histogram.state_dict())
             histograms.append(LabelHistogram.from_state_dict(payload))
-        job = _Job(
+        job = TrainingJob(
             "student",
             "dcfm_b",
             self.out / "dcfm_b",
@@ -197,10 +199,10 @@ class Federation:
         received = exchange.allgather("histogram", sent)[self.silos[0].name]
         return [LabelHistogram.from_state_dict(received[silo.name]) for silo in self.silos]
 
-    def _run(self, jobs: list["_Job"]) -> list[Weights]:
+    def _run(self, jobs: list["TrainingJob"]) -> list[Weights]:
         common = (self.task, self.seed, self.device, self.progress, self.snapshots)
         with _pool(self.workers) as run:
-            return run(_train, jobs, *([value] * len(jobs) for value in common))
+            return run(run_job, jobs, *([value] * len(jobs) for value in common))
 
 
 def fingerprint(weights: Sequence[Mapping[str, Tensor]]) -> str:
@@ -214,7 +216,20 @@ def fingerprint(weights: Sequence[Mapping[str, Tensor]]) -> str:
 
 
 @dataclass(frozen=True)
-class _Job:
+class TrainingJob:
+    """One training of one network.
+
+    Attributes:
+        kind: ``local`` (arguments: silo, settings, start or None), ``peers`` (silo, all weights, all histograms, place,
+            settings) or ``student`` (all weights, all histograms, settings).
+        name: for progress and the artefact's identity.
+        folder: of the artefact.
+        settings: plain values that the artefact must agree with.
+        index: added to the run's seed.
+        arguments: of the trainer.
+        started_from: fingerprint of the weights that it starts from.
+    """
+
     kind: str
     name: str
     folder: Path
@@ -259,18 +274,21 @@ def _finished(folder: Path, identity: dict[str, Any], data_hash: str | None, tem
 
 def _train_round(arguments: tuple[Any, ...], seed: int, device: str) -> Weights:
     task, silo, weights, config, number = arguments
-    network = _network(task, weights, device)
+    network = build_network(task, weights, device)
     network = train_round(task, silo.data.to(device), silo.labels.to(device), network, config, number, seed=seed)
     return {name: value.cpu() for name, value in network.state_dict().items()}
 
 
-def _network(task: Task, weights: Weights, device: str) -> nn.Module:
+def build_network(task: Task, weights: Weights, device: str) -> nn.Module:
+    """The task's network with these weights."""
     network = task.network()
     network.load_state_dict(weights)
     return network.to(device)
 
 
-def _train(job: _Job, task: Task, seed: int, device: str, factory: ProgressFactory | None, snapshots: bool) -> Weights:
+def run_job(
+    job: TrainingJob, task: Task, seed: int, device: str, factory: ProgressFactory | None, snapshots: bool
+) -> Weights:
     """One training, skipped if its artefact is there; writes the artefact and removes the checkpoint."""
     silo = job.arguments[0] if isinstance(job.arguments[0], Silo) else None
     data_hash = fingerprint([{"data": silo.data, "labels": silo.labels}]) if silo else None
@@ -292,16 +310,16 @@ def _train(job: _Job, task: Task, seed: int, device: str, factory: ProgressFacto
     }
     if job.kind == "local":
         silo, settings, start = job.arguments
-        extras["start"] = None if start is None else _network(task, start, device)
+        extras["start"] = None if start is None else build_network(task, start, device)
         network = train_local(task, silo.data.to(device), silo.labels.to(device), settings, **extras)
     elif job.kind == "peers":
         silo, gathered, histograms, index, settings = job.arguments
-        networks = [_network(task, weights, device) for weights in gathered]
+        networks = [build_network(task, weights, device) for weights in gathered]
         data, labels = silo.data.to(device), silo.labels.to(device)
         network = train_peers(task, data, labels, networks, histograms, index, settings, **extras)
     else:
         uploaded, histograms, settings = job.arguments
-        networks = [_network(task, weights, device) for weights in uploaded]
+        networks = [build_network(task, weights, device) for weights in uploaded]
         network = train_student(task, networks, histograms, settings, **extras)
     weights = {name: value.cpu() for name, value in network.state_dict().items()}
     artefacts.save(job.folder, weights, identity, data_hash=data_hash)

@@ -24,7 +24,7 @@ from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
 from dcfm.artefacts import load, load_tensors, save_tensors
-from dcfm.decentralized import _Job, _network, _train, fingerprint
+from dcfm.decentralized import TrainingJob, build_network, fingerprint, run_job
 from dcfm.exchange import Exchange, Ledger, Payload
 from dcfm.federated.counts import protected
 from dcfm.federated.parcels import Parcel, by_number, kind_of, pack, scalar, scalars, unpack
@@ -128,8 +128,10 @@ class Node:
             index: added to the run's seed; the silo's number if left out.
         """
         number = self.number if index is None else index
-        job = _Job(kind, f"{folder} {self.name}", self.work / folder, asdict(config), number, arguments, started_from)
-        return _train(job, self.problem.task, self.settings.seed, self.device, None, False)
+        job = TrainingJob(
+            kind, f"{folder} {self.name}", self.work / folder, asdict(config), number, arguments, started_from
+        )
+        return run_job(job, self.problem.task, self.settings.seed, self.device, None, False)
 
     def histogram(self) -> LabelHistogram:
         """What may be known of the labels; noise is drawn once in a silo's life, since averages would reveal counts."""
@@ -195,7 +197,7 @@ def fedavg(node: Node, parcel: Parcel) -> Parcel:
     """A silo's part of a round of federated averaging."""
     config = fedavg_config(node.settings.protocol, node.problem.recipe)
     silo, device = node.silo(), node.device
-    network = _network(node.problem.task, parcel["weights"], device)
+    network = build_network(node.problem.task, parcel["weights"], device)
     seed = node.settings.seed + node.number
     data, labels = silo.data.to(device), silo.labels.to(device)
     moved = train_round(node.problem.task, data, labels, network, config, scalar(parcel, "round"), seed=seed)

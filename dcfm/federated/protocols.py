@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from dcfm.artefacts import load_tensors, save_tensors
-from dcfm.decentralized import _Job, _train, fingerprint
+from dcfm.decentralized import TrainingJob, fingerprint, run_job
 from dcfm.exchange import SERVER
 from dcfm.federated.members import Members
 from dcfm.federated.parcels import Parcel, scalars
@@ -90,8 +90,8 @@ def distilled(members: Members, problem: FederatedTask, weights: dict[int, Weigh
     order = sorted(weights)
     uploaded = [weights[n] for n in order]
     arguments = (uploaded, [members.histograms[n] for n in order], config)
-    job = _Job("student", "dcfm_b", members.out / "dcfm_b", asdict(config), 0, arguments, fingerprint(uploaded))
-    return _train(job, problem.task, settings.seed, str(resolve_device(settings.device)), None, False)
+    job = TrainingJob("student", "dcfm_b", members.out / "dcfm_b", asdict(config), 0, arguments, fingerprint(uploaded))
+    return run_job(job, problem.task, settings.seed, str(resolve_device(settings.device)), None, False)
 
 
 def fedflow(members: Members, problem: FederatedTask) -> list[Weights]:

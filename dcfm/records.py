@@ -80,3 +80,9 @@ def matching(record: Path, asked: Mapping[str, Any], *, redo: bool = False) -> d
         f"{record.parent} was made otherwise ({'; '.join(wrong)}); give redo=true to make it again, the settings that "
         "it was made with, or another out="
     )
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Plain data, finite numbers only, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text_atomically(path, json.dumps(content, indent=1, allow_nan=False) + "\n")

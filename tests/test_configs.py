@@ -9,6 +9,7 @@ from omegaconf import OmegaConf
 FOLDER = Path(__file__).parents[1] / "configs"
 SCRIPTS = sorted(path.relative_to(FOLDER).with_suffix("").as_posix() for path in FOLDER.glob("*.yaml"))
 SCRIPTS += sorted(path.relative_to(FOLDER).with_suffix("").as_posix() for path in FOLDER.glob("images/*.yaml"))
+SCRIPTS += sorted(path.relative_to(FOLDER).with_suffix("").as_posix() for path in FOLDER.glob("xray/*.yaml"))
 
 
 @pytest.mark.parametrize("script", SCRIPTS)

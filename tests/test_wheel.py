@@ -67,7 +67,12 @@ def test_top_level_names_and_size(wheel: Path) -> None:
     assert "dcfm_planner/weights/cube-single/noniid/dcfm_b/model.safetensors" in names
     assert "dcfm_images/weights/reader/model.safetensors" in names
     assert "dcfm_xray/label_sets.csv" in names
-    assert {"dcfm_configs/plan_eval.yaml", "dcfm_configs/images/preset/quick.yaml"} <= set(names)
+    assert "dcfm_xray/weights/autoencoder/model.safetensors" in names
+    assert {
+        "dcfm_configs/plan_eval.yaml",
+        "dcfm_configs/images/preset/quick.yaml",
+        "dcfm_configs/xray/preset/quick.yaml",
+    } <= set(names)
     assert wheel.stat().st_size < 21e6
 
 

@@ -12,6 +12,7 @@ from dcfm.trainers.loop import LoopConfig
 from dcfm_xray.autoencoder import (
     Autoencoder,
     AutoencoderConfig,
+    draw_training,
     load_autoencoder,
     read_all,
     reconstruction_loss,
@@ -64,7 +65,7 @@ def test_training_halves_the_error_of_a_mean_picture(pictures: Tensor) -> None:
     seen = to_unit(pictures)
     error = (to_unit(network.decode(network.encode(pictures))) - seen).abs().mean()
     assert error < 0.7 * (seen.mean() - seen).abs().mean()
-    latents = network.encode(read_all(PhantomSource(SMALL.images, SMALL.source_seed), 32))
+    latents = network.encode(draw_training(SMALL))
     assert torch.allclose(latents.mean(dim=(0, 2, 3)), torch.zeros(2), atol=1e-4)
     assert torch.allclose(latents.std(dim=(0, 2, 3)), torch.ones(2), atol=1e-4)
 
@@ -95,7 +96,8 @@ def test_another_artefact_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"size": 30}, {"latent": 0}, {"channels": (8, 8)}, {"channels": (8, 8, 9)}, {"noise": -1.0}]
+    "wrong",
+    [{"size": 30}, {"latent": 0}, {"channels": (8, 8)}, {"channels": (8, 8, 9)}, {"noise": -1.0}, {"findings": 1.0}],
 )
 def test_settings_that_cannot_be(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):

@@ -12,6 +12,7 @@ import torch
 from dcfm import records
 from dcfm.artefacts import git_revision
 from dcfm.decentralized import fingerprint
+from dcfm.records import write_json
 from dcfm_images.digits import Digits
 from dcfm_images.evaluation_settings import EvaluationSettings
 from dcfm_images.features import feature_space
@@ -19,7 +20,7 @@ from dcfm_images.judging import CELLS, Judge
 from dcfm_images.pictures import colour_digits
 from dcfm_images.problem import Problem
 from dcfm_images.reader import LoadedReader
-from dcfm_images.results import KEPT, METRICS, PICTURES, RECORD, read_metrics, write_json, write_pictures
+from dcfm_images.results import KEPT, METRICS, PICTURES, RECORD, read_metrics, write_pictures
 from dcfm_images.table_settings import REAL
 
 

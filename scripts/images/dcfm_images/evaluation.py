@@ -19,6 +19,7 @@ from typing import Any
 from dcfm import records
 from dcfm.artefacts import MODEL, git_revision
 from dcfm.decentralized import fingerprint
+from dcfm.records import write_json
 from dcfm.solvers import CountingField
 from dcfm_images.evaluation_settings import EvaluationSettings
 from dcfm_images.features import feature_space
@@ -36,7 +37,6 @@ from dcfm_images.results import (
     SELECTION,
     SELECTION_RECORD,
     read_metrics,
-    write_json,
     write_pictures,
 )
 from dcfm_images.sampling import CANDIDATES, Sampling, Solver, choose, sample

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from dcfm.artefacts import write_text_atomically
+from dcfm.records import write_json
 from dcfm_images.figures import draw_combinations, draw_curves, draw_grid, draw_manifolds
-from dcfm_images.results import PICTURES, read_pictures, read_points, write_json
+from dcfm_images.results import PICTURES, read_pictures, read_points
 from dcfm_images.table_settings import REAL, Cell, TableSettings
 from dcfm_images.text import latex, markdown
 from dcfm_images.training import COMBINATIONS

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 
-from dcfm.artefacts import atomically, write_text_atomically
+from dcfm.artefacts import atomically
 from dcfm_images.evaluation_settings import EvaluationError
 from dcfm_images.pictures import Pictures
 
@@ -32,12 +32,6 @@ def read_points(out: Path, kind: str) -> list[dict[str, Any]]:
     records_there = sorted((out / kind).glob("*.record.json"))
     paths = [path.with_name(path.name.replace(".record", "")) for path in records_there]
     return [json.loads(path.read_text(encoding="utf-8")) for path in paths]
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Plain data, finite numbers only."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_text_atomically(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
 
 
 def write_pictures(path: Path, made: Mapping[str, Pictures], each: int) -> None:

@@ -3,26 +3,31 @@
 Flows of different silos can be composed only in common coordinates, so the autoencoder is the same everywhere and stays
 as it is: ours is trained on phantoms that no silo owns, a pretrained one is public.
 
-Ours halves a picture three times, ``(1, s, s)`` grey in [-1, 1] to ``(c, s/8, s/8)``. Its loss is the absolute error of
-the picture and of its differences between neighbouring pixels, which keeps what is small and sharp (a nodule, a pleural
-line); noise on the latents in training makes near latents decode to near pictures. Latents are brought to mean 0 and
-standard deviation 1 by constants measured once on the same phantoms.
+Ours halves a picture three times, ``(1, s, s)`` grey in [-1, 1] to ``(c, s/8, s/8)``. Its loss is the absolute and the
+squared error of the picture and the absolute one of its differences between neighbouring pixels, which keeps what is
+small and sharp (a nodule, a pleural line); noise on the latents in training makes near latents decode to near pictures.
+The phantoms that it is trained on have each finding independently and equally often: it learns to draw rare ones too,
+and knows nothing of which occur together. Latents are brought to mean 0 and standard deviation 1 by constants measured
+once on the same phantoms.
 """
 
+import importlib.resources
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 from torch.nn import functional
 
 from dcfm import artefacts
 from dcfm.decentralized import fingerprint
 from dcfm.trainers.loop import LoopConfig, Progress, fit
-from dcfm_xray.sources import PhantomSource, Source, UnreadableImage
+from dcfm_xray.findings import FINDINGS
+from dcfm_xray.phantom import draw_phantoms
+from dcfm_xray.sources import Source, UnreadableImage
 
 FACTOR: Final = 8
 """Pixels along an edge that share a latent position."""
@@ -40,9 +45,11 @@ class AutoencoderConfig:
         latent: channels of the latents.
         channels: of the three resolutions, multiples of 8.
         images: phantoms that it is trained on.
+        findings: how often a phantom has each finding.
         source_seed: of these phantoms; no silo's may have it.
         noise: standard deviation of the noise on latents in training, in units of theirs.
         edges: weight of the differences between neighbours.
+        squares: weight of the squared error.
         loop: of the training.
     """
 
@@ -50,11 +57,13 @@ class AutoencoderConfig:
     latent: int = 4
     channels: Sequence[int] = (16, 32, 64)
     images: int = 8000
+    findings: float = 0.15
     source_seed: int = 20_260_000
     noise: float = 0.05
     edges: float = 1.0
+    squares: float = 4.0
     loop: LoopConfig = field(
-        default_factory=lambda: LoopConfig(steps=4000, batch=24, learning_rate=2e-3, warmup=100, ema=0.995)
+        default_factory=lambda: LoopConfig(steps=2500, batch=16, learning_rate=2e-3, warmup=100, ema=0.995)
     )
 
     def __post_init__(self) -> None:
@@ -65,8 +74,11 @@ class AutoencoderConfig:
             )
         if len(self.channels) != 3 or any(c < GROUP or c % GROUP for c in self.channels):
             raise ValueError(f"channels={list(self.channels)}; give three multiples of {GROUP}")
-        if self.noise < 0 or self.edges < 0:
-            raise ValueError(f"noise={self.noise} and edges={self.edges} must not be negative")
+        if min(self.noise, self.edges, self.squares) < 0 or not 0 < self.findings < 1:
+            raise ValueError(
+                f"noise={self.noise}, edges={self.edges} and squares={self.squares} must not be negative, and "
+                f"findings={self.findings} lies between 0 and 1"
+            )
 
 
 class _Block(nn.Module):
@@ -151,14 +163,30 @@ def to_bytes(values: Float[Tensor, "batch 1 size size"]) -> UInt8[Tensor, "batch
 def reconstruction_loss(
     network: Autoencoder, pictures: Float[Tensor, "batch 1 size size"], config: AutoencoderConfig, noise: Tensor
 ) -> dict[str, Tensor]:
-    """``E|x - d(e(x))| + edges * E|difference of neighbours|``, with noise on the latents."""
+    """``E|r| + squares * E r^2 + edges * E|differences of r's neighbours|``, ``r = d(e(x) + noise) - x``."""
     latents = network.down(pictures)
     spread = latents.std(dim=(0, 2, 3), keepdim=True).detach()
     error = network.up(latents + config.noise * spread * noise) - pictures
     edges = error.diff(dim=2).abs().mean() + error.diff(dim=3).abs().mean()
     # A weak pull, so that latents stay of order one.
-    terms = {"error": error.abs().mean(), "edges": edges, "size": latents.square().mean()}
-    return terms | {"loss": terms["error"] + config.edges * edges + 1e-4 * terms["size"]}
+    squares = error.square().mean()
+    terms = {"error": error.abs().mean(), "squares": squares, "edges": edges, "size": latents.square().mean()}
+    loss = terms["error"] + config.squares * squares + config.edges * edges + 1e-4 * terms["size"]
+    return terms | {"loss": loss}
+
+
+def draw_training(config: AutoencoderConfig) -> UInt8[Tensor, "images size size"]:
+    """The phantoms that an autoencoder is trained on; every picture another patient."""
+    generator = torch.Generator().manual_seed(config.source_seed)
+    labels = (torch.rand(config.images, len(FINDINGS), generator=generator) < config.findings).long()
+    numbers = config.source_seed + torch.arange(config.images)
+    parts = [draw_phantoms(labels[rows], numbers[rows], numbers[rows], config.size) for rows in numbers_of(len(labels))]
+    return torch.cat(parts)
+
+
+def numbers_of(number: int, part: int = 256) -> list[Int[Tensor, " _"]]:
+    """Rows 0 to ``number - 1`` in parts."""
+    return list(torch.arange(number).split(part))
 
 
 def train_autoencoder(
@@ -178,7 +206,7 @@ def train_autoencoder(
         progress: see :data:`dcfm.trainers.loop.Progress`.
         device: of the training.
     """
-    pictures = read_all(PhantomSource(config.images, config.source_seed), config.size).to(device)
+    pictures = draw_training(config).to(device)
     torch.manual_seed(seed)
     network = Autoencoder(config.size, config.latent, config.channels).to(device)
     shape = (config.loop.batch, *network.shape)
@@ -227,12 +255,18 @@ def save_autoencoder(network: Autoencoder, folder: Path, config: AutoencoderConf
     )
 
 
-def load_autoencoder(folder: Path) -> Autoencoder:
-    """Read what :func:`save_autoencoder` wrote, frozen.
+def shipped_autoencoder() -> Path:
+    """Where the shipped autoencoder for phantoms of 64 pixels lies."""
+    return Path(str(importlib.resources.files("dcfm_xray"))) / "weights" / "autoencoder"
+
+
+def load_autoencoder(folder: Path | None = None) -> Autoencoder:
+    """Read what :func:`save_autoencoder` wrote, frozen; the shipped one if no folder is given.
 
     Raises:
         dcfm.artefacts.ArtefactError: nothing there, damaged, or no autoencoder.
     """
+    folder = folder or shipped_autoencoder()
     found = artefacts.load(folder)
     try:
         network = Autoencoder(**found.config["autoencoder"])

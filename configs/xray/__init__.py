@@ -1,0 +1,1 @@
+"""Configurations of the chest X-ray benchmark; hydra composes them from here."""

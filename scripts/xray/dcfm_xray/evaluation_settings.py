@@ -1,0 +1,117 @@
+"""How models are evaluated, checked before any work."""
+
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from dcfm.methods.method import RULES
+from dcfm.solvers import TABLEAUS
+from dcfm_xray.classifier import ClassifierConfig
+
+
+class EvaluationError(ValueError):
+    """An evaluation that cannot be made as asked for."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How whole labels are answered: see :meth:`dcfm.methods.method.Method.field`."""
+
+    rule: str
+    weight: float
+
+
+CANDIDATES: Final = {
+    "joint": Sampling("joint", 1.0),
+    "composed, w = 1": Sampling("composed", 1.0),
+    "composed, w = 1.5": Sampling("composed", 1.5),
+}
+"""By name, the plainest first: of equals the first is chosen."""
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """How models are evaluated.
+
+    Args:
+        each: pictures of every feasible set of findings.
+        held_out: share of them that thresholds are fixed on; the classifier is trained on the others.
+        specificity: that thresholds are fixed at.
+        seed: of noise, classifier and bootstrap.
+        rules: ways of sampling that may be chosen.
+        selection_each, selection_seed: of the pictures that sampling is chosen with.
+        solver: a fixed-step one.
+        evaluations: of the field for a picture, at most.
+        draws: of the bootstrap.
+        batch: pictures sampled at once.
+        classifier: how the classifiers are made and trained.
+
+    Raises:
+        ValueError: a value that cannot be.
+    """
+
+    each: int = 40
+    held_out: float = 0.2
+    specificity: float = 0.9
+    seed: int = 0
+    rules: tuple[str, ...] = RULES
+    selection_each: int = 8
+    selection_seed: int = 1
+    solver: str = "midpoint"
+    evaluations: int = 16
+    draws: int = 200
+    batch: int = 128
+    classifier: ClassifierConfig = field(default_factory=ClassifierConfig)
+
+    def __post_init__(self) -> None:
+        least = min(self.each - 1, self.selection_each, self.draws, self.batch)
+        if least < 1 or min(self.seed, self.selection_seed) < 0 or self.seed == self.selection_seed:
+            raise EvaluationError(
+                f"each={self.each} is at least 2, selection_each={self.selection_each}, draws={self.draws} and "
+                f"batch={self.batch} at least 1, seed={self.seed} and selection_seed={self.selection_seed} at least 0 "
+                "and different"
+            )
+        if not 0 < self.specificity < 1 or not 1 <= self.held_out_each < self.each:
+            raise EvaluationError(
+                f"specificity={self.specificity} lies between 0 and 1, held_out={self.held_out} of each={self.each} "
+                "pictures leaves some on both sides"
+            )
+        if not self.rules or set(self.rules) - set(RULES):
+            raise EvaluationError(f"rules={list(self.rules)}: give one or more of {', '.join(RULES)}")
+        if self.solver not in TABLEAUS or self.steps < 1:
+            raise EvaluationError(
+                f"solver={self.solver!r} with evaluations={self.evaluations}: give one of {', '.join(TABLEAUS)}, and "
+                "evaluations for a step of it"
+            )
+
+    @property
+    def held_out_each(self) -> int:
+        """Pictures of every set that thresholds are fixed on."""
+        return round(self.held_out * self.each)
+
+    @property
+    def steps(self) -> int:
+        """Steps of the solver."""
+        return self.evaluations // len(TABLEAUS[self.solver].nodes)
+
+
+def settings_of(given: Any) -> EvaluationSettings:
+    """What the keys of configs/xray/evaluate.yaml, which configs/xray/table.yaml has too, say about evaluating.
+
+    Args:
+        given: an object with these keys as attributes, typed.
+
+    Raises:
+        ValueError: a value that cannot be.
+    """
+    usual = ClassifierConfig().loop
+    loop = replace(
+        usual,
+        steps=given.steps,
+        batch=given.classifier_batch,
+        learning_rate=given.learning_rate,
+        warmup=min(usual.warmup, given.steps // 4),
+    )
+    names = ("each", "held_out", "specificity", "seed", "selection_each", "selection_seed", "solver", "evaluations")
+    plain: dict[str, Any] = {name: getattr(given, name) for name in (*names, "draws", "batch")}
+    classifier = ClassifierConfig(width=given.width, stem=given.stem, norm=given.norm, loop=loop)
+    return EvaluationSettings(rules=tuple(given.rules), classifier=classifier, **plain)

@@ -1,0 +1,43 @@
+"""What a trained model came from: its source, split and silos, made again from its own settings."""
+
+from pathlib import Path
+
+from omegaconf import OmegaConf
+
+from dcfm_xray.evaluation_settings import EvaluationError
+from dcfm_xray.models import LoadedModel
+from dcfm_xray.problem import Problem, Progress
+from dcfm_xray.training import CACHE, prepare, silos_hash
+
+
+def problem_of(
+    model: LoadedModel,
+    trained_at: Path,
+    *,
+    path: Path | None = None,
+    autoencoder: Path | None = None,
+    pretrained: Path | None = None,
+    on_progress: Progress | None = None,
+) -> Problem:
+    """The problem that a model was trained on, with the caches that lie beside it, or caches made again there.
+
+    Args:
+        model: trained.
+        trained_at: its folder, ``<out of the training>/published/<method>``.
+        path, autoencoder, pretrained: where these lie now, if not where the training had them.
+        on_progress: of encoding, where the caches are gone.
+
+    Raises:
+        EvaluationError: the silos made here are not those that it was trained on, so that its test set is unknown.
+        ValueError: data or autoencoder are not there any more.
+    """
+    changes = {"path": path, "autoencoder": autoencoder, "pretrained": pretrained}
+    settings = {**model.config["training"], **{key: str(value) for key, value in changes.items() if value is not None}}
+    ready = prepare(OmegaConf.create(settings | {"device": "cpu", "workers": 0}))
+    problem = ready.problem(trained_at.parent.parent / CACHE, on_progress)
+    if silos_hash(problem) != model.metadata["data_hash"]:
+        raise EvaluationError(
+            "the data or the autoencoder found gives other silos than those that the model was trained on, so images "
+            "that it never saw are not known; give the path=, autoencoder= or pretrained= of its training"
+        )
+    return problem

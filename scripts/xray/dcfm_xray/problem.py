@@ -1,0 +1,210 @@
+"""The problem: a source split by patients, combinations that nobody holds, and silos of cached latents.
+
+Latents are encoded once, into one cache a silo (:mod:`dcfm_xray.cache`), and read through memory maps.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from jaxtyping import Int, UInt8
+from torch import Tensor
+
+from dcfm.silos import LabelHistogram, Silo, check_silos
+from dcfm_xray import silos as splitting
+from dcfm_xray.cache import encode
+from dcfm_xray.chestmnist import ChestMnist
+from dcfm_xray.encoders import Codec
+from dcfm_xray.findings import FINDINGS, SPACE, describe, label_table, to_set
+from dcfm_xray.nih import NihFolder
+from dcfm_xray.silos import Split
+from dcfm_xray.sources import PhantomSource, Source, SourceError, UnreadableImage
+
+SOURCES: Final = ("phantom", "nih", "chestmnist")
+
+WARNING: Final = (
+    "Synthetic medical images are for research, not for diagnosis: they show what a model learned, not a patient, and "
+    "can be wrong in ways that cannot be seen."
+)
+"""Printed by every script that makes or judges pictures."""
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, how much of it is done, and how much there is."""
+
+
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """Pictures with the findings that they have, or were asked for.
+
+    Attributes:
+        images: grey, 0 to 255.
+        labels: findings, 0 or 1.
+        patients: equal numbers are one patient; all different for generated pictures.
+    """
+
+    images: UInt8[Tensor, "n size size"]
+    labels: Int[Tensor, "n 14"]
+    patients: Int[Tensor, " n"]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def rows(self, which: Int[Tensor, " some"]) -> "Pictures":
+        """Some of them."""
+        return Pictures(self.images[which], self.labels[which], self.patients[which])
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """What is trained on and what is judged with.
+
+    Attributes:
+        source: all images.
+        codec: to latents and back.
+        split: who has which rows.
+        silos: latents and labels.
+        skipped: images that could not be decoded, with the reason.
+    """
+
+    source: Source
+    codec: Codec
+    split: Split
+    silos: list[Silo]
+    skipped: tuple[str, ...]
+
+    @property
+    def known(self) -> Int[Tensor, "m 14"]:
+        """The label sets that some silo holds."""
+        return LabelHistogram.merge([silo.histogram(SPACE) for silo in self.silos]).combinations
+
+    def test(self) -> Pictures:
+        """The readable pictures of the test patients, as they are: neither encoded nor decoded."""
+        return read_pictures(self.source, self.split.test, self.codec.size)[0]
+
+    def training(self) -> Int[Tensor, " n"]:
+        """All rows of patients that are not in the test set, withheld ones included."""
+        return torch.cat([*self.split.silos, self.split.withheld]).sort().values
+
+    def matrix(self) -> dict[str, Any]:
+        """Who holds how many of which label set, as plain data."""
+        counts: dict[str, list[int]] = {}
+        for i, silo in enumerate(self.silos):
+            histogram = silo.histogram(SPACE)
+            for label, n in zip(histogram.combinations.tolist(), histogram.counts.tolist(), strict=True):
+                counts.setdefault(describe(to_set(label)), [0] * len(self.silos))[i] = n
+        feasible = feasible_sets()
+        return {
+            "findings": list(FINDINGS),
+            "source": self.source.name,
+            "silos": [silo.name for silo in self.silos],
+            "counts": counts,
+            "feasible": [describe(to_set(label)) for label in feasible.tolist()],
+            "novel": [describe(to_set(label)) for label in feasible[~is_among(feasible, self.known)].tolist()],
+            "test_images": len(self.split.test),
+            "withheld_images": len(self.split.withheld),
+            "unreadable_images": len(self.skipped),
+        }
+
+    def describe(self) -> str:
+        """Source, what is wrong with it, and the split, in text."""
+        matrix = self.matrix()
+        lines = [self.source.name]
+        if problems := self.source.problems.describe():
+            lines.append(problems)
+        lines.append(splitting.describe(self.split, self.source.labels))
+        if self.skipped:
+            lines.append(f"{len(self.skipped)} images could not be decoded and were left out: {self.skipped[0]}, ...")
+        lines.append(f"{len(matrix['novel'])} of {len(matrix['feasible'])} feasible label sets are in no silo")
+        return "\n".join(lines)
+
+
+def feasible_sets() -> Int[Tensor, "m 14"]:
+    """The 54 feasible label sets of the NIH table, the empty one included."""
+    return label_table().feasible().labels
+
+
+def is_among(labels: Int[Tensor, "n 14"], sets: Int[Tensor, "m 14"]) -> Tensor:
+    """Which rows are one of the sets, exactly; bool, one a row."""
+    if not len(sets):
+        return torch.zeros(len(labels), dtype=torch.bool)
+    weights = 2 ** torch.arange(labels.shape[1])
+    return torch.isin((labels * weights).sum(1), (sets * weights).sum(1))
+
+
+def open_source(name: str, path: Path | None, images: int, seed: int) -> Source:
+    """The source of a name.
+
+    Args:
+        name: one of :data:`SOURCES`.
+        path: the NIH folder, or ChestMNIST's npz.
+        images: phantoms.
+        seed: of the phantoms.
+
+    Raises:
+        SourceError: an unknown name, no path, or no such data there.
+    """
+    if name not in SOURCES:
+        raise SourceError(f"unknown source {name!r}; the sources are {', '.join(SOURCES)}")
+    if name == "phantom":
+        return PhantomSource(images, seed)
+    if path is None:
+        raise SourceError(f"source={name} needs path=, the folder or file on this disk; or take source=phantom")
+    return NihFolder(path) if name == "nih" else ChestMnist(path)
+
+
+def make_problem(
+    source: Source,
+    codec: Codec,
+    cache: Path,
+    split: Split,
+    *,
+    shard: int = 1024,
+    workers: int = 0,
+    on_progress: Progress | None = None,
+) -> Problem:
+    """Encode every silo's images and make the silos.
+
+    Args:
+        source: all images.
+        codec: to latents.
+        cache: folder of caches, one a silo; what is there is not encoded again.
+        split: see :func:`dcfm_xray.silos.split`.
+        shard, workers: see :func:`dcfm_xray.cache.encode`.
+        on_progress: see :data:`Progress`.
+
+    Raises:
+        ValueError: the cache is of something else, the disk is full, or silos that cannot train together.
+    """
+    made, skipped = [], []
+    for i, rows in enumerate(split.silos):
+        name = f"hospital{i}"
+
+        def show(done: int, total: int, name: str = name) -> None:
+            if on_progress is not None:
+                on_progress(f"encoding {name}", done, total)
+
+        found = encode(source, rows, codec, cache / name, shard=shard, workers=workers, on_shard=show)
+        made.append(Silo(name, found.latents, source.labels[rows[found.rows]]))
+        skipped += found.unreadable
+    check_silos(SPACE, made)
+    return Problem(source, codec, split, made, tuple(skipped))
+
+
+def read_pictures(source: Source, rows: Int[Tensor, " n"], size: int) -> tuple[Pictures, Int[Tensor, " kept"]]:
+    """The readable pictures among some rows, and which rows these are.
+
+    Raises:
+        SourceError: none is readable.
+    """
+    images, kept = [], []
+    for part in rows.split(256):
+        for row, picture in zip(part.tolist(), source.read(part.tolist(), size), strict=True):
+            if not isinstance(picture, UnreadableImage):
+                images.append(picture)
+                kept.append(row)
+    if not kept:
+        raise SourceError(f"none of {len(rows)} images of {source.name} can be decoded")
+    index = torch.tensor(kept)
+    return Pictures(torch.stack(images), source.labels[index], source.patients[index]), index

@@ -1,0 +1,182 @@
+"""Classifiers trained alike on synthetic and on real pictures; the real one is the ceiling, and judges how to sample.
+
+Both learn from ``each`` pictures of every feasible set of findings, less the held-out ones that thresholds are fixed
+on. Of real pictures of the training patients, sets that fewer have are filled up by repeating them; withheld sets are
+among them. The real classifier knows more than any silo: it is what utility could be, and no method is trained with it.
+"""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+from dcfm import records
+from dcfm.artefacts import MANIFEST, MODEL, git_revision
+from dcfm.decentralized import fingerprint
+from dcfm.records import write_json
+from dcfm.trainers.loop import Progress
+from dcfm_xray.classifier import (
+    Trained,
+    load_classifier,
+    logits,
+    save_classifier,
+    thresholds_at,
+    train_classifier,
+)
+from dcfm_xray.evaluation_settings import EvaluationError, EvaluationSettings
+from dcfm_xray.problem import WARNING, Pictures, Problem, feasible_sets, is_among, read_pictures
+from dcfm_xray.utility import utility
+
+CLASSIFIER: Final = "classifier"
+METRICS: Final = "metrics.json"
+RECORD: Final = "record.json"
+REAL: Final = "real"
+"""In place of a method: real pictures of the training patients."""
+
+
+def fit_classifier(
+    pictures: Pictures,
+    held: Bool[Tensor, " n"],
+    settings: EvaluationSettings,
+    folder: Path,
+    *,
+    device: torch.device | str = "cpu",
+    progress: Progress | None = None,
+) -> Trained:
+    """Train on some pictures, fix thresholds on the held-out ones, write to ``folder``; what is there is taken.
+
+    Raises:
+        dcfm_xray.evaluation_settings.EvaluationError: what is there was made of other pictures or settings.
+        ValueError: a finding that all held-out pictures have.
+    """
+    asked = {
+        "pictures": fingerprint([{"images": pictures.images, "labels": pictures.labels, "held": held}]),
+        "classifier": asdict(settings.classifier),
+        "specificity": settings.specificity,
+        "seed": settings.seed,
+    }
+    record = folder / RECORD
+    if records.matching(record, asked) is not None:
+        return load_classifier(folder)
+    records.begin(record)
+    network = train_classifier(
+        pictures.images[~held],
+        pictures.labels[~held],
+        settings.classifier,
+        seed=settings.seed,
+        device=device,
+        checkpoint=folder / "training.safetensors",
+        progress=progress,
+    )
+    scores = logits(network, pictures.images[held])
+    thresholds = thresholds_at(scores, pictures.labels[held], settings.specificity)
+    save_classifier(folder, network, thresholds, settings.classifier)
+    (folder / "training.safetensors").unlink(missing_ok=True)
+    records.finish(record, asked, [MODEL, MANIFEST])
+    return load_classifier(folder)
+
+
+def groups_of(known: Int[Tensor, "m 14"]) -> dict[str, Int[Tensor, "_ 14"]]:
+    """The feasible sets: those that some silo holds, those that none does, and all."""
+    feasible = feasible_sets()
+    inside = is_among(feasible, known)
+    return {"known": feasible[inside], "novel": feasible[~inside], "all": feasible}
+
+
+def balanced_rows(
+    labels: Int[Tensor, "n 14"],
+    rows: Int[Tensor, " m"],
+    sets: Int[Tensor, "k 14"],
+    settings: EvaluationSettings,
+    generator: torch.Generator,
+) -> tuple[Int[Tensor, " chosen"], Bool[Tensor, " chosen"]]:
+    """Equally many rows of each set, and which of them are held out; no row is on both sides.
+
+    Of a set with fewer rows than are asked for, rows repeat; of one with a single row, none is held out.
+
+    Raises:
+        EvaluationError: no row has any of the sets.
+    """
+    chosen, held = [], []
+    for label in sets:
+        own = rows[(labels[rows] == label).all(1)]
+        own = own[torch.randperm(len(own), generator=generator)]
+        border = min(settings.held_out_each, len(own) // 3)
+        for part, number, flag in (
+            (own[:border], border, True),
+            (own[border:], settings.each - settings.held_out_each, False),
+        ):
+            if len(part):
+                repeated = part.repeat(-(-number // len(part)))[:number]
+                chosen.append(repeated)
+                held.append(torch.full((len(repeated),), flag))
+    if not chosen or not torch.cat(held).any():
+        raise EvaluationError("too few training images have feasible sets of findings; no classifier can be trained")
+    return torch.cat(chosen), torch.cat(held)
+
+
+def real_classifier(
+    problem: Problem,
+    settings: EvaluationSettings,
+    folder: Path,
+    *,
+    command: str,
+    device: torch.device | str = "cpu",
+    progress: Progress | None = None,
+) -> tuple[Trained, dict[str, Any]]:
+    """The classifier trained on real pictures of the training patients, and its utility on those of the test patients.
+
+    Args:
+        problem: made again from the model's settings.
+        settings: how classifiers are trained.
+        folder: of its artefact and ``metrics.json``; what is there is taken.
+        command: for the record.
+        device: of the training.
+        progress: of the training.
+
+    Returns:
+        The classifier, and the content of ``metrics.json``.
+    """
+    generator = torch.Generator().manual_seed(settings.seed)
+    rows, held = balanced_rows(problem.source.labels, problem.training(), feasible_sets(), settings, generator)
+    distinct, place = torch.unique(rows, return_inverse=True)
+    read, kept = read_pictures(problem.source, distinct, problem.codec.size)
+    if len(kept) < len(distinct):  # some are unreadable
+        readable = torch.isin(distinct, kept)
+        usable = readable[place]
+        place, held = (readable.long().cumsum(0) - 1)[place[usable]], held[usable]
+    pictures = read.rows(place)
+    trained = fit_classifier(pictures, held, settings, folder / CLASSIFIER, device=device, progress=progress)
+    test = problem.test()
+    asked = {
+        "classifier_sha256": trained.metadata["files"][MODEL],
+        "test": fingerprint([{"images": test.images, "labels": test.labels}]),
+        "draws": settings.draws,
+        "seed": settings.seed,
+        "known": problem.known.tolist(),
+    }
+    record = folder / RECORD
+    if (found := records.matching(record, asked)) is None:
+        records.begin(record)
+        sets = groups_of(problem.known)
+        content = {
+            "what": "the classifier trained on real pictures, on test images; intervals 95 %, bootstrap over patients",
+            "warning": WARNING,
+            "command": command,
+            "git_revision": git_revision(),
+            "method": REAL,
+            "data": problem.source.name,
+            "training_images": int((~held).sum()),
+            "distinct_training_images": len(distinct),
+            "test_images": len(test),
+            "utility": utility(
+                trained.predict(test.images), test.labels, test.patients, sets, draws=settings.draws, seed=settings.seed
+            ),
+        }
+        write_json(folder / METRICS, content)
+        records.finish(record, asked, [METRICS], {"content": content})
+        return trained, content
+    return trained, dict(found["content"])

@@ -1,0 +1,122 @@
+"""Pictures from a trained model, equally many of every set of findings, and how a model is sampled.
+
+Every set has noise of its own, drawn from a seed and its findings: equal for all methods and ways of sampling. How a
+model is sampled is chosen by *known* sets only (:mod:`dcfm.selection`), among the same candidates for all methods.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from dcfm.fields import Field
+from dcfm.metrics.manifold import membership
+from dcfm.selection import KnownOnly, Selection, select
+from dcfm.solvers import integrate
+from dcfm_xray.classifier import Trained, features
+from dcfm_xray.encoders import Codec
+from dcfm_xray.evaluation_settings import CANDIDATES, EvaluationSettings, Sampling
+from dcfm_xray.findings import FINDINGS, SPACE
+from dcfm_xray.models import LoadedModel
+from dcfm_xray.problem import Pictures
+
+Done = Callable[[int, int], None]
+"""Called with pictures done and pictures."""
+
+
+def set_seed(seed: int, label: list[int]) -> int:
+    """A seed of its own for each set of findings."""
+    return int(np.random.SeedSequence([seed, *label]).generate_state(1, np.uint64)[0] >> 1)
+
+
+def field_of(model: LoadedModel, sampling: Sampling) -> Field:
+    """What a model is sampled from."""
+    guidance = None if sampling.rule == "joint" else (sampling.weight,) * len(FINDINGS)
+    return model.field(sampling.rule, guidance)
+
+
+@torch.no_grad()
+def synthesise(
+    field: Field,
+    codec: Codec,
+    sets: Int[Tensor, "m 14"],
+    each: int,
+    settings: EvaluationSettings,
+    *,
+    seed: int,
+    device: torch.device,
+    on_progress: Done | None = None,
+) -> Pictures:
+    """Sample latents and decode them; the pictures of a set lie beside each other, in the sets' order.
+
+    Raises:
+        ValueError: latents that are not finite: the training diverged.
+    """
+    noise = [
+        torch.randn(each, *codec.shape, generator=torch.Generator().manual_seed(set_seed(seed, label)))
+        for label in sets.tolist()
+    ]
+    labels = sets.repeat_interleave(each, dim=0)
+    images: list[Tensor] = []
+    for x0, y in zip(torch.cat(noise).split(settings.batch), labels.split(settings.batch), strict=True):
+        latents = integrate(field, x0.to(device), y.to(device), steps=settings.steps, method=settings.solver)
+        if not latents.isfinite().all():
+            raise ValueError("the model makes latents that are not finite: its training diverged; train it again")
+        images.append(codec.decode(latents.float().cpu()))
+        if on_progress is not None:
+            on_progress(sum(map(len, images)), len(labels))
+    return Pictures(torch.cat(images), labels, torch.arange(len(labels)))
+
+
+def choose(
+    model: LoadedModel,
+    codec: Codec,
+    judge: Trained,
+    reference: Pictures,
+    sets: Int[Tensor, "m 14"],
+    settings: EvaluationSettings,
+    on_progress: Done | None = None,
+) -> Selection:
+    """Choose among :data:`~dcfm_xray.evaluation_settings.CANDIDATES` for one model.
+
+    A success is a generated picture of which the judge predicts every finding that was asked for and that lies in the
+    real manifold (k = 3), or a real picture that lies in the generated manifold.
+
+    Args:
+        model: trained.
+        codec: decodes.
+        judge: predicts findings and gives features.
+        reference: real pictures of known sets, from the silos.
+        sets: known feasible sets.
+        settings: how many, and how.
+        on_progress: called with (candidates scored, candidates).
+    """
+    allowed = {name: sampling for name, sampling in CANDIDATES.items() if sampling.rule in settings.rules}
+    real = features(judge.network, reference.images)
+    scored = 0
+
+    def score(sampling: Sampling, known: Int[Tensor, "m 14"]) -> tuple[int, int]:
+        nonlocal scored
+        field = KnownOnly(field_of(model, sampling), known, SPACE.null)
+        made = synthesise(
+            field, codec, known, settings.selection_each, settings, seed=settings.selection_seed, device=model.device
+        )
+        inside = membership(features(judge.network, made.images), real)
+        right = (judge.predict(made.images) | ~made.labels.bool()).all(1)
+        scored += 1
+        if on_progress is not None:
+            on_progress(scored, len(allowed))
+        return int((right & inside.generated).sum()) + int(inside.real.sum()), len(made) + len(reference)
+
+    return select(
+        allowed,
+        score,
+        sets,
+        settings={name: asdict(sampling) for name, sampling in allowed.items()},
+        criterion="generated pictures of which the judge predicts every finding asked for and that lie in the real "
+        "manifold, and real pictures in the generated manifold (k = 3, the judge's features), of all of both; "
+        f"{settings.selection_each} of each known feasible set, noise seed {settings.selection_seed}",
+    )

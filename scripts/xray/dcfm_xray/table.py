@@ -1,0 +1,200 @@
+"""All methods side by side: collect evaluations, compare novel utility with DDM+L's, draw Figures 8 and 9.
+
+A cell is a training folder's method: ``<runs>/<partition>/seed<k>/published/<method>``, its results beside it under
+``<out>/<partition>/seed<k>/<method>``. Cells that are not there are shown as not run.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import mean
+from typing import Any, Final
+
+import torch
+
+from dcfm import records
+from dcfm.artefacts import MANIFEST, git_revision, write_text_atomically
+from dcfm.methods import registry
+from dcfm.metrics.bootstrap import Estimate, ratio
+from dcfm.records import write_json
+from dcfm.silos import PARTITIONS
+from dcfm_xray.evaluation import PICTURES, evaluate, silent
+from dcfm_xray.evaluation_settings import EvaluationError, EvaluationSettings
+from dcfm_xray.figures import draw_bars, draw_grid, read_pictures
+from dcfm_xray.problem import Progress
+from dcfm_xray.real import METRICS, REAL, RECORD
+from dcfm_xray.text import GROUPS, distance_entry, latex, markdown, utility_entry
+
+BASELINE: Final = "ddm_l"
+"""What ratios are taken to."""
+
+OURS: Final = ("dcfm_a", "dcfm_b")
+
+
+@dataclass(frozen=True)
+class TableSettings:
+    """What to compare.
+
+    Args:
+        methods: in the table's order.
+        partitions, seeds: of the trainings.
+        runs: folder of trainings.
+        out: folder of results.
+        evaluate: evaluate what is trained and not evaluated; else collect what is there.
+        evaluation: how.
+        device: ``auto``, ``cpu``, ``cuda``.
+
+    Raises:
+        ValueError: a value that cannot be.
+    """
+
+    methods: tuple[str, ...]
+    partitions: tuple[str, ...] = ("noniid",)
+    seeds: tuple[int, ...] = (0,)
+    runs: Path = Path("runs/xray/table")
+    out: Path = Path("runs/xray/table/results")
+    evaluate: bool = True
+    evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        for name, given, allowed in (
+            ("methods", self.methods, registry.names()),
+            ("partitions", self.partitions, PARTITIONS),
+            ("seeds", self.seeds, None),
+        ):
+            if not given or len(set(given)) != len(given):
+                raise EvaluationError(f"{name}={list(given)}: give one or more, each once")
+            if allowed is not None and (unknown := [value for value in given if value not in allowed]):
+                raise EvaluationError(f"unknown {name} {', '.join(map(repr, unknown))}; there are {', '.join(allowed)}")
+
+    def training(self, partition: str, seed: int) -> Path:
+        """The folder of all trainings that share their silos."""
+        return self.runs / partition / f"seed{seed}"
+
+    def results(self, partition: str, seed: int, method: str) -> Path:
+        """The folder of a cell's results; the real classifier's is beside its training."""
+        if method == REAL:
+            return self.training(partition, seed) / "real"
+        return self.out / partition / f"seed{seed}" / method
+
+
+def make_table(settings: TableSettings, command: str, on_progress: Progress = silent) -> dict[str, Any]:
+    """Evaluate what is missing, collect, and write ``table.json``, ``table.md``, ``table.tex`` and figures.
+
+    Args:
+        settings: what to compare.
+        command: for the record.
+        on_progress: see :data:`~dcfm_xray.problem.Progress`.
+
+    Returns:
+        The content of ``table.json``; ``failed`` names the cells that could not be evaluated.
+    """
+    failed: dict[str, str] = {}
+    for partition in settings.partitions:
+        for seed in settings.seeds:
+            for method in settings.methods:
+                published = settings.training(partition, seed) / "published" / method
+                if not settings.evaluate or not (published / MANIFEST).is_file():
+                    continue
+                cell = f"{partition}/seed{seed}/{method}"
+                try:
+                    evaluate(
+                        published,
+                        settings.results(partition, seed, method),
+                        settings.evaluation,
+                        command=command,
+                        device=settings.device,
+                        on_progress=_prefixed(cell, on_progress),
+                    )
+                except (ValueError, OSError) as error:
+                    failed[cell] = str(error)
+    summary = summarise(settings, command, failed)
+    settings.out.mkdir(parents=True, exist_ok=True)
+    _write(settings, summary)
+    return summary
+
+
+def _prefixed(cell: str, on_progress: Progress) -> Progress:
+    return lambda what, done, total: on_progress(f"{cell}: {what}", done, total)
+
+
+def summarise(settings: TableSettings, command: str, failed: Mapping[str, str]) -> dict[str, Any]:
+    """All numbers of the table, read from the cells' folders."""
+    return {
+        "what": "utility, precision and distances, method by method; intervals 95 %",
+        "command": command,
+        "git_revision": git_revision(),
+        "training_seeds": list(settings.seeds),
+        "titles": {name: registry.make(name).title for name in settings.methods} | {REAL: "real pictures"},
+        "tables": [_table(settings, partition) for partition in settings.partitions],
+        "failed": dict(failed),
+    }
+
+
+def _table(settings: TableSettings, partition: str) -> dict[str, Any]:
+    found: dict[str, dict[int, Any]] = {}
+    for method in (*settings.methods, REAL):
+        there = {seed: _read(settings.results(partition, seed, method)) for seed in settings.seeds}
+        found[method] = {seed: metrics for seed, metrics in there.items() if metrics is not None}
+    every = [metrics for by_seed in found.values() for metrics in by_seed.values()]
+    ratios = []
+    for method in OURS:
+        common = [seed for seed in found.get(method, {}) if seed in found.get(BASELINE, {})]
+        pair = [_mean_of([found[name][s] for s in common], "novel", "utility") for name in (method, BASELINE) if common]
+        if len(pair) == 2 and all(entry is not None and min(entry.value, *entry.draws) > 0 for entry in pair):
+            ours, baseline = pair
+            ratios.append({"method": method, "baseline": BASELINE, **ratio(ours, baseline).as_dict()})  # type: ignore[arg-type]
+    return {
+        "partition": partition,
+        "data": next((metrics["data"] for metrics in every), "nothing run"),
+        "rows": [_row(method, list(by_seed.values())) for method, by_seed in found.items()],
+        "ratios": ratios,
+    }
+
+
+def _read(folder: Path) -> dict[str, Any] | None:
+    if records.read(folder / RECORD) is None:
+        return None
+    return json.loads((folder / METRICS).read_text(encoding="utf-8"))
+
+
+def _row(method: str, every: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    row: dict[str, Any] = {"method": method, "run": bool(every), "trainings": len(every)}
+    for name in ("utility", "precision", "fid", "kid"):
+        row[name] = {}
+        for group in GROUPS:
+            found = _mean_of(every, group, name)
+            row[name][group] = None if found is None else dict(found.as_dict())
+    row["sampling"] = "; ".join(dict.fromkeys(str(metrics.get("sampling", "")) for metrics in every))
+    return row
+
+
+def _mean_of(every: Sequence[Mapping[str, Any]], group: str, name: str) -> Estimate | None:
+    """The mean over trainings; the interval is that of judging, over the trainings' draws."""
+    pick: Callable[..., Any] = utility_entry if name in ("utility", "precision") else distance_entry
+    parts = [entry for metrics in every if (entry := pick(metrics, group, name)) is not None]
+    if not parts:
+        return None
+    length = min(len(part["draws"]) for part in parts)
+    draws = torch.tensor([part["draws"][:length] for part in parts], dtype=torch.float64).mean(0)
+    return Estimate.centred(mean(part["value"] for part in parts), draws, least=None if name == "kid" else 0.0)
+
+
+def _write(settings: TableSettings, summary: Mapping[str, Any]) -> None:
+    out = settings.out
+    write_json(out / "table.json", summary)
+    write_text_atomically(out / "table.md", markdown(summary))
+    write_text_atomically(out / "table.tex", latex(summary))
+    for table in summary["tables"]:
+        if any(row["run"] for row in table["rows"]):
+            draw_bars(table, summary["titles"], out / f"bars-{table['partition']}.png")
+        for seed in settings.seeds:
+            rows = {}
+            for method in settings.methods:
+                path = settings.results(table["partition"], seed, method) / PICTURES
+                if path.is_file():
+                    rows[summary["titles"][method]] = read_pictures(path)
+            if rows:
+                draw_grid(rows, out / f"grid-{table['partition']}-seed{seed}.png")

@@ -1,0 +1,107 @@
+"""Metrics and tables as text: one model's on the screen, all methods' as Markdown and LaTeX."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from dcfm.markup import latex_table, markdown_table
+from dcfm_xray.problem import WARNING
+
+NOT_RUN = "not run"
+GROUPS = ("known", "novel", "all")
+
+COUNTING = (
+    "U: mean compositional recall (Eq. 18) in % over feasible sets of findings, of a classifier trained on synthetic "
+    "pictures alone, on test images of patients that no silo has; precision beside it. FID: Frechet distance to test "
+    "images of the same sets in features of the classifier trained on real pictures. Known: some silo holds the set; "
+    "novel: none does. [95 % bootstrap interval over patients, one training]. Real pictures: the same classifier "
+    "trained on real pictures of the training patients, withheld sets included: the ceiling."
+)
+
+
+def number(entry: Mapping[str, Any] | None, digits: int = 2, scale: float = 1.0) -> str:
+    """Value and interval, or a dash where nothing could be counted."""
+    if entry is None:
+        return "-"
+    value, low, high = (scale * entry[name] for name in ("value", "low", "high"))
+    return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+
+
+def utility_entry(metrics: Mapping[str, Any], group: str, name: str) -> Mapping[str, Any] | None:
+    """``utility`` or ``precision`` of a group, or ``None``."""
+    found = metrics["utility"].get(group)
+    return None if found is None else found[name]
+
+
+def distance_entry(metrics: Mapping[str, Any], group: str, name: str) -> Mapping[str, Any] | None:
+    """``fid`` or ``kid`` of a group, or ``None``."""
+    found = metrics.get("distances", {}).get(group)
+    return None if found is None else found[name]
+
+
+def describe_utility(metrics: Mapping[str, Any]) -> str:
+    """Utility and precision by group."""
+    parts = []
+    for group in GROUPS:
+        u, p = (utility_entry(metrics, group, name) for name in ("utility", "precision"))
+        parts.append(f"{group} U {number(u, 1, 100.0)} %, precision {number(p, 1, 100.0)} %")
+    return "; ".join(parts)
+
+
+def describe_metrics(metrics: Mapping[str, Any]) -> str:
+    """One model's metrics."""
+    lines = [
+        f"{metrics['method']}, {metrics['partition']}, sampled: {metrics['sampling']}, {metrics['evaluations']} "
+        f"evaluations; {metrics['synthetic_images']} synthetic pictures, {metrics['test_images']} test images",
+        describe_utility(metrics),
+    ]
+    for group in GROUPS:
+        fid, kid = (distance_entry(metrics, group, name) for name in ("fid", "kid"))
+        lines.append(f"{group}: FID {number(fid)}, KID x 1000 {number(kid, scale=1000.0)}")
+    return "\n".join(lines)
+
+
+def rows_of(table: Mapping[str, Any], titles: Mapping[str, str]) -> tuple[list[str], list[list[str]]]:
+    """Head and rows of one partition's table."""
+    head = ["method", "U known", "U novel", "U all", "precision known", "precision novel"]
+    head += ["FID known", "FID novel", "sampling"]
+    rows = []
+    for row in table["rows"]:
+        cells = [titles[row["method"]]]
+        if not row["run"]:
+            rows.append([*cells, *[NOT_RUN] * (len(head) - 2), ""])
+            continue
+        cells += [number(row["utility"][group], 1, 100.0) for group in GROUPS]
+        cells += [number(row["precision"][group], 1, 100.0) for group in GROUPS[:2]]
+        cells += [number(row["fid"][group]) for group in GROUPS[:2]]
+        rows.append([*cells, row["sampling"]])
+    return head, rows
+
+
+def markdown(summary: Mapping[str, Any]) -> str:
+    """The whole summary as a page."""
+    lines = ["# Chest X-rays, method by method", "", WARNING, "", COUNTING, ""]
+    for table in summary["tables"]:
+        lines += [
+            f"## {table['partition']}, {table['data']}",
+            "",
+            markdown_table(*rows_of(table, summary["titles"])),
+            "",
+        ]
+        lines += [
+            f"- Novel U of {summary['titles'][found['method']]} over that of {summary['titles'][found['baseline']]}: "
+            f"{number(found)}"
+            for found in table["ratios"]
+        ]
+        lines.append("")
+    lines += [f"Failed: {cell}: {reason}\n" for cell, reason in summary["failed"].items()]
+    lines.append(f"Made by `{summary['command']}` at revision {summary['git_revision']}.")
+    return "\n".join(lines) + "\n"
+
+
+def latex(summary: Mapping[str, Any]) -> str:
+    """The same as tables for a document that loads booktabs."""
+    parts = [f"% {summary['command']}".replace("\n", " ")]
+    for table in summary["tables"]:
+        note = f" {COUNTING} {WARNING}" if len(parts) == 1 else ""
+        parts.append(latex_table(*rows_of(table, summary["titles"]), f"{table['partition']}.{note}"))
+    return "\n\n".join(parts) + "\n"

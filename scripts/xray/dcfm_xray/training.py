@@ -1,0 +1,248 @@
+"""From X-rays to silos of latents, and from silos to published models: what ``scripts/xray/train.py`` runs.
+
+    out/cache/<silo>/              latents, encoded once
+    out/combinations.json          who holds how many of which label set, and the settings that decide it
+    out/published/<method>/        the trained models
+    out/<method>.ledger.jsonl      every message between silos
+
+and what :mod:`dcfm.decentralized` keeps on the way.
+"""
+
+import json
+import logging
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import hydra
+import torch
+from hydra.errors import InstantiationException
+from omegaconf import DictConfig, OmegaConf
+
+from dcfm.artefacts import write_text_atomically
+from dcfm.configuration import typed, writable
+from dcfm.decentralized import Federation, ProgressFactory, fingerprint
+from dcfm.methods import registry
+from dcfm.methods.method import Recipe
+from dcfm.published import resolve_device
+from dcfm_xray.encoders import Codec, load_codec
+from dcfm_xray.models import publish
+from dcfm_xray.problem import Problem, Progress, make_problem, open_source
+from dcfm_xray.silos import Split, split
+from dcfm_xray.sources import Source
+from dcfm_xray.task import XrayTask
+
+log = logging.getLogger(__name__)
+
+COMBINATIONS = "combinations.json"
+"""File under ``out``: who holds what."""
+
+CACHE = "cache"
+"""Folder under ``out``."""
+
+
+@dataclass
+class Settings:
+    """The keys of configs/xray/train.yaml and their types; the sections after ``out`` are those of the preset."""
+
+    source: str
+    path: str | None
+    images: int
+    autoencoder: str | None
+    pretrained: str | None
+    partition: str
+    alpha: float
+    silos: int
+    withhold: bool
+    test_share: float
+    seed: int
+    methods: list[str]
+    device: str
+    workers: int
+    shard: int
+    snapshots: bool
+    out: str
+    task: Any
+    stage_one: Any
+    further: Any
+    peers: Any
+    student: Any
+    fedavg: Any
+    pooled: Any
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A configuration, checked and made into what is trained.
+
+    Attributes:
+        settings: typed.
+        task, recipe: what is trained and how.
+        source, codec, split: of the problem, which is not encoded yet.
+        device: of the trainings.
+        resolved: the whole configuration as plain data.
+    """
+
+    settings: Settings
+    task: XrayTask
+    recipe: Recipe
+    source: Source
+    codec: Codec
+    split: Split
+    device: torch.device
+    resolved: dict[str, Any]
+
+    def problem(self, cache: Path, on_progress: Progress | None = None) -> Problem:
+        """Encode what is not encoded; see :func:`dcfm_xray.problem.make_problem`."""
+        given = self.settings
+        return make_problem(
+            self.source,
+            self.codec,
+            cache,
+            self.split,
+            shard=given.shard,
+            workers=given.workers,
+            on_progress=on_progress,
+        )
+
+
+def prepare(cfg: DictConfig) -> Prepared:
+    """Check everything that can be wrong before any work: keys, types, methods, network, data, split. Writes nothing.
+
+    Raises:
+        ValueError: settings that cannot be.
+    """
+    settings = typed(cfg, Settings, "xray/train")
+    if not settings.methods:
+        raise ValueError("methods is empty; give one or more of " + ", ".join(registry.names()))
+    for name in settings.methods:
+        registry.make(name)
+    if settings.workers < 0 or settings.seed < 0 or settings.shard < 1:
+        raise ValueError(
+            f"workers={settings.workers} and seed={settings.seed} must be at least 0, shard={settings.shard} at least 1"
+        )
+    device = resolve_device(settings.device)
+    try:
+        task = hydra.utils.instantiate(cfg.task, _convert_="all")
+        recipe = Recipe(**{part.name: hydra.utils.instantiate(cfg[part.name]) for part in fields(Recipe)})
+    except InstantiationException as error:
+        raise ValueError(str(error.__cause__ or error)) from error
+    if not isinstance(task, XrayTask):
+        raise ValueError(f"the task is a {type(task).__name__}; this script trains dcfm_xray.task.XrayTask")
+    task.network()  # sizes that do not fit are an error now
+    codec = load_codec(_path(settings.autoencoder), _path(settings.pretrained), task.size)
+    if codec.shape != task.shape:
+        raise ValueError(
+            f"the autoencoder's latents have shape {codec.shape}, the task's {task.shape}; set task.latent"
+        )
+    source = open_source(settings.source, _path(settings.path), settings.images, settings.seed)
+    dealt = split(
+        source.labels,
+        source.patients,
+        kind=settings.partition,
+        silos=settings.silos,
+        alpha=settings.alpha,
+        withhold=settings.withhold,
+        test_share=settings.test_share,
+        seed=settings.seed,
+        given_test=source.given_test,
+    )
+    resolved: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
+    return Prepared(settings, task, recipe, source, codec, dealt, device, resolved)
+
+
+def train(
+    cfg: DictConfig, *, progress: ProgressFactory | None = None, on_progress: Progress | None = None
+) -> dict[str, Path]:
+    """What ``scripts/xray/train.py`` does with its configuration: open, split, encode, train, publish.
+
+    What is finished under ``out`` is not done again.
+
+    Args:
+        cfg: the configuration ``xray/train``, composed.
+        progress: of trainings, see :data:`~dcfm.decentralized.ProgressFactory`.
+        on_progress: of encoding.
+
+    Returns:
+        The published folders by method.
+
+    Raises:
+        ValueError: settings that cannot be, before any work; an ``out`` that holds another problem.
+    """
+    ready = prepare(cfg)
+    settings = ready.settings
+    out = writable(settings.out)
+    torch.set_num_threads(1)
+    problem = ready.problem(out / CACHE, on_progress)
+    log.info("%s", problem.describe())
+    write_combinations(out, ready, problem)
+    federation = Federation(
+        ready.task,
+        problem.silos,
+        out,
+        settings.seed,
+        str(ready.device),
+        settings.workers,
+        progress,
+        settings.snapshots,
+    )
+    data_hash = silos_hash(problem)
+    folders = {}
+    for name in settings.methods:
+        method = registry.make(name)
+        exchange = method.exchange(federation)
+        experts = method.train(federation, ready.recipe, exchange)
+        folders[name] = out / "published" / name
+        publish(
+            folders[name],
+            experts,
+            federation.histograms,
+            ready.task,
+            method=name,
+            partition=settings.partition,
+            training=ready.resolved,
+            data_hash=data_hash,
+        )
+        exchange.ledger.to_jsonl(out / f"{name}.ledger.jsonl")
+        log.info("%s: %s", name, folders[name])
+    return folders
+
+
+def silos_hash(problem: Problem) -> str:
+    """Of all silos' latents and labels."""
+    return fingerprint([{"data": silo.data, "labels": silo.labels} for silo in problem.silos])
+
+
+def write_combinations(out: Path, ready: Prepared, problem: Problem) -> None:
+    """Write ``out/combinations.json``.
+
+    Raises:
+        ValueError: there is one already, of other silos or another network.
+    """
+    given = ready.settings
+    network = {key: value for key, value in asdict(ready.task).items() if key not in ("precision", "compile")}
+    content = problem.matrix() | {
+        "partition": given.partition,
+        "alpha": given.alpha,
+        "withhold": given.withhold,
+        "seed": given.seed,
+        "autoencoder": ready.codec.fingerprint,
+        "task": network | {"channels": list(ready.task.channels)},
+    }
+    path = out / COMBINATIONS
+    if not path.is_file():
+        write_text_atomically(path, json.dumps(content, indent=1) + "\n")
+        return
+    try:
+        stored = dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path} is damaged ({error}); choose another out=, or delete it") from error
+    if differs := [key for key in content if stored.get(key) != content[key]]:
+        raise ValueError(
+            f"{path} is of another training: {', '.join(differs)} differ from what is asked for now; choose another "
+            "out=, or give the old settings back to go on there"
+        )
+
+
+def _path(given: str | None) -> Path | None:
+    return None if given is None else Path(given)

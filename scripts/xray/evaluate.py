@@ -1,0 +1,97 @@
+"""Judge a trained X-ray model: train a classifier on its pictures alone and ask it about real test images.
+
+    python scripts/xray/evaluate.py model=runs/xray/noniid/published/dcfm_b
+
+Synthetic medical images are for research, not for diagnosis. Writes ``metrics.json`` and more to ``out``
+(:mod:`dcfm_xray.evaluation`); what is there is not made again. The settings are described in
+configs/xray/evaluate.yaml.
+"""
+
+import shlex
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import hydra
+import torch
+from omegaconf import DictConfig
+
+from dcfm.configuration import one_line_errors, typed, writable
+from dcfm.progress import Stages
+from dcfm_xray.evaluation import evaluate
+from dcfm_xray.evaluation_settings import settings_of
+from dcfm_xray.problem import WARNING
+from dcfm_xray.text import describe_metrics, describe_utility
+
+
+@dataclass
+class Settings:
+    """The keys of configs/xray/evaluate.yaml and their types."""
+
+    model: str
+    out: str
+    real: str | None
+    each: int
+    held_out: float
+    specificity: float
+    seed: int
+    rules: list[str]
+    selection_each: int
+    selection_seed: int
+    solver: str
+    evaluations: int
+    draws: int
+    batch: int
+    width: int
+    stem: str
+    norm: str
+    steps: int
+    classifier_batch: int
+    learning_rate: float
+    path: str | None
+    autoencoder: str | None
+    pretrained: str | None
+    redo: bool
+    device: str
+
+
+def run(config: DictConfig) -> None:
+    """Check, evaluate, print."""
+    given = typed(config, Settings, "xray/evaluate")
+    settings = settings_of(given)
+    torch.set_num_threads(1)
+    out, stages = writable(given.out), Stages()
+    paths = {name: _path(getattr(given, name)) for name in ("path", "autoencoder", "pretrained", "real")}
+    ceiling: dict[str, Any] = {}
+    try:
+        metrics = evaluate(
+            Path(given.model),
+            out,
+            settings,
+            command=shlex.join(["python", *sys.argv]),
+            device=given.device,
+            redo=given.redo,
+            on_progress=stages,
+            announce=ceiling.update,
+            **paths,
+        )
+    finally:
+        stages.close()
+    print(f"{WARNING}\n\n{describe_metrics(metrics)}\nreal pictures: {describe_utility(ceiling)}")
+    print(f"wrote metrics.json and more to {out}")
+
+
+def _path(given: str | None) -> Path | None:
+    return None if given is None else Path(given)
+
+
+@hydra.main(config_path="pkg://dcfm_configs.xray", config_name="evaluate", version_base="1.3")
+def main(config: DictConfig) -> None:
+    """Evaluate, with bars that tell the time left; one line for each thing that can be wrong."""
+    with one_line_errors("nothing that was done is lost: the same command goes on from here"):
+        run(config)
+
+
+if __name__ == "__main__":
+    main()

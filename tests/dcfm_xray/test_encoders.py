@@ -1,0 +1,73 @@
+"""Which autoencoder is taken, and what is refused; the shipped one keeps what it says."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from dcfm_xray.autoencoder import load_autoencoder, read_all, shipped_autoencoder
+from dcfm_xray.encoders import Codec, EncoderError, load_codec
+from dcfm_xray.findings import FINDINGS
+from dcfm_xray.reconstruction import measure, picture, reconstruct
+from dcfm_xray.sources import PhantomSource
+
+
+def test_the_shipped_one_is_small_and_keeps_phantoms() -> None:
+    folder = shipped_autoencoder()
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 5e6
+    codec = load_codec(None, None, 64)
+    assert isinstance(codec, Codec)
+    pictures = read_all(PhantomSource(48, seed=7), 64)
+    latents = codec.encode(pictures)
+    assert latents.shape[1:] == codec.shape == (4, 8, 8)
+    assert 0.7 < float(latents.std()) < 1.3
+    error = (reconstruct(codec, pictures).float() - pictures.float()).abs().mean()
+    assert error < 5.0  # grey levels of 255; the phantoms' own noise is about 3
+
+
+def test_measure_and_picture(small_autoencoder: Path, tmp_path: Path) -> None:
+    network = load_autoencoder(small_autoencoder)
+    found = measure(network, measured=4, contrasts=2, seed=3)
+    assert found["error"]["n"] == 4
+    assert set(found["contrast_kept"]) == set(FINDINGS)
+    picture(network, tmp_path / "findings.png", seed=3)
+    assert (tmp_path / "findings.png").is_file()
+    with pytest.raises(ValueError, match="contrasts=1"):
+        measure(network, measured=4, contrasts=1, seed=3)
+
+
+class Exact:
+    """An encoder that loses nothing."""
+
+    size, shape, fingerprint = 32, (1, 32, 32), "exact"
+
+    def encode(self, pictures: torch.Tensor) -> torch.Tensor:
+        return pictures[:, None].float()
+
+    def decode(self, latents: torch.Tensor) -> torch.Tensor:
+        return latents[:, 0].to(torch.uint8)
+
+
+def test_an_exact_codec_keeps_everything() -> None:
+    found = measure(Exact(), measured=3, contrasts=2, seed=1)
+    assert found["error"]["value"] == 0
+    for kept in found["contrast_kept"].values():
+        assert kept["value"] == pytest.approx(1)
+
+
+def test_what_is_refused(small_autoencoder: Path, tmp_path: Path) -> None:
+    with pytest.raises(EncoderError, match="takes 32 pixels"):
+        load_codec(small_autoencoder, None, 64)
+    with pytest.raises(EncoderError, match="one of them"):
+        load_codec(small_autoencoder, tmp_path, 32)
+    with pytest.raises(EncoderError, match="safetensors weights"):
+        load_codec(None, tmp_path, 256)
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "diffusion_pytorch_model.safetensors").write_bytes(b"")
+    with pytest.raises(EncoderError, match="multiples of 8"):
+        load_codec(None, tmp_path, 100)
+    try:
+        import diffusers  # noqa: F401  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        with pytest.raises(EncoderError, match="pip install diffusers"):
+            load_codec(None, tmp_path, 256)

@@ -1,0 +1,151 @@
+"""A model is trained, evaluated and put into the table; what is done is not done again, and known sets alone choose."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from omegaconf import DictConfig
+from torch import Tensor
+
+from dcfm.records import RecordError
+from dcfm.trainers.loop import LoopConfig
+from dcfm_xray.classifier import ClassifierConfig
+from dcfm_xray.distances import distances, keys_of, shares
+from dcfm_xray.evaluation import evaluate
+from dcfm_xray.evaluation_settings import EvaluationSettings
+from dcfm_xray.figures import rare_sets, read_pictures
+from dcfm_xray.findings import label_table
+from dcfm_xray.problem import WARNING, Pictures, feasible_sets, is_among
+from dcfm_xray.real import balanced_rows, groups_of
+from dcfm_xray.synthesis import set_seed
+from dcfm_xray.table import TableSettings, make_table
+from dcfm_xray.training import train
+
+SETTINGS = EvaluationSettings(
+    each=4,
+    held_out=0.25,
+    selection_each=2,
+    evaluations=2,
+    draws=5,
+    batch=64,
+    classifier=ClassifierConfig(width=8, loop=LoopConfig(steps=2, batch=8, warmup=1)),
+)
+
+
+@pytest.fixture(scope="module")
+def runs(configuration: Callable[..., DictConfig], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs")
+    train(configuration(f"out={folder}/iid/seed0", "methods=[dcfm_b]"))
+    return folder
+
+
+def test_evaluate_resumes_and_refuses_other_settings(runs: Path, tmp_path: Path) -> None:
+    model, out = runs / "iid" / "seed0" / "published" / "dcfm_b", tmp_path / "out"
+    found = evaluate(model, out, SETTINGS, command="test", device="cpu")
+    assert found["warning"] == WARNING
+    assert found["synthetic_images"] == 54 * 3
+    assert found["held_out_synthetic_images"] == 54
+    groups = found["utility"]
+    assert groups["known"]["sets"] + groups["novel"]["sets"] == groups["all"]["sets"] == 53
+    assert groups["novel"]["sets"] >= 16  # ten pairs and six triples
+    assert 0 <= groups["all"]["utility"]["value"] <= 1
+    chosen = json.loads((out / "selection.json").read_text())
+    assert set(chosen["tried"]) == {"joint", "composed, w = 1", "composed, w = 1.5"}
+    novel = groups_of(torch.tensor(chosen["scored_combinations"]))["novel"]
+    assert len(novel) == groups["novel"]["sets"]  # no novel set was scored
+    assert set(rare_sets()) <= set(read_pictures(out / "pictures.npz"))
+    stamps = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}
+    assert evaluate(model, out, SETTINGS, command="again", device="cpu") == found
+    assert stamps == {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}
+    with pytest.raises(RecordError, match="evaluations"):
+        evaluate(model, out, replace(SETTINGS, evaluations=4), command="test", device="cpu")
+
+
+def test_the_table_takes_what_is_there(runs: Path, tmp_path: Path) -> None:
+    settings = TableSettings(
+        ("ddm_l", "dcfm_b"),
+        ("iid",),
+        runs=runs,
+        out=tmp_path,
+        evaluation=replace(SETTINGS, rules=("joint",)),
+        device="cpu",
+    )
+    summary = make_table(settings, "test")
+    assert summary["failed"] == {}
+    rows = {row["method"]: row for row in summary["tables"][0]["rows"]}
+    assert [row["run"] for row in rows.values()] == [False, True, True]  # the last: real pictures
+    text = (tmp_path / "table.md").read_text()
+    assert WARNING in text
+    assert "not run" in text
+    assert (tmp_path / "table.tex").is_file()
+    assert (tmp_path / "bars-iid.png").stat().st_size > 1000
+    assert (tmp_path / "grid-iid-seed0.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"each": 1},
+        {"seed": 1},
+        {"rules": ()},
+        {"rules": ("sum",)},
+        {"held_out": 0.0},
+        {"held_out": 1.0},
+        {"specificity": 1.0},
+        {"solver": "leap"},
+        {"evaluations": 1},
+        {"draws": 0},
+    ],
+)
+def test_bad_settings_are_refused(change: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=next(iter(change))):
+        replace(SETTINGS, **change)
+
+
+def test_unknown_methods_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="dcfm_c"):
+        TableSettings(("dcfm_c",), out=tmp_path)
+
+
+def test_groups_split_the_feasible_sets() -> None:
+    table = label_table().feasible().labels
+    groups = groups_of(table[::2])
+    assert [len(groups[name]) for name in ("known", "novel", "all")] == [27, 27, 54]
+    assert not is_among(groups["known"], groups["novel"]).any()
+
+
+def test_balanced_rows_repeat_rare_sets_and_keep_sides_apart(generator: torch.Generator) -> None:
+    sets = feasible_sets()[:3]
+    labels = sets[torch.tensor([0] * 20 + [1] * 4 + [2])]
+    rows, held = balanced_rows(labels, torch.arange(25), sets, replace(SETTINGS, each=8), generator)
+    assert [int((labels[rows[~held]] == s).all(1).sum()) for s in sets] == [6, 6, 6]
+    assert not set(rows[held].tolist()) & set(rows[~held].tolist())
+    assert [int((labels[rows[held]] == s).all(1).sum()) for s in sets] == [2, 1, 0]
+
+
+def test_noise_differs_between_sets_and_seeds() -> None:
+    seeds = {set_seed(seed, label) for seed in (0, 1) for label in feasible_sets().tolist()}
+    assert len(seeds) == 108
+
+
+def pictures(labels: Tensor) -> Pictures:
+    return Pictures(torch.zeros(len(labels), 2, 2, dtype=torch.uint8), labels, torch.arange(len(labels)))
+
+
+def test_distances_weigh_generated_pictures_like_test_images(generator: torch.Generator) -> None:
+    sets = feasible_sets()[:2]
+    made, real = sets[[0] * 300 + [1] * 300], sets[[0] * 500 + [1] * 100]
+    assert shares(keys_of(made), keys_of(real)).unique().tolist() == pytest.approx([1 / 3, 5 / 3])
+
+    shifted = [torch.randn(len(y), 3, generator=generator) + 3.0 * (keys_of(y) != 0)[:, None] for y in (made, real)]
+    found = distances(pictures(made), shifted[0], pictures(real), shifted[1], sets, draws=20)
+    assert found is not None
+    assert found["fid"]["value"] < 0.3  # unweighted, the means alone are 3 * 9 * (1/2 - 1/6)^2 = 3 apart
+    assert found["sets"] == 2
+    few = distances(pictures(made[:2]), shifted[0][:2], pictures(real), shifted[1], sets, draws=5)
+    assert few is not None
+    assert few["fid"] is None
+    assert distances(pictures(made[:1]), shifted[0][:1], pictures(real), shifted[1], sets[1:], draws=5) is None

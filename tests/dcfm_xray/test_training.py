@@ -1,0 +1,118 @@
+"""Presets are typed and fair to the baselines; a small training publishes, resumes and refuses another problem."""
+
+import json
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+import torch
+from omegaconf import DictConfig
+
+from dcfm.methods.method import Recipe
+from dcfm_xray import models
+from dcfm_xray.silos import is_withheld
+from dcfm_xray.training import prepare, train
+
+Make = Callable[..., DictConfig]
+
+
+@pytest.mark.parametrize("preset", ["quick", "full"])
+def test_presets_are_typed_and_every_method_gets_as_many_steps(
+    configuration: Make, small_autoencoder: Path, preset: str
+) -> None:
+    words = ["device=cpu", "source=phantom", "images=1500", "task.size=32", "task.latent=2"]
+    if preset == "full":
+        words.append("task.channels=[96]")
+    ready = prepare(configuration(*words, f"autoencoder={small_autoencoder}", preset=preset))
+    recipe, silos = ready.recipe, ready.settings.silos
+    assert silos == 4
+    for part in fields(Recipe):
+        objective = getattr(recipe, part.name).objective
+        assert objective.independence.weight > 0
+        assert objective.masks == recipe.stage_one.objective.masks
+        assert objective.masks.pair > 0  # the pairwise CI term asks about pairs
+        assert objective.time_power == recipe.stage_one.objective.time_power
+        assert objective.independence.pairwise or part.name == "peers"
+    # Of a silo: Stage I and the student's share. A lone expert and FedFlow get as many.
+    assert recipe.student.loop.steps % silos == 0
+    silo = recipe.stage_one.loop.steps + recipe.student.loop.steps // silos
+    assert recipe.stage_one.loop.steps + recipe.further.loop.steps == silo
+    assert recipe.fedavg.rounds * recipe.fedavg.steps == silo
+    assert recipe.fedavg.rounds >= 100
+    assert recipe.peers.rounds * recipe.peers.loop.steps <= recipe.further.loop.steps
+    assert recipe.pooled.loop.steps == recipe.stage_one.loop.steps + recipe.student.loop.steps
+    loops = (recipe.stage_one.loop, recipe.further.loop, recipe.peers.loop, recipe.student.loop, recipe.pooled.loop)
+    assert {loop.batch for loop in loops} == {recipe.fedavg.batch}
+    assert recipe.student.objective.independence.labels == "global"
+
+
+def test_train_publishes_resumes_and_refuses_another_problem(configuration: Make, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    first = train(configuration(f"out={out}"))
+    assert set(first) == {"ddm_l", "dcfm_a", "dcfm_b"}
+    matrix = json.loads((out / "combinations.json").read_text())
+    assert len(matrix["feasible"]) == 54
+    assert "Effusion|Mass" in matrix["novel"]
+    assert "No Finding" not in matrix["novel"]
+    for name, number in (("ddm_l", 2), ("dcfm_a", 2), ("dcfm_b", 1)):
+        loaded = models.load(first[name], "cpu")
+        assert len(loaded.networks) == number
+        assert not is_withheld(loaded.known).any()
+        assert (out / f"{name}.ledger.jsonl").is_file()
+    stamps = {path: path.stat().st_mtime_ns for path in (out / "stage1").rglob("model.safetensors")}
+    stamps |= {path: path.stat().st_mtime_ns for path in (out / "cache").rglob("*.json")}
+    assert len(stamps) >= 2 + 2
+    train(configuration(f"out={out}", "methods=[dcfm_b]"))
+    assert stamps == {path: path.stat().st_mtime_ns for path in stamps}
+    with pytest.raises(ValueError, match="is of another training: task"):
+        train(configuration(f"out={out}", "task.predict=velocity"))
+    with pytest.raises(ValueError, match="cache of something else"):
+        train(configuration(f"out={out}", "test_share=0.3"))
+
+
+def test_a_model_of_something_else_is_refused(small_autoencoder: Path) -> None:
+    with pytest.raises(models.ModelError, match="not of an X-ray model"):
+        models.load(small_autoencoder, "cpu")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("source=mri", "the sources are"),
+        ("source=nih", "needs path="),
+        ("source=nih path=nowhere", "is no folder"),
+        ("source=chestmnist path=nowhere", "is not ChestMNIST"),
+        ("images=10", "cannot be dealt|empty"),
+        ("silos=900", "cannot be dealt"),
+        ("partition=non-iid", "the partitions are"),
+        ("test_share=0", "empty"),
+        ("methods=[dcfm_c]", "unknown method 'dcfm_c'"),
+        ("methods=[]", "give one or more"),
+        ("silos=three", "silos"),
+        ("+sillos=3", "sillos"),
+        ("task.latent=4", "set task.latent"),
+        ("task.size=64", "takes 32 pixels"),
+        ("task.predict=noise", "velocity, clean"),
+        ("stage_one.loop.steps=0", "at least 1"),
+        ("autoencoder=nowhere", "no artefact"),
+        ("pretrained=nowhere", "give one of them"),
+        ("autoencoder=null pretrained=nowhere", "needs config.json"),
+        ("device=cuda:99", "use auto or cpu"),
+        ("workers=-1", "workers=-1"),
+        ("shard=0", "shard=0"),
+    ],
+)
+def test_bad_input_is_refused_before_anything_is_written(
+    configuration: Make, tmp_path: Path, change: str, message: str
+) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(ValueError, match=message):
+        train(configuration(f"out={out}", *change.split()))
+    assert not out.exists()
+
+
+def test_the_task_brings_stored_latents_to_float(configuration: Make) -> None:
+    task = prepare(configuration()).task
+    stored = torch.randn(3, *task.shape).half()
+    assert task.prepare(stored, torch.zeros(3, 14, dtype=torch.long)).dtype == torch.float32

@@ -1,0 +1,71 @@
+"""scripts/xray: the autoencoder and a model are trained, judged and tabled by command; bad input is one clear error."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+REPOSITORY = Path(__file__).parents[1]
+TRAIN = [
+    "images=1500",
+    "test_share=0.4",
+    "silos=2",
+    "partition=iid",
+    "workers=1",
+    "device=cpu",
+    "methods=[dcfm_b]",
+    "task.size=32",
+    "task.latent=2",
+    "task.channels=[8]",
+    "task.condition=8",
+    "task.heads=1",
+    "stage_one.loop.steps=2",
+    "stage_one.loop.batch=8",
+    "student.loop.steps=2",
+    "student.replay.paths=4",
+    "student.replay.steps=2",
+]
+JUDGE = ["each=4", "held_out=0.25", "rules=[joint]", "evaluations=2", "draws=5", "width=8", "steps=2", "device=cpu"]
+
+
+def run(script: str, *overrides: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, f"scripts/xray/{script}.py", *overrides]
+    env = dict(os.environ, OMP_NUM_THREADS="1")
+    return subprocess.run(command, cwd=REPOSITORY, env=env, capture_output=True, text=True, timeout=280)
+
+
+def test_autoencoder_training_judging_and_table(tmp_path: Path) -> None:
+    small = ["size=32", "latent=2", "channels=[8,8,16]", "images=40", "steps=2", "batch=8", "measured=4", "contrasts=2"]
+    done = run("train_autoencoder", *small, f"out={tmp_path / 'autoencoder'}")
+    assert done.returncode == 0, done.stderr
+    assert "Nodule: contrast kept" in done.stdout
+    assert json.loads((tmp_path / "autoencoder" / "artefact.json").read_text())["metrics"]["error"]["n"] == 4
+    training = tmp_path / "runs" / "iid" / "seed0"
+    done = run("train", *TRAIN, f"autoencoder={tmp_path / 'autoencoder'}", f"out={training}")
+    assert done.returncode == 0, done.stderr
+    assert "not for diagnosis" in done.stdout
+    assert "of 54 feasible label sets are in no silo" in done.stdout
+    done = run("evaluate", f"model={training / 'published' / 'dcfm_b'}", f"out={tmp_path / 'results'}", *JUDGE)
+    assert done.returncode == 0, done.stderr
+    assert "not for diagnosis" in done.stdout
+    assert "novel U" in done.stdout
+    assert json.loads((tmp_path / "results" / "metrics.json").read_text())["method"] == "dcfm_b"
+    table = ["methods=[ddm_l,dcfm_b]", "partitions=[iid]", f"runs={tmp_path / 'runs'}", *JUDGE]
+    done = run("table", *table, "evaluate=false")
+    assert done.returncode == 0, done.stderr
+    assert "| DCFM-B" in done.stdout
+
+
+def test_bad_input_is_one_line_and_writes_nothing(tmp_path: Path) -> None:
+    for script, word, message in (
+        ("train", "source=mri", "error: unknown source 'mri'"),
+        ("train_autoencoder", "size=30", "error: size=30 must be a multiple of 8"),
+        ("evaluate", "each=1", "error: each=1 is at least 2"),
+        ("table", "methods=[dcfm_c]", "error: unknown methods 'dcfm_c'"),
+    ):
+        done = run(script, word, f"out={tmp_path / 'out'}")
+        assert done.returncode != 0
+        assert message in done.stderr
+        assert "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())

@@ -28,13 +28,19 @@ except ModuleNotFoundError as error:
 
 def run(config: DictConfig, overrides: list[str]) -> None:
     """Run, with a line that says what is waited for; print how it ended."""
-    with tqdm(bar_format="{desc} [{elapsed}]") as line:
+    lines: list[tqdm] = []  # begun with the first status: what is wrong before has the screen for itself
 
-        def follow(status: Mapping[str, Any]) -> None:
-            waiting = f", waiting for {', '.join(status['waiting_for'])}" if status["waiting_for"] else ""
-            line.set_description_str(f"{status['phase']}{waiting}")
+    def follow(status: Mapping[str, Any]) -> None:
+        waiting = f", waiting for {', '.join(status['waiting_for'])}" if status["waiting_for"] else ""
+        if not lines:
+            lines.append(tqdm(bar_format="{desc} [{elapsed}]"))
+        lines[0].set_description_str(f"{status['phase']}{waiting}")
 
+    try:
         outcome = federate(config, overrides, follow)
+    finally:
+        for line in lines:
+            line.close()
     print(summary(Path(config.out)))
     print(f"{outcome.seconds:.0f} s, {outcome.starting:.0f} s of them to start Flower")
     if outcome.status["state"] != "finished":

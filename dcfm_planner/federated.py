@@ -2,15 +2,14 @@
 need no common normaliser."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import hydra
-from hydra.errors import InstantiationException
 from omegaconf import DictConfig
 
 from dcfm.methods.method import Recipe
+from dcfm.runs import read_recipe, read_task
 from dcfm.silos import PARTITIONS, LabelHistogram, Silo
 from dcfm.weights import Weights
 from dcfm_envs.play_data import load_play
@@ -69,14 +68,9 @@ def read(config: DictConfig) -> FederatedPlanner:
     """
     if config.partition not in PARTITIONS:
         raise ValueError(f"unknown partition {config.partition!r}; the planner's are {', '.join(PARTITIONS)}")
-    try:
-        task = hydra.utils.instantiate(config.task)
-        recipe = Recipe(**{part.name: hydra.utils.instantiate(config[part.name]) for part in fields(Recipe)})
-    except InstantiationException as error:
-        raise ValueError(str(error.__cause__ or error)) from error
     return FederatedPlanner(
-        task,
-        recipe,
+        read_task(config, PlannerTask),
+        read_recipe(config),
         Path(config.data),
         config.border_margin,
         config.partition,

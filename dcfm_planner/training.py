@@ -1,19 +1,16 @@
 """From play data to silos, and from silos to published planners: what ``scripts/train_planner.py`` runs."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import hydra
 import torch
-from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf
 
-from dcfm.decentralized import Federation, ProgressFactory, fingerprint
-from dcfm.methods import registry
-from dcfm.methods.method import Recipe
+from dcfm.decentralized import Federation, ProgressFactory
+from dcfm.runs import check_methods, read_recipe, read_task, train_and_publish
 from dcfm.silos import PARTITIONS, Silo, partition
 from dcfm_envs.collection import CollectionPlan, collect
 from dcfm_envs.play_data import load_play
@@ -57,42 +54,6 @@ def describe_silos(silos: Sequence[Silo], space: Any) -> str:
     return "\n".join(lines)
 
 
-def train_and_publish(
-    federation: Federation,
-    methods: Sequence[str],
-    recipe: Recipe,
-    *,
-    partition: str,
-    training: Mapping[str, Any],
-) -> dict[str, Path]:
-    """Train the asked-for methods, sharing what they have in common; returns the folder of each published planner.
-
-    Everything that a method passed between silos is listed in ``out/<method>.ledger.jsonl``.
-    """
-    task = federation.task
-    if not isinstance(task, PlannerTask):
-        raise TypeError(f"a planner is trained on a PlannerTask, not on {type(task).__name__}")
-    data_hash = fingerprint([{"data": s.data, "labels": s.labels} for s in federation.silos])
-    folders = {}
-    for name in methods:
-        method = registry.make(name)
-        exchange = method.exchange(federation)
-        experts = method.train(federation, recipe, exchange)
-        folders[name] = federation.out / "published" / name
-        publish(
-            folders[name],
-            experts,
-            federation.histograms,
-            task,
-            method=name,
-            partition=partition,
-            training=training,
-            data_hash=data_hash,
-        )
-        exchange.ledger.to_jsonl(federation.out / f"{name}.ledger.jsonl")
-    return folders
-
-
 def train(
     cfg: DictConfig, *, progress: ProgressFactory | None = None, collecting: CollectionProgress | None = None
 ) -> dict[str, Path]:
@@ -109,25 +70,25 @@ def train(
     Raises:
         ValueError: settings that cannot be, before any work.
     """
-    for name in cfg.methods:
-        registry.make(name)
+    check_methods(cfg.methods)
     if cfg.partition not in PARTITIONS:
         raise ValueError(f"unknown partition {cfg.partition!r}; the partitions are {', '.join(PARTITIONS)}")
     device = resolve_device(cfg.device)
-    try:
-        task = hydra.utils.instantiate(cfg.task)
-        recipe = Recipe(**{part.name: hydra.utils.instantiate(cfg[part.name]) for part in fields(Recipe)})
-    except InstantiationException as error:
-        raise ValueError(str(error.__cause__ or error)) from error
-    task.network()  # an impossible horizon is an error now, not after the collection
+    task, recipe = read_task(cfg, PlannerTask), read_recipe(cfg)
     segments = cut(load_play(_collected(cfg, collecting)), task.horizon, cfg.border_margin)
     log.info("segments: %s", segments.counts)
     silos = deal(segments, cfg.partition, cfg.silos, alpha=cfg.alpha, seed=cfg.seed)
     log.info("silos:\n%s", describe_silos(silos, SPACE))
     torch.set_num_threads(1)
     federation = Federation(task, silos, Path(cfg.out), cfg.seed, str(device), cfg.workers, progress, cfg.snapshots)
-    training = OmegaConf.to_container(cfg, resolve=True)
-    return train_and_publish(federation, list(cfg.methods), recipe, partition=cfg.partition, training=training)  # type: ignore[arg-type]
+    publisher = partial(
+        publish,
+        histograms=federation.histograms,
+        task=task,
+        partition=cfg.partition,
+        training=OmegaConf.to_container(cfg, resolve=True),  # type: ignore[arg-type] # keys are strings
+    )
+    return train_and_publish(federation, list(cfg.methods), recipe, publisher)
 
 
 def _collected(cfg: DictConfig, collecting: CollectionProgress | None) -> Path:

@@ -6,7 +6,7 @@ from pathlib import Path
 from safetensors.torch import load_file
 from torch import nn
 
-from dcfm.decentralized import fingerprint
+from dcfm.runs import silos_hash
 from dcfm_images.digits import load_digits
 from dcfm_images.evaluation_settings import EvaluationError
 from dcfm_images.models import LoadedModel
@@ -36,8 +36,7 @@ def problem_of(model: LoadedModel, *, digits: str | None = None, folder: Path | 
         reference=training["reference"],
         seed=training["seed"],
     )
-    made = fingerprint([{"data": silo.data, "labels": silo.labels} for silo in problem.silos])
-    if made != model.metadata["data_hash"]:
+    if silos_hash(problem.silos) != model.metadata["data_hash"]:
         raise EvaluationError(
             f"the digits found ({found.source}) give other silos than those that the model was trained on, so real "
             "digits that it never saw are not known; give the digits= and folder= of its training"

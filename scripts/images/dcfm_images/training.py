@@ -7,24 +7,20 @@
 and what :mod:`dcfm.decentralized` keeps on the way.
 """
 
-import json
 import logging
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import hydra
 import torch
-from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf
 
-from dcfm.artefacts import write_text_atomically
 from dcfm.configuration import typed, writable
-from dcfm.decentralized import Federation, ProgressFactory, fingerprint
-from dcfm.methods import registry
+from dcfm.decentralized import Federation, ProgressFactory
 from dcfm.methods.method import Recipe
 from dcfm.published import resolve_device
+from dcfm.runs import check_methods, claim, read_recipe, read_task, train_and_publish
 from dcfm_images.digits import load_digits
 from dcfm_images.models import publish
 from dcfm_images.problem import Problem, make_problem
@@ -91,21 +87,11 @@ def prepare(cfg: DictConfig) -> Prepared:
         ValueError: settings that cannot be.
     """
     settings = typed(cfg, Settings, "images/train")
-    if not settings.methods:
-        raise ValueError("methods is empty; give one or more of " + ", ".join(registry.names()))
-    for name in settings.methods:
-        registry.make(name)
+    check_methods(settings.methods)
     if settings.workers < 0 or settings.seed < 0:
         raise ValueError(f"workers={settings.workers} and seed={settings.seed} must be at least 0")
     device = resolve_device(settings.device)
-    try:
-        task = hydra.utils.instantiate(cfg.task, _convert_="all")
-        recipe = Recipe(**{part.name: hydra.utils.instantiate(cfg[part.name]) for part in fields(Recipe)})
-    except InstantiationException as error:
-        raise ValueError(str(error.__cause__ or error)) from error
-    if not isinstance(task, ImageTask):
-        raise ValueError(f"the task is a {type(task).__name__}; this script trains dcfm_images.task.ImageTask")
-    task.network()  # sizes that do not fit are an error now
+    task, recipe = read_task(cfg, ImageTask), read_recipe(cfg)
     digits = load_digits(None if settings.folder is None else Path(settings.folder), task.size, source=settings.digits)
     problem = make_problem(
         digits,
@@ -152,31 +138,14 @@ def train(cfg: DictConfig, *, progress: ProgressFactory | None = None) -> dict[s
         progress,
         settings.snapshots,
     )
-    return train_and_publish(federation, ready)
-
-
-def train_and_publish(federation: Federation, ready: Prepared) -> dict[str, Path]:
-    """Train the methods asked for; returns the folder of each published model."""
-    data_hash = fingerprint([{"data": s.data, "labels": s.labels} for s in federation.silos])
-    folders = {}
-    for name in ready.settings.methods:
-        method = registry.make(name)
-        exchange = method.exchange(federation)
-        experts = method.train(federation, ready.recipe, exchange)
-        folders[name] = federation.out / "published" / name
-        publish(
-            folders[name],
-            experts,
-            federation.histograms,
-            ready.task,
-            method=name,
-            partition=ready.settings.partition,
-            training=ready.resolved,
-            data_hash=data_hash,
-        )
-        exchange.ledger.to_jsonl(federation.out / f"{name}.ledger.jsonl")
-        log.info("%s: %s", name, folders[name])
-    return folders
+    publisher = partial(
+        publish,
+        histograms=federation.histograms,
+        task=ready.task,
+        partition=settings.partition,
+        training=ready.resolved,
+    )
+    return train_and_publish(federation, settings.methods, ready.recipe, publisher)
 
 
 def write_combinations(out: Path, ready: Prepared) -> None:
@@ -193,24 +162,4 @@ def write_combinations(out: Path, ready: Prepared) -> None:
         "seed": settings.seed,
         "task": network | {"channels": list(ready.task.channels)},
     }
-    path = out / COMBINATIONS
-    if path.is_file():
-        _check_same(_read(path), content, path)
-        return
-    write_text_atomically(path, json.dumps(content) + "\n")
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{path} is damaged ({error}); choose another out=, or delete it") from error
-
-
-def _check_same(stored: Mapping[str, Any], given: Mapping[str, Any], path: Path) -> None:
-    differs = [key for key in given if stored.get(key) != given[key]]
-    if differs:
-        raise ValueError(
-            f"{path} is of another training: {', '.join(differs)} differ from what is asked for now; choose another "
-            "out=, or give the old settings back to go on there"
-        )
+    claim(out / COMBINATIONS, content)

@@ -4,10 +4,11 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
+from dcfm.runs import silos_hash
 from dcfm_xray.evaluation_settings import EvaluationError
 from dcfm_xray.models import LoadedModel
 from dcfm_xray.problem import Problem, Progress
-from dcfm_xray.training import CACHE, prepare, silos_hash
+from dcfm_xray.training import CACHE, prepare
 
 
 def problem_of(
@@ -35,7 +36,7 @@ def problem_of(
     settings = {**model.config["training"], **{key: str(value) for key, value in changes.items() if value is not None}}
     ready = prepare(OmegaConf.create(settings | {"device": "cpu", "workers": 0}))
     problem = ready.problem(trained_at.parent.parent / CACHE, on_progress)
-    if silos_hash(problem) != model.metadata["data_hash"]:
+    if silos_hash(problem.silos) != model.metadata["data_hash"]:
         raise EvaluationError(
             "the data or the autoencoder found gives other silos than those that the model was trained on, so images "
             "that it never saw are not known; give the path=, autoencoder= or pretrained= of its training"

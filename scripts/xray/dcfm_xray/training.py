@@ -8,23 +8,20 @@
 and what :mod:`dcfm.decentralized` keeps on the way.
 """
 
-import json
 import logging
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import hydra
 import torch
-from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf
 
-from dcfm.artefacts import write_text_atomically
 from dcfm.configuration import typed, writable
-from dcfm.decentralized import Federation, ProgressFactory, fingerprint
-from dcfm.methods import registry
+from dcfm.decentralized import Federation, ProgressFactory
 from dcfm.methods.method import Recipe
 from dcfm.published import resolve_device
+from dcfm.runs import check_methods, claim, read_recipe, read_task, train_and_publish
 from dcfm_xray.encoders import Codec, load_codec
 from dcfm_xray.models import publish
 from dcfm_xray.problem import Problem, Progress, make_problem, open_source
@@ -113,23 +110,13 @@ def prepare(cfg: DictConfig) -> Prepared:
         ValueError: settings that cannot be.
     """
     settings = typed(cfg, Settings, "xray/train")
-    if not settings.methods:
-        raise ValueError("methods is empty; give one or more of " + ", ".join(registry.names()))
-    for name in settings.methods:
-        registry.make(name)
+    check_methods(settings.methods)
     if settings.workers < 0 or settings.seed < 0 or settings.shard < 1:
         raise ValueError(
             f"workers={settings.workers} and seed={settings.seed} must be at least 0, shard={settings.shard} at least 1"
         )
     device = resolve_device(settings.device)
-    try:
-        task = hydra.utils.instantiate(cfg.task, _convert_="all")
-        recipe = Recipe(**{part.name: hydra.utils.instantiate(cfg[part.name]) for part in fields(Recipe)})
-    except InstantiationException as error:
-        raise ValueError(str(error.__cause__ or error)) from error
-    if not isinstance(task, XrayTask):
-        raise ValueError(f"the task is a {type(task).__name__}; this script trains dcfm_xray.task.XrayTask")
-    task.network()  # sizes that do not fit are an error now
+    task, recipe = read_task(cfg, XrayTask), read_recipe(cfg)
     codec = load_codec(_path(settings.autoencoder), _path(settings.pretrained), task.size)
     if codec.shape != task.shape:
         raise ValueError(
@@ -186,31 +173,14 @@ def train(
         progress,
         settings.snapshots,
     )
-    data_hash = silos_hash(problem)
-    folders = {}
-    for name in settings.methods:
-        method = registry.make(name)
-        exchange = method.exchange(federation)
-        experts = method.train(federation, ready.recipe, exchange)
-        folders[name] = out / "published" / name
-        publish(
-            folders[name],
-            experts,
-            federation.histograms,
-            ready.task,
-            method=name,
-            partition=settings.partition,
-            training=ready.resolved,
-            data_hash=data_hash,
-        )
-        exchange.ledger.to_jsonl(out / f"{name}.ledger.jsonl")
-        log.info("%s: %s", name, folders[name])
-    return folders
-
-
-def silos_hash(problem: Problem) -> str:
-    """Of all silos' latents and labels."""
-    return fingerprint([{"data": silo.data, "labels": silo.labels} for silo in problem.silos])
+    publisher = partial(
+        publish,
+        histograms=federation.histograms,
+        task=ready.task,
+        partition=settings.partition,
+        training=ready.resolved,
+    )
+    return train_and_publish(federation, settings.methods, ready.recipe, publisher)
 
 
 def write_combinations(out: Path, ready: Prepared, problem: Problem) -> None:
@@ -229,19 +199,7 @@ def write_combinations(out: Path, ready: Prepared, problem: Problem) -> None:
         "autoencoder": ready.codec.fingerprint,
         "task": network | {"channels": list(ready.task.channels)},
     }
-    path = out / COMBINATIONS
-    if not path.is_file():
-        write_text_atomically(path, json.dumps(content, indent=1) + "\n")
-        return
-    try:
-        stored = dict(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{path} is damaged ({error}); choose another out=, or delete it") from error
-    if differs := [key for key in content if stored.get(key) != content[key]]:
-        raise ValueError(
-            f"{path} is of another training: {', '.join(differs)} differ from what is asked for now; choose another "
-            "out=, or give the old settings back to go on there"
-        )
+    claim(out / COMBINATIONS, content)
 
 
 def _path(given: str | None) -> Path | None:

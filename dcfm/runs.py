@@ -1,0 +1,115 @@
+"""A training run of any task: its settings checked before any work, every method trained, its models published."""
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, Protocol, TypeVar, runtime_checkable
+
+import hydra
+from hydra.errors import InstantiationException
+from omegaconf import DictConfig
+
+from dcfm.artefacts import write_text_atomically
+from dcfm.decentralized import Federation, fingerprint
+from dcfm.methods import registry
+from dcfm.methods.method import Recipe
+from dcfm.silos import Silo
+from dcfm.weights import Weights
+
+log = logging.getLogger(__name__)
+
+TaskType = TypeVar("TaskType")
+
+
+@runtime_checkable
+class Publisher(Protocol):
+    """Writes one trained method's artefact; see :func:`dcfm.published.publish`."""
+
+    def __call__(self, folder: Path, experts: Sequence[Weights], *, method: str, data_hash: str) -> None: ...
+
+
+def check_methods(names: Sequence[str]) -> None:
+    """Raise ``ValueError`` unless there is at least one, and each is registered."""
+    if not names:
+        raise ValueError("methods is empty; give one or more of " + ", ".join(registry.names()))
+    for name in names:
+        registry.make(name)
+
+
+def read_task(cfg: DictConfig, kind: type[TaskType]) -> TaskType:
+    """The task of ``cfg.task``.
+
+    Raises:
+        ValueError: settings that cannot be, another kind of task, or a network whose sizes do not fit.
+    """
+    try:
+        task = hydra.utils.instantiate(cfg.task, _convert_="all")
+    except InstantiationException as error:
+        raise ValueError(str(error.__cause__ or error)) from error
+    if not isinstance(task, kind):
+        raise ValueError(f"the task is a {type(task).__name__}; this script trains {kind.__module__}.{kind.__name__}")
+    task.network()  # type: ignore[attr-defined] # sizes that do not fit are an error now
+    return task
+
+
+def read_recipe(cfg: DictConfig) -> Recipe:
+    """What the methods train with, from the sections of a preset.
+
+    Raises:
+        ValueError: settings that cannot be.
+    """
+    try:
+        return Recipe(**{part.name: hydra.utils.instantiate(cfg[part.name]) for part in fields(Recipe)})
+    except InstantiationException as error:
+        raise ValueError(str(error.__cause__ or error)) from error
+
+
+def silos_hash(silos: Sequence[Silo]) -> str:
+    """Of all silos' data and labels, which a published model names as what it was trained on."""
+    return fingerprint([{"data": silo.data, "labels": silo.labels} for silo in silos])
+
+
+def train_and_publish(
+    federation: Federation, methods: Sequence[str], recipe: Recipe, publish: Publisher
+) -> dict[str, Path]:
+    """Train the methods, sharing what they have in common; returns the folder of each published model.
+
+    Everything that a method passed between silos is listed in ``out/<method>.ledger.jsonl``.
+    """
+    data_hash = silos_hash(federation.silos)
+    folders = {}
+    for name in methods:
+        method = registry.make(name)
+        exchange = method.exchange(federation)
+        experts = method.train(federation, recipe, exchange)
+        folders[name] = federation.out / "published" / name
+        publish(folders[name], experts, method=name, data_hash=data_hash)
+        exchange.ledger.to_jsonl(federation.out / f"{name}.ledger.jsonl")
+        log.info("%s: %s", name, folders[name])
+    return folders
+
+
+def claim(path: Path, content: Mapping[str, Any]) -> None:
+    """Write what a folder's trainings are about, or check that it is what is there already.
+
+    Args:
+        path: of a JSON file.
+        content: plain values.
+
+    Raises:
+        ValueError: there is one of something else, or a damaged one.
+    """
+    if not path.is_file():
+        write_text_atomically(path, json.dumps(dict(content)) + "\n")
+        return
+    try:
+        stored = dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path} is damaged ({error}); choose another out=, or delete it") from error
+    if differs := [key for key in content if stored.get(key) != content[key]]:
+        raise ValueError(
+            f"{path} is of another training: {', '.join(differs)} differ from what is asked for now; choose another "
+            "out=, or give the old settings back to go on there"
+        )

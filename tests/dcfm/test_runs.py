@@ -1,0 +1,87 @@
+"""What all trainings share: settings refused before any work, and a folder that belongs to one problem."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from dcfm.artefacts import load
+from dcfm.decentralized import Federation
+from dcfm.methods.method import Recipe
+from dcfm.runs import check_methods, claim, read_recipe, read_task, silos_hash, train_and_publish
+from dcfm.silos import Silo
+from dcfm.toy.task import ToyTask
+from dcfm.toy.training import Phase, Training
+
+TASK = {"_target_": "dcfm.toy.task.ToyTask", "attributes": 2, "width": 8, "depth": 1}
+
+
+def silos() -> list[Silo]:
+    y = torch.tensor([[0, 0], [0, 1], [1, 0]]).repeat(4, 1)
+    return [Silo(f"silo{i}", y.float() + i, y) for i in range(2)]
+
+
+def test_methods_are_registered() -> None:
+    check_methods(["ddm_l", "dcfm_b"])
+    with pytest.raises(ValueError, match="methods is empty"):
+        check_methods([])
+    with pytest.raises(ValueError, match="dcfm_c"):
+        check_methods(["ddm_l", "dcfm_c"])
+
+
+def test_a_task_of_the_right_kind() -> None:
+    assert read_task(OmegaConf.create({"task": TASK}), ToyTask) == ToyTask(2, 8, 1)
+    other = OmegaConf.create({"task": {"_target_": "dcfm.attributes.MaskRates"}})
+    with pytest.raises(ValueError, match=r"a MaskRates; this script trains dcfm\.toy\.task\.ToyTask"):
+        read_task(other, ToyTask)
+
+
+@pytest.mark.parametrize("change", [{"width": 0}, {"depths": 3}])
+def test_a_task_that_cannot_be(change: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match=next(iter(change))):
+        read_task(OmegaConf.create({"task": TASK | change}), ToyTask)
+
+
+def test_a_recipe_that_cannot_be() -> None:
+    loop = {"_target_": "dcfm.trainers.loop.LoopConfig", "steps": 0}
+    wrong = {"_target_": "dcfm.trainers.local.LocalConfig", "loop": loop}
+    with pytest.raises(ValueError, match="steps"):
+        read_recipe(OmegaConf.create({"stage_one": wrong, **dict.fromkeys(vars(Recipe()), wrong)}))
+
+
+def test_every_method_is_trained_and_published_once(tmp_path: Path) -> None:
+    short = Phase(steps=2)
+    recipe = Training(width=8, depth=1, batch=4, warmup=1, stage_one=short, peers=short, student=short).recipe()
+    federation = Federation(ToyTask(2, 8, 1), silos(), tmp_path, workers=0)
+    seen = []
+
+    def publish(folder: Path, experts: object, *, method: str, data_hash: str) -> None:
+        seen.append((folder.relative_to(tmp_path).as_posix(), len(experts), method, data_hash))  # type: ignore[arg-type]
+
+    folders = train_and_publish(federation, ["ddm_l", "dcfm_b"], recipe, publish)
+    mark = silos_hash(federation.silos)
+    assert seen == [("published/ddm_l", 2, "ddm_l", mark), ("published/dcfm_b", 1, "dcfm_b", mark)]
+    assert list(folders) == ["ddm_l", "dcfm_b"]
+    assert all((tmp_path / f"{name}.ledger.jsonl").read_text() for name in folders)
+    assert load(tmp_path / "dcfm_b").weights
+
+
+def test_the_hash_is_of_data_and_labels() -> None:
+    first, second = silos(), silos()
+    assert silos_hash(first) == silos_hash(second)
+    second[1].labels[0, 0] = 1 - second[1].labels[0, 0]
+    assert silos_hash(first) != silos_hash(second)
+
+
+def test_a_folder_belongs_to_one_problem(tmp_path: Path) -> None:
+    path = tmp_path / "combinations.json"
+    claim(path, {"seed": 0, "silos": [1, 2]})
+    before = path.read_bytes()
+    claim(path, {"seed": 0, "silos": [1, 2]})
+    with pytest.raises(ValueError, match="seed differ"):
+        claim(path, {"seed": 1, "silos": [1, 2]})
+    assert path.read_bytes() == before
+    path.write_text("{")
+    with pytest.raises(ValueError, match="damaged"):
+        claim(path, {"seed": 0})

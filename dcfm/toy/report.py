@@ -9,6 +9,7 @@ from typing import Any, Final
 from scipy.stats import t as student_t
 
 from dcfm.artefacts import git_revision, write_text_atomically
+from dcfm.markup import markdown_table
 from dcfm.methods.method import RULES
 
 COLUMNS: Final = (("known", "mean"), ("known", "min"), ("novel", "mean"), ("novel", "min"))
@@ -91,13 +92,11 @@ def table(values: Mapping[str, Any]) -> str:
     header = ["method"]
     for partition in partitions:
         header += [f"{partition} known", "least", "novel", "least", "SW novel", "rule", "novel joint", "composed"]
-    lines = [header, ["---"] * len(header)]
-    for name, entries in summary.items():
-        row = [titles[name]]
-        for partition in partitions:
-            row += _cells(entries.get(partition))
-        lines.append(row)
-    return "\n".join("| " + " | ".join(row) + " |" for row in lines)
+    rows = [
+        [titles[name], *(cell for partition in partitions for cell in _cells(entries.get(partition)))]
+        for name, entries in summary.items()
+    ]
+    return markdown_table(header, rows)
 
 
 def _cells(entry: Mapping[str, Any] | None) -> list[str]:

@@ -1,6 +1,6 @@
 """The report of the cost study: Markdown tables and a picture of what :mod:`.sent` and :mod:`.steps` measured."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dcfm.artefacts import atomically
+from dcfm.markup import markdown_table
 from dcfm.metrics.cost.communication import Traffic
 from dcfm.metrics.cost.computation import Evaluations
 from dcfm.metrics.cost.sent import CURVES, CurveRow, SentRow
@@ -16,12 +17,6 @@ from dcfm.metrics.cost.steps import StepRow
 NOTHING: Final = "-"
 _COLOURS: Final = ("tab:gray", "tab:orange", "tab:blue", "tab:green", "tab:red", "tab:purple")
 _SIZES: Final = (13.0, 10.0, 7.0, 4.0, 3.0, 2.0)
-
-
-def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def number(value: float | int | None) -> str:
@@ -72,15 +67,15 @@ def sent_table(rows: Sequence[SentRow]) -> str:
         "as run = ledger",
         "paper = ledger",
     )
-    return markdown(header, ((", ".join(titles), *cells) for cells, titles in alike.items()))
+    return markdown_table(header, [(", ".join(titles), *cells) for cells, titles in alike.items()])
 
 
 def steps_table(rows: Sequence[StepRow]) -> str:
     """Table 4: forward / backward evaluations of a step, in units of the batch."""
     header = ("step", "k", "paper", "as run", "counted", "as run = counted", "paper = counted")
-    return markdown(
+    return markdown_table(
         header,
-        (
+        [
             (
                 row.trainer,
                 str(row.k),
@@ -91,20 +86,20 @@ def steps_table(rows: Sequence[StepRow]) -> str:
                 _verdict(row.equal_paper),
             )
             for row in rows
-        ),
+        ],
     )
 
 
 def own_terms_table(rows: Sequence[StepRow]) -> str:
     """DCFM-A's ``c``: terms that the routing left to the silo itself, counted and expected."""
     header = ("step", "k", "c, counted", "95 % interval", "n steps", "c, expected")
-    return markdown(
+    return markdown_table(
         header,
-        (
+        [
             (row.trainer, str(row.k), number(c.mean), f"[{c.low:.2f}, {c.high:.2f}]", str(c.n), number(c.expected))
             for row in rows
             if (c := row.own_terms) is not None
-        ),
+        ],
     )
 
 
@@ -134,7 +129,7 @@ def curve_table(rows: Sequence[CurveRow], what: str = "models", unit: float = 1.
         own = (number(unit * found[name, n].measured_units) for n in sizes)
         total = (number(unit * found[name, n].total_units) for n in sizes)
         lines += [(f"{name}: a silo", *own), (f"{name}: all silos", *total)]
-    return markdown(header, lines)
+    return markdown_table(header, lines)
 
 
 def draw_curves(sent: Sequence[CurveRow], steps: Sequence[StepRow], caption: str, path: Path) -> None:

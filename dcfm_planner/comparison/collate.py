@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool
 
+from dcfm.comparison import ComparisonError
 from dcfm.metrics.intervals import wilson
 from dcfm_planner.comparison.bootstrap import hierarchical_interval
 from dcfm_planner.comparison.paired import Counts
 from dcfm_planner.comparison.records import METRICS, TRIALS, Outcomes, read_outcomes
-from dcfm_planner.comparison.settings import ComparisonError, ComparisonSettings
+from dcfm_planner.comparison.settings import ComparisonSettings
 from dcfm_planner.comparison.state import State, look_at_all
 from dcfm_planner.evaluation.problems import CELLS
 from dcfm_planner.evaluation.trials import PLANNER_ARM

@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 from jaxtyping import Bool, Int
 
-from dcfm_planner.comparison.settings import ComparisonError
+from dcfm.comparison import ComparisonError
 
 SELECTION: Final = "selection.json"
 SELECTION_RECORD: Final = "selection.record.json"

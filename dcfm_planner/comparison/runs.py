@@ -4,28 +4,23 @@ Every step leaves its result on disk when it is done, so an interrupted comparis
 fails leaves all others alone.
 """
 
-import logging
 from collections.abc import Callable
 from dataclasses import asdict
 
 import yaml
-from hydra import compose, initialize_config_module
-from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import HydraException
 from omegaconf import DictConfig
 
 from dcfm import records as dcfm_records
+from dcfm.comparison import ComparisonError, Entry, attempt, training_config
 from dcfm.progress import TrainingBar
 from dcfm_planner.comparison import records
 from dcfm_planner.comparison.sampling import choose
-from dcfm_planner.comparison.settings import ComparisonError, ComparisonSettings, Entry
+from dcfm_planner.comparison.settings import ComparisonSettings
 from dcfm_planner.comparison.state import State, evaluation_asked, look, look_at_all, selection_asked
 from dcfm_planner.evaluation.report import write_report
 from dcfm_planner.evaluation.run import evaluate
 from dcfm_planner.progress import collection_bar
 from dcfm_planner.training import train as train_planner
-
-log = logging.getLogger(__name__)
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is (0 where that is not known)."""
@@ -53,17 +48,17 @@ def run(settings: ComparisonSettings, command: str, on_progress: Progress = sile
     waiting = [state for state in look_at_all(settings) if _work(settings, state)]
     for state in waiting:
         if not state.trained:
-            training_config(settings, state.entry)  # an override that cannot be is an error now
+            _training_config(settings, state.entry)  # an override that cannot be is an error now
     chosen = waiting[: settings.max_entries]
     for number, state in enumerate(chosen, start=1):
         place = f"[{number}/{len(chosen)}] "
-        try:
-            _complete(settings, state, command, lambda what, *much, place=place: on_progress(place + what, *much))
-        except (ValueError, OSError) as error:
-            failed[state.entry] = str(error)
-        except Exception as error:  # a night's work is not lost for one entry
-            log.exception("%s failed", state.entry)
-            failed[state.entry] = f"{type(error).__name__}: {error}"
+        attempt(
+            state.entry,
+            lambda state=state, place=place: _complete(
+                settings, state, command, lambda what, *much: on_progress(place + what, *much)
+            ),
+            failed,
+        )
     return failed
 
 
@@ -92,34 +87,15 @@ def _complete(settings: ComparisonSettings, state: State, command: str, on_progr
             _evaluate(settings, state, protocol, command, on_progress)
 
 
-def training_config(settings: ComparisonSettings, entry: Entry) -> DictConfig:
-    """The configuration of an entry's training.
-
-    Raises:
-        ComparisonError: overrides that the configuration does not take.
-    """
-    overrides = [
-        f"methods=[{entry.method}]",
-        f"partition={entry.partition}",
-        f"seed={entry.seed}",
-        f"device={settings.device}",
-        f"out={entry.training(settings.runs)}",
-        *settings.training,
-    ]
-    try:
-        if GlobalHydra.instance().is_initialized():
-            return compose("train_planner", overrides=overrides)
-        with initialize_config_module("dcfm_configs", version_base="1.3"):
-            return compose("train_planner", overrides=overrides)
-    except HydraException as error:
-        raise ComparisonError(
-            f"training={list(settings.training)} does not fit configs/train_planner.yaml: {str(error).splitlines()[0]}"
-        ) from error
-
-
 def train(settings: ComparisonSettings, entry: Entry) -> None:
     """Train one entry with the settings of ``configs/train_planner.yaml`` and the given overrides."""
-    train_planner(training_config(settings, entry), progress=TrainingBar, collecting=collection_bar)
+    train_planner(_training_config(settings, entry), progress=TrainingBar, collecting=collection_bar)
+
+
+def _training_config(settings: ComparisonSettings, entry: Entry) -> DictConfig:
+    return training_config(
+        entry, settings.runs, "dcfm_configs", "train_planner", device=settings.device, training=settings.training
+    )
 
 
 def _select(settings: ComparisonSettings, state: State, on_progress: Progress) -> None:

@@ -1,12 +1,12 @@
-"""What is compared: entries (a method trained on a partition with a seed), each under every protocol."""
+"""What is compared: entries, each under every protocol."""
 
 import hashlib
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dcfm.artefacts import MANIFEST, MODEL, load
+from dcfm.artefacts import MODEL, load
+from dcfm.comparison import ComparisonError, Entry, check_list, entries_of
 from dcfm.methods import registry
 from dcfm.methods.method import RULES
 from dcfm_planner.evaluation.problems import make_problems
@@ -23,55 +23,27 @@ CONTROLS = {"paper": (), "given": ("null", "wrong")}
 """Controls that run with each protocol: where start and goal are held, what do the labels add?"""
 
 
-NOT_OF_THE_RECIPE = ("methods", "out", "device", "workers", "snapshots", "ship", "data", "collect")
+NOT_OF_THE_RECIPE = ("methods", "out", "device", "workers", "snapshots", "ship", "data", "collect", "domain")
 """Keys of ``configs/train_planner.yaml`` that may differ between entries that are to be compared."""
 
 
-class ComparisonError(ValueError):
-    """A comparison that cannot be made as asked for, or results that do not belong together."""
+def provenance(entry: Entry, runs: Path) -> dict[str, str | None] | None:
+    """Hashes of an entry's weights' file, of its silos' data and of the settings that it was trained with, and the
+    revision of the code that trained it; ``None`` if it is not trained.
 
-
-@dataclass(frozen=True)
-class Entry:
-    """One entry of the table: ``method`` trained on ``partition`` with ``seed``."""
-
-    partition: str
-    method: str
-    seed: int
-
-    def __str__(self) -> str:
-        return f"{self.partition}/seed{self.seed}/{self.method}"
-
-    def training(self, runs: Path) -> Path:
-        """The folder of all trainings that share its silos."""
-        return runs / self.partition / f"seed{self.seed}"
-
-    def published(self, runs: Path) -> Path:
-        """The folder of its trained planner."""
-        return self.training(runs) / "published" / self.method
-
-    def results(self, out: Path) -> Path:
-        """The folder of its selection; its evaluations lie in one folder a protocol within."""
-        return out / self.partition / f"seed{self.seed}" / self.method
-
-    def provenance(self, runs: Path) -> dict[str, str | None] | None:
-        """Hashes of its weights' file, of its silos' data and of the settings that it was trained with, and the
-        revision of the code that trained it; ``None`` if it is not trained.
-
-        Raises:
-            dcfm.artefacts.ArtefactError: what is there is damaged.
-        """
-        folder = self.published(runs)
-        if not (folder / MANIFEST).is_file():
-            return None
-        found = load(folder)
-        recipe = {k: v for k, v in found.config.get("training", {}).items() if k not in NOT_OF_THE_RECIPE}
-        return {
-            "weights_sha256": found.metadata["files"][MODEL],
-            "data_sha256": found.metadata["data_hash"],
-            "recipe_sha256": hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest(),
-            "git_revision": found.metadata["git_revision"],
-        }
+    Raises:
+        dcfm.artefacts.ArtefactError: what is there is damaged.
+    """
+    if not entry.trained(runs):
+        return None
+    found = load(entry.published(runs))
+    recipe = {k: v for k, v in found.config.get("training", {}).items() if k not in NOT_OF_THE_RECIPE}
+    return {
+        "weights_sha256": found.metadata["files"][MODEL],
+        "data_sha256": found.metadata["data_hash"],
+        "recipe_sha256": hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest(),
+        "git_revision": found.metadata["git_revision"],
+    }
 
 
 @dataclass(frozen=True)
@@ -129,9 +101,7 @@ class ComparisonSettings:
             ("rules", self.rules, RULES),
             ("seeds", self.seeds, None),
         ):
-            _check_list(name, given, allowed)
-        if min(self.seeds) < 0:
-            raise ComparisonError(f"seeds={list(self.seeds)}: give seeds of 0 or more")
+            check_list(name, given, allowed)
         if self.selection_seed == self.seed or self.selection_seed < 0:
             raise ComparisonError(
                 f"selection_seed={self.selection_seed}, seed={self.seed}: sampling is chosen with other noise than it "
@@ -147,7 +117,7 @@ class ComparisonSettings:
 
     def entries(self) -> list[Entry]:
         """All entries, in the order in which they are run."""
-        return [Entry(p, m, s) for p in self.partitions for s in self.seeds for m in self.methods]
+        return entries_of(self.partitions, self.seeds, self.methods)
 
     def trials_of(self, protocol: str) -> int:
         """Trials of the known pairs under a protocol, and as many of the novel ones."""
@@ -168,12 +138,3 @@ class ComparisonSettings:
             sampling=sampling,
             max_steps=self.max_steps,
         )
-
-
-def _check_list(name: str, given: Sequence[str | int], allowed: Sequence[str] | None) -> None:
-    if not given:
-        raise ComparisonError(f"{name}=[]: give at least one" + (f" of {', '.join(allowed)}" if allowed else ""))
-    if allowed is not None and (unknown := [value for value in given if value not in allowed]):
-        raise ComparisonError(f"unknown {name} {', '.join(map(repr, unknown))}; there are {', '.join(allowed)}")
-    if len(set(given)) != len(given):
-        raise ComparisonError(f"{name}={list(given)} names something twice; name each once")

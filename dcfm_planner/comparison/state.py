@@ -7,9 +7,10 @@ from typing import Any
 
 from dcfm import records as dcfm_records
 from dcfm.artefacts import file_hash
+from dcfm.comparison import ComparisonError, Entry
 from dcfm_planner.comparison import records
 from dcfm_planner.comparison.sampling import CANDIDATES, candidates
-from dcfm_planner.comparison.settings import CONTROLS, ComparisonError, ComparisonSettings, Entry
+from dcfm_planner.comparison.settings import CONTROLS, ComparisonSettings, provenance
 from dcfm_planner.evaluation import problems
 from dcfm_planner.models import Sampling
 
@@ -21,8 +22,8 @@ class State:
     Attributes:
         entry: which.
         trained: the planner is at hand.
-        provenance: of the planner, see :meth:`Entry.provenance`; where it is not at hand, of the one that the results
-            were made with; ``None`` if there is neither.
+        provenance: of the planner, see :func:`~dcfm_planner.comparison.settings.provenance`; where it is not at hand,
+            of the one that the results were made with; ``None`` if there is neither.
         selection: the record of its selection, or ``None``.
         evaluations: records by protocol, of those that are done.
     """
@@ -84,12 +85,12 @@ def look(settings: ComparisonSettings, entry: Entry) -> State:
         dcfm.artefacts.ArtefactError: the trained planner is damaged.
     """
     folder = entry.results(settings.out)
-    provenance = entry.provenance(settings.runs)
-    trained = provenance is not None
+    made_with = provenance(entry, settings.runs)
+    trained = made_with is not None
     selection = dcfm_records.read(folder / records.SELECTION_RECORD)
-    if provenance is None and selection is not None:
-        provenance = selection.get("provenance")
-    state = State(entry, trained, provenance, None, {})
+    if made_with is None and selection is not None:
+        made_with = selection.get("provenance")
+    state = State(entry, trained, made_with, None, {})
     if selection is not None:
         asked = selection_asked(settings, state.weights_hash or "none")
         wrong = dcfm_records.differences(asked, selection["asked"])

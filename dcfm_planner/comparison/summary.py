@@ -6,11 +6,12 @@ from itertools import product
 from typing import Any
 
 from dcfm.artefacts import git_revision
+from dcfm.comparison import Entry
 from dcfm.methods import registry
 from dcfm_planner.comparison.collate import Collated, Evaluated
 from dcfm_planner.comparison.paired import holm
 from dcfm_planner.comparison.paper import SOURCE, printed
-from dcfm_planner.comparison.settings import CEILING, CONTROLS, OURS, ComparisonSettings, Entry
+from dcfm_planner.comparison.settings import CEILING, CONTROLS, OURS, ComparisonSettings
 from dcfm_planner.comparison.state import State
 from dcfm_planner.evaluation.problems import CELLS
 from dcfm_planner.evaluation.trials import PLANNER_ARM

@@ -16,13 +16,12 @@ import sys
 from dataclasses import dataclass, fields
 from typing import Any
 
-import hydra
 import torch
 from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
 from dcfm.artefacts import git_revision, write_text_atomically
-from dcfm.configuration import one_line_errors, typed, writable
+from dcfm.configuration import script, typed, writable
 from dcfm_images.benchmark import Efficiency, check_timing, measure_trainer
 from dcfm_images.training import prepare
 
@@ -103,11 +102,10 @@ def machine(device: torch.device) -> dict[str, Any]:
     }
 
 
-@hydra.main(config_path="pkg://dcfm_configs.images", config_name="benchmark", version_base="1.3")
+@script("images/benchmark", "nothing was written")
 def main(config: DictConfig) -> None:
     """Measure; one line for each thing that can be wrong."""
-    with one_line_errors("nothing was written"):
-        run(config)
+    run(config)
 
 
 if __name__ == "__main__":

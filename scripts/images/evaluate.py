@@ -13,11 +13,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import hydra
 import torch
 from omegaconf import DictConfig
 
-from dcfm.configuration import one_line_errors, typed, writable
+from dcfm.configuration import script, typed, writable
 from dcfm.progress import Stages
 from dcfm_images.evaluation import evaluate
 from dcfm_images.evaluation_settings import EvaluationSettings
@@ -79,11 +78,10 @@ def run(config: DictConfig) -> None:
     print(f"{describe_metrics(metrics)}\nwrote metrics.json and more to {out}")
 
 
-@hydra.main(config_path="pkg://dcfm_configs.images", config_name="evaluate", version_base="1.3")
+@script("images/evaluate", "nothing that was done is lost: the same command goes on from here")
 def main(config: DictConfig) -> None:
     """Evaluate, with bars that tell the time left; one line for each thing that can be wrong."""
-    with one_line_errors("nothing that was done is lost: the same command goes on from here"):
-        run(config)
+    run(config)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@
     python scripts/images/table.py 'methods=[ddm_l,dcfm_a,dcfm_b]' 'partitions=[noniid]' 'training=["preset=quick"]'
     python scripts/images/table.py train=false evaluate=false         # collect what is there
 
-Writes ``table.md``, ``table.tex``, ``table.json`` and figures to ``out``, beside each cell's own results. The settings
+Writes ``table.md``, ``table.tex``, ``table.json`` and figures to ``out``, beside each entry's own results. The settings
 are described in configs/images/table.yaml.
 """
 
@@ -14,11 +14,10 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import hydra
 import torch
 from omegaconf import DictConfig
 
-from dcfm.configuration import one_line_errors, typed, writable
+from dcfm.configuration import script, typed, writable
 from dcfm.progress import Stages
 from dcfm_images.evaluation_settings import EvaluationSettings
 from dcfm_images.report import write_table
@@ -56,7 +55,7 @@ class Settings:
     digits: str | None
     folder: str | None
     redo: bool
-    max_cells: int | None
+    max_entries: int | None
     device: str
 
 
@@ -90,15 +89,14 @@ def run(config: DictConfig) -> None:
     written = write_table(settings, summary)
     print(f"\n{markdown(summary)}\nwrote {', '.join(written)} to {out}")
     if failed:
-        reasons = "\n".join(f"  {cell}: {reason}" for cell, reason in failed.items())
-        raise ValueError(f"{len(failed)} cells failed, all others are in the table:\n{reasons}")
+        reasons = "\n".join(f"  {entry}: {reason}" for entry, reason in failed.items())
+        raise ValueError(f"{len(failed)} entries failed, all others are in the table:\n{reasons}")
 
 
-@hydra.main(config_path="pkg://dcfm_configs.images", config_name="table", version_base="1.3")
+@script("images/table", "nothing that was done is lost: the same command goes on from here")
 def main(config: DictConfig) -> None:
     """Compare, with bars that tell the time left; one line for each thing that can be wrong."""
-    with one_line_errors("nothing that was done is lost: the same command goes on from here"):
-        run(config)
+    run(config)
 
 
 if __name__ == "__main__":

@@ -6,19 +6,17 @@ Everything under ``out`` is resumable: start the same command again after an int
 configs/images/train.yaml, what is trained and how long in configs/images/preset.
 """
 
-import hydra
 from omegaconf import DictConfig
 
-from dcfm.configuration import one_line_errors
+from dcfm.configuration import script
 from dcfm.progress import TrainingBar
 from dcfm_images.training import train
 
 
-@hydra.main(config_path="pkg://dcfm_configs.images", config_name="train", version_base="1.3")
+@script("images/train", "nothing is lost: the same command goes on from the last checkpoints")
 def main(cfg: DictConfig) -> None:
     """Check the settings, load digits, train, publish."""
-    with one_line_errors("nothing is lost: the same command goes on from the last checkpoints"):
-        train(cfg, progress=TrainingBar)
+    train(cfg, progress=TrainingBar)
 
 
 if __name__ == "__main__":

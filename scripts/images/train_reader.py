@@ -10,12 +10,11 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import hydra
 import torch
 from omegaconf import DictConfig
 from tqdm import tqdm
 
-from dcfm.configuration import one_line_errors, typed, writable
+from dcfm.configuration import script, typed, writable
 from dcfm_images.digits import load_digits
 from dcfm_images.reader import load_reader, shipped_reader
 from dcfm_images.reader_training import ReaderConfig, measure, save_reader, train_reader
@@ -83,11 +82,10 @@ def run(config: DictConfig) -> None:
     print(f"wrote {out}" + (f" and {shipped_reader()}" if settings.ship else ""))
 
 
-@hydra.main(config_path="pkg://dcfm_configs.images", config_name="train_reader", version_base="1.3")
+@script("images/train_reader", "nothing was written")
 def main(config: DictConfig) -> None:
     """Train with a bar; one line for each thing that can be wrong."""
-    with one_line_errors("nothing was written"):
-        run(config)
+    run(config)
 
 
 if __name__ == "__main__":

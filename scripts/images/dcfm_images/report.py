@@ -5,10 +5,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from dcfm.artefacts import write_text_atomically
+from dcfm.comparison import Entry
 from dcfm.records import write_json
 from dcfm_images.figures import draw_combinations, draw_curves, draw_grid, draw_manifolds
 from dcfm_images.results import PICTURES, read_pictures, read_points
-from dcfm_images.table_settings import REAL, Cell, TableSettings
+from dcfm_images.table_settings import REAL, TableSettings
 from dcfm_images.text import latex, markdown
 from dcfm_images.training import COMBINATIONS
 
@@ -44,29 +45,29 @@ def write_table(settings: TableSettings, summary: Mapping[str, Any]) -> list[str
 
 def _pictures(settings: TableSettings, titles: Mapping[str, str], partition: str, seed: int) -> list[str]:
     out, written = settings.out, []
-    cells = {m: Cell(partition, m, seed) for m in (*settings.methods, REAL)}
-    matrix = _matrix(settings, cells[REAL])
+    entries = {m: Entry(partition, m, seed) for m in (*settings.methods, REAL)}
+    matrix = _matrix(settings, entries[REAL])
     suffix = f"{partition}-seed{seed}.png"
     if matrix is not None:
         written.append(f"combinations-{suffix}")
         draw_combinations(matrix, out / written[-1])
-        there = {m: cell.results(out) for m, cell in cells.items() if (cell.results(out) / PICTURES).is_file()}
+        there = {m: entry.results(out) for m, entry in entries.items() if (entry.results(out) / PICTURES).is_file()}
         if there:
-            rows = {titles[m]: read_pictures(there[m]) if m in there else None for m in cells}
+            rows = {titles[m]: read_pictures(there[m]) if m in there else None for m in entries}
             written.append(f"grid-{suffix}")
             draw_grid(rows, [(d, c) for d, c in matrix["novel"]], out / written[-1])
     for kind, key in CURVES.items():
-        curves = {titles[m]: read_points(cell.results(out), kind) for m, cell in cells.items()}
+        curves = {titles[m]: read_points(entry.results(out), kind) for m, entry in entries.items()}
         if curves := {title: points for title, points in curves.items() if points}:
             written.append(f"{kind}-{suffix}")
             draw_curves(curves, key, out / written[-1])
     return written
 
 
-def _matrix(settings: TableSettings, cell: Cell) -> dict[str, Any] | None:
+def _matrix(settings: TableSettings, entry: Entry) -> dict[str, Any] | None:
     """Who holds what, from the training's folder, else from the copy beside the results, which is made here."""
-    own = cell.training(settings.runs) / COMBINATIONS
-    kept = cell.results(settings.out).parent / COMBINATIONS
+    own = entry.training(settings.runs) / COMBINATIONS
+    kept = entry.results(settings.out).parent / COMBINATIONS
     if own.is_file():
         matrix = dict(json.loads(own.read_text(encoding="utf-8")))
         write_json(kept, matrix)

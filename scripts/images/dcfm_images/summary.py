@@ -11,25 +11,26 @@ from typing import Any
 import torch
 
 from dcfm.artefacts import git_revision
+from dcfm.comparison import Entry
 from dcfm.methods import registry
 from dcfm.metrics.bootstrap import Estimate, ratio
 from dcfm_images.judging import CELLS
 from dcfm_images.paper import BASELINES, OURS, SOURCE, printed
 from dcfm_images.results import METRICS, RECORD, read_metrics
 from dcfm_images.shares import share
-from dcfm_images.table_settings import REAL, Cell, TableSettings
+from dcfm_images.table_settings import REAL, TableSettings
 
 Evaluated = Mapping[int, Mapping[str, Any]]
 """``metrics.json`` by training seed."""
 
 
 def summarise(settings: TableSettings, command: str, failed: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """All numbers of the table, read from the cells' folders.
+    """All numbers of the table, read from the entries' folders.
 
     Args:
         settings: what is compared.
         command: that makes this table.
-        failed: what went wrong, by cell.
+        failed: what went wrong, by entry.
     """
     titles = {name: registry.make(name).title for name in settings.methods} | {REAL: "real digits"}
     return {
@@ -49,7 +50,7 @@ def evaluated(settings: TableSettings, partition: str, method: str) -> dict[int,
     """What is done of a method on a partition, by training seed."""
     found = {}
     for seed in settings.seeds:
-        folder = Cell(partition, method, seed).results(settings.out)
+        folder = Entry(partition, method, seed).results(settings.out)
         if (folder / RECORD).is_file() and (folder / METRICS).is_file():
             found[seed] = read_metrics(folder)
     return found

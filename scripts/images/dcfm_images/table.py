@@ -1,31 +1,22 @@
-"""Doing what is missing of the table, cell by cell: train, choose how to sample, evaluate; then the control.
+"""Doing what is missing of the table, entry by entry: train, choose how to sample, evaluate; then the control.
 
-Every step leaves its result on disk when it is done, so that an interrupted table goes on where it was; a cell that
+Every step leaves its result on disk when it is done, so that an interrupted table goes on where it was; an entry that
 fails leaves all others alone.
 """
 
-import logging
-from collections.abc import Callable
-from contextlib import nullcontext
-
-from hydra import compose, initialize_config_module
-from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import HydraException
 from omegaconf import DictConfig
 
-from dcfm.artefacts import MANIFEST
+from dcfm import comparison
+from dcfm.comparison import Entry, attempt
 from dcfm.progress import TrainingBar
 from dcfm_images.control import evaluate_real
 from dcfm_images.evaluation import Progress, evaluate, silent
-from dcfm_images.evaluation_settings import EvaluationError
 from dcfm_images.lineage import problem_of
 from dcfm_images.models import load
 from dcfm_images.reader import load_reader
-from dcfm_images.table_settings import REAL, Cell, TableSettings
+from dcfm_images.table_settings import REAL, TableSettings
 from dcfm_images.training import prepare
 from dcfm_images.training import train as train_images
-
-log = logging.getLogger(__name__)
 
 
 def run(settings: TableSettings, command: str, on_progress: Progress = silent) -> dict[str, str]:
@@ -37,80 +28,52 @@ def run(settings: TableSettings, command: str, on_progress: Progress = silent) -
         on_progress: see :data:`~dcfm_images.evaluation.Progress`.
 
     Returns:
-        What went wrong, by cell; the others are done.
+        What went wrong, by entry; the others are done.
 
     Raises:
         ValueError: settings of a training that cannot be; before any work.
     """
-    cells = settings.cells()
-    missing = [cell for cell in cells if not trained(settings, cell)]
+    entries = settings.entries()
+    missing = [entry for entry in entries if not entry.trained(settings.runs)]
     if settings.train and missing:
         prepare(training_config(settings, missing[0]))
     failed: dict[str, str] = {}
-    waiting = [cell for cell in cells if settings.train or trained(settings, cell)]
-    chosen = waiting[: settings.max_cells]
-    for number, cell in enumerate(chosen, start=1):
-        place = f"[{number}/{len(chosen)}] {cell}: "
-        _attempt(
-            str(cell),
-            lambda cell=cell, place=place: _complete(
-                settings, cell, command, lambda what, *much: on_progress(place + what, *much)
+    waiting = [entry for entry in entries if settings.train or entry.trained(settings.runs)]
+    chosen = waiting[: settings.max_entries]
+    for number, entry in enumerate(chosen, start=1):
+        place = f"[{number}/{len(chosen)}] {entry}: "
+        attempt(
+            str(entry),
+            lambda entry=entry, place=place: _complete(
+                settings, entry, command, lambda what, *much: on_progress(place + what, *much)
             ),
             failed,
         )
     if settings.evaluate:
-        for control in dict.fromkeys(Cell(cell.partition, REAL, cell.seed) for cell in chosen):
-            _attempt(str(control), lambda control=control: _control(settings, control, command), failed)
+        for control in dict.fromkeys(Entry(entry.partition, REAL, entry.seed) for entry in chosen):
+            attempt(str(control), lambda control=control: _control(settings, control, command), failed)
     return failed
 
 
-def trained(settings: TableSettings, cell: Cell) -> bool:
-    """Whether the cell's model is there."""
-    return (cell.published(settings.runs) / MANIFEST).is_file()
-
-
-def training_config(settings: TableSettings, cell: Cell) -> DictConfig:
-    """The configuration of a cell's training.
+def training_config(settings: TableSettings, entry: Entry) -> DictConfig:
+    """The configuration of an entry's training.
 
     Raises:
-        EvaluationError: overrides that the configuration does not take.
+        ComparisonError: overrides that the configuration does not take.
     """
-    overrides = [
-        *settings.training,
-        f"methods=[{cell.method}]",
-        f"partition={cell.partition}",
-        f"seed={cell.seed}",
-        f"device={settings.device}",
-        f"out={cell.training(settings.runs)}",
-    ]
-    begun = GlobalHydra.instance().is_initialized()
-    try:
-        with nullcontext() if begun else initialize_config_module("dcfm_configs.images", version_base="1.3"):
-            return compose("train", overrides=overrides)
-    except HydraException as error:
-        raise EvaluationError(
-            f"training={list(settings.training)} does not fit configs/images/train.yaml: {str(error).splitlines()[0]}"
-        ) from error
+    return comparison.training_config(
+        entry, settings.runs, "dcfm_configs.images", "train", device=settings.device, training=settings.training
+    )
 
 
-def _attempt(name: str, work: Callable[[], None], failed: dict[str, str]) -> None:
-    try:
-        work()
-    except (ValueError, OSError) as error:
-        failed[name] = str(error)
-    except Exception as error:  # a night's work is not lost for one cell
-        log.exception("%s failed", name)
-        failed[name] = f"{type(error).__name__}: {error}"
-
-
-def _complete(settings: TableSettings, cell: Cell, command: str, on_progress: Progress) -> None:
-    if not trained(settings, cell):
+def _complete(settings: TableSettings, entry: Entry, command: str, on_progress: Progress) -> None:
+    if not entry.trained(settings.runs):
         on_progress("training", 0, 0)
-        train_images(training_config(settings, cell), progress=TrainingBar)
+        train_images(training_config(settings, entry), progress=TrainingBar)
     if settings.evaluate:
         evaluate(
-            cell.published(settings.runs),
-            cell.results(settings.out),
+            entry.published(settings.runs),
+            entry.results(settings.out),
             settings.evaluation,
             command=command,
             device=settings.device,
@@ -121,12 +84,12 @@ def _complete(settings: TableSettings, cell: Cell, command: str, on_progress: Pr
         )
 
 
-def _control(settings: TableSettings, control: Cell, command: str) -> None:
+def _control(settings: TableSettings, control: Entry, command: str) -> None:
     """Real digits in place of a model, from the silos of any method that was trained on them."""
-    found = [m for m in settings.methods if trained(settings, Cell(control.partition, m, control.seed))]
+    found = [m for m in settings.methods if Entry(control.partition, m, control.seed).trained(settings.runs)]
     if not found:
         return
-    model = load(Cell(control.partition, found[0], control.seed).published(settings.runs), "cpu")
+    model = load(Entry(control.partition, found[0], control.seed).published(settings.runs), "cpu")
     problem = problem_of(model, digits=settings.digits, folder=settings.folder)
     out = control.results(settings.out)
     evaluate_real(problem, load_reader(), out, settings.evaluation, command=command, redo=settings.redo)

@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from dcfm_images.evaluation_settings import EvaluationError, EvaluationSettings
+from dcfm.comparison import ComparisonError, Entry
+from dcfm_images.evaluation_settings import EvaluationSettings
 from dcfm_images.paper import BASELINES, OURS, TABLE_1, printed
 from dcfm_images.report import FILES, write_table
 from dcfm_images.summary import best_baseline, ratio_to, summarise
 from dcfm_images.table import run, training_config
-from dcfm_images.table_settings import REAL, Cell, TableSettings
+from dcfm_images.table_settings import REAL, TableSettings
 from dcfm_images.text import latex, markdown
 
 
@@ -109,29 +110,22 @@ def test_the_paper_s_ratios() -> None:
         assert set(rows) == {*BASELINES, *OURS}
 
 
-def test_cells_have_folders_of_their_own() -> None:
-    cell = Cell("noniid", "dcfm_a", 3)
-    assert str(cell) == "noniid/seed3/dcfm_a"
-    assert cell.published(Path("runs")) == Path("runs/noniid/seed3/published/dcfm_a")
-    assert cell.results(Path("out")) == Path("out/noniid/seed3/dcfm_a")
-
-
 def test_a_training_takes_the_overrides(settings: TableSettings) -> None:
-    config = training_config(replace(settings, training=("preset=quick", "silos=4")), Cell("iid", "dfd", 2))
+    config = training_config(replace(settings, training=("preset=quick", "silos=4")), Entry("iid", "dfd", 2))
     assert (config.silos, config.seed, config.partition, list(config.methods)) == (4, 2, "iid", ["dfd"])
-    with pytest.raises(EvaluationError, match=r"does not fit configs/images/train\.yaml"):
-        training_config(replace(settings, training=("no_such_key=1",)), Cell("iid", "dfd", 2))
+    with pytest.raises(ComparisonError, match=r"does not fit configs/images/train\.yaml"):
+        training_config(replace(settings, training=("no_such_key=1",)), Entry("iid", "dfd", 2))
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"methods": ()}, "one or more"),
+        ({"methods": ()}, "give at least one"),
         ({"methods": ("ddm", "ddm")}, "each once"),
         ({"methods": ("gan",)}, "unknown methods 'gan'"),
         ({"partitions": ("odd",)}, "unknown partitions"),
         ({"seeds": (-1,)}, "0 or more"),
-        ({"max_cells": 0}, "at least 1"),
+        ({"max_entries": 0}, "at least 1"),
         ({"device": "abacus"}, "use auto or cpu"),
     ],
 )

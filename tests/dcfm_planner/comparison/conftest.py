@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from dcfm.artefacts import write_text_atomically
+from dcfm.comparison import Entry
 from dcfm.records import finish
 from dcfm_planner.comparison import records
 from dcfm_planner.comparison.sampling import CANDIDATES
-from dcfm_planner.comparison.settings import CONTROLS, ComparisonSettings, Entry
+from dcfm_planner.comparison.settings import CONTROLS, ComparisonSettings
 from dcfm_planner.comparison.state import evaluation_asked, selection_asked
 from dcfm_planner.evaluation.problems import CELLS, make_problems, pair_kind
 from dcfm_planner.evaluation.report import metrics, trials_csv

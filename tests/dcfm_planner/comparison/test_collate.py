@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import pytest
 
+from dcfm.comparison import ComparisonError, Entry
 from dcfm.metrics.intervals import wilson
 from dcfm_planner.comparison.collate import Difference, collect
-from dcfm_planner.comparison.settings import ComparisonError, ComparisonSettings, Entry
+from dcfm_planner.comparison.settings import ComparisonSettings
 from dcfm_planner.comparison.state import look
 
 OURS, OTHER = Entry("noniid", "dcfm_b", 0), Entry("noniid", "ddm_l", 0)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from dcfm.comparison import ComparisonError
 from dcfm_planner.comparison import records
-from dcfm_planner.comparison.settings import ComparisonError
 from dcfm_planner.evaluation.report import trials_csv
 from dcfm_planner.evaluation.trials import Trial
 

@@ -10,10 +10,11 @@ import torch
 from omegaconf import DictConfig
 
 from dcfm import artefacts
+from dcfm.comparison import ComparisonError, Entry
 from dcfm_planner.comparison import records, runs
 from dcfm_planner.comparison.collate import collect
 from dcfm_planner.comparison.sampling import CANDIDATES, candidates, choose, count_feasible
-from dcfm_planner.comparison.settings import ComparisonError, ComparisonSettings, Entry
+from dcfm_planner.comparison.settings import ComparisonSettings
 from dcfm_planner.comparison.state import look
 from dcfm_planner.models import weights_folder
 from dcfm_planner.quadrants import KNOWN_PAIRS, pair_labels

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from dcfm_planner.comparison.settings import ComparisonSettings, Entry
+from dcfm.comparison import Entry
+from dcfm_planner.comparison.settings import ComparisonSettings
 
 
 @pytest.mark.parametrize(
@@ -18,7 +19,7 @@ from dcfm_planner.comparison.settings import ComparisonSettings, Entry
         ({"protocols": ("mine",)}, "unknown protocols 'mine'; there are paper, given"),
         ({"rules": ("marginal",)}, "unknown rules 'marginal'; there are joint, composed"),
         ({"seeds": ()}, "seeds="),
-        ({"seeds": (-1,)}, "seeds of 0 or more"),
+        ({"seeds": (-1,)}, "numbers of 0 or more"),
         ({"seed": 1}, "two different seeds"),
         ({"selection_plans": 0}, "at least 1 plan"),
         ({"max_entries": 0}, "max_entries=0"),

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from dcfm.comparison import ComparisonError, Entry
 from dcfm_planner.comparison import records
-from dcfm_planner.comparison.settings import ComparisonError, ComparisonSettings, Entry
+from dcfm_planner.comparison.settings import ComparisonSettings
 from dcfm_planner.comparison.state import look, look_at_all
 
 ENTRY = Entry("noniid", "dcfm_b", 0)

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from dcfm.comparison import Entry
 from dcfm_planner.comparison.collate import collect
 from dcfm_planner.comparison.paper import TABLE_2
 from dcfm_planner.comparison.report import FILES, write_tables
-from dcfm_planner.comparison.settings import ComparisonSettings, Entry
+from dcfm_planner.comparison.settings import ComparisonSettings
 from dcfm_planner.comparison.summary import summarise
 from dcfm_planner.comparison.text import COUNTING, latex, markdown
 

@@ -1,0 +1,121 @@
+"""What comparisons of methods share: entries (a method trained on a partition with a seed), their folders, and doing
+what is missing entry by entry, so that one that fails leaves all others alone."""
+
+import logging
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from hydra import compose, initialize_config_module
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
+from omegaconf import DictConfig
+
+from dcfm.artefacts import MANIFEST
+
+log = logging.getLogger(__name__)
+
+
+class ComparisonError(ValueError):
+    """A comparison that cannot be made as asked for, or results that do not belong together."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One entry of a table: ``method`` trained on ``partition`` with ``seed``."""
+
+    partition: str
+    method: str
+    seed: int
+
+    def __str__(self) -> str:
+        return f"{self.partition}/seed{self.seed}/{self.method}"
+
+    def training(self, runs: Path) -> Path:
+        """The folder of all trainings that share its silos."""
+        return runs / self.partition / f"seed{self.seed}"
+
+    def published(self, runs: Path) -> Path:
+        """The folder of its trained model."""
+        return self.training(runs) / "published" / self.method
+
+    def trained(self, runs: Path) -> bool:
+        """Whether its model is there."""
+        return (self.published(runs) / MANIFEST).is_file()
+
+    def results(self, out: Path) -> Path:
+        """The folder of its results."""
+        return out / self.partition / f"seed{self.seed}" / self.method
+
+
+def entries_of(partitions: Iterable[str], seeds: Iterable[int], methods: Iterable[str]) -> list[Entry]:
+    """All entries, in the order in which they are run."""
+    methods, seeds = tuple(methods), tuple(seeds)
+    return [Entry(p, m, s) for p in partitions for s in seeds for m in methods]
+
+
+def check_list(name: str, given: Sequence[str | int], allowed: Sequence[str] | None = None) -> None:
+    """One or more values, each once, of those that are allowed (``None``: seeds, 0 or more).
+
+    Raises:
+        ComparisonError: else.
+    """
+    if not given:
+        raise ComparisonError(f"{name}=[]: give at least one" + (f" of {', '.join(allowed)}" if allowed else ""))
+    if allowed is not None and (unknown := [value for value in given if value not in allowed]):
+        raise ComparisonError(f"unknown {name} {', '.join(map(repr, unknown))}; there are {', '.join(allowed)}")
+    if allowed is None and any(int(value) < 0 for value in given):
+        raise ComparisonError(f"{name}={list(given)}: give numbers of 0 or more")
+    if len(set(given)) != len(given):
+        raise ComparisonError(f"{name}={list(given)} names something twice; name each once")
+
+
+def training_config(
+    entry: Entry, runs: Path, module: str, name: str, *, device: str, training: Sequence[str]
+) -> DictConfig:
+    """The configuration of an entry's training.
+
+    Args:
+        entry: what is trained.
+        runs: folder of trainings.
+        module: package of configurations.
+        name: configuration of the training within it.
+        device: ``auto``, ``cpu``, ``cuda``.
+        training: further overrides.
+
+    Raises:
+        ComparisonError: overrides that the configuration does not take.
+    """
+    overrides = [
+        *training,
+        f"methods=[{entry.method}]",
+        f"partition={entry.partition}",
+        f"seed={entry.seed}",
+        f"device={device}",
+        f"out={entry.training(runs)}",
+    ]
+    begun = GlobalHydra.instance().is_initialized()
+    try:
+        with nullcontext() if begun else initialize_config_module(module, version_base="1.3"):
+            return compose(name, overrides=overrides)
+    except HydraException as error:
+        where = f"{module.replace('dcfm_configs', 'configs', 1).replace('.', '/')}/{name}.yaml"
+        raise ComparisonError(
+            f"training={list(training)} does not fit {where}: {str(error).splitlines()[0]}"
+        ) from error
+
+
+Key = TypeVar("Key", bound=Hashable)
+
+
+def attempt(key: Key, work: Callable[[], object], failed: dict[Key, str]) -> None:
+    """Do ``work``; if it fails, note under ``key`` what went wrong, since a night's work is not lost for one entry."""
+    try:
+        work()
+    except (ValueError, OSError) as error:
+        failed[key] = str(error)
+    except Exception as error:
+        log.exception("%s failed", key)
+        failed[key] = f"{type(error).__name__}: {error}"

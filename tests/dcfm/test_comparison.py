@@ -1,0 +1,63 @@
+"""Entries have folders of their own, and one that fails leaves the others alone."""
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from dcfm.comparison import ComparisonError, Entry, attempt, check_list, entries_of, training_config
+
+ENTRY = Entry("noniid", "dcfm_a", 3)
+
+
+def test_folders() -> None:
+    assert str(ENTRY) == "noniid/seed3/dcfm_a"
+    assert ENTRY.published(Path("runs")) == Path("runs/noniid/seed3/published/dcfm_a")
+    assert ENTRY.results(Path("out")) == Path("out/noniid/seed3/dcfm_a")
+    assert not ENTRY.trained(Path("runs"))
+
+
+def test_order_of_entries() -> None:
+    entries = entries_of(iter(("iid", "noniid")), iter((0, 1)), iter(("ddm", "dcfm_b")))
+    assert [str(entry) for entry in entries[:3]] == ["iid/seed0/ddm", "iid/seed0/dcfm_b", "iid/seed1/ddm"]
+    assert len(set(entries)) == 8
+
+
+@pytest.mark.parametrize(
+    ("given", "allowed", "message"),
+    [
+        ((), None, r"names=\[\]: give at least one$"),
+        ((), ("a", "b"), "give at least one of a, b"),
+        (("a", "c"), ("a", "b"), "unknown names 'c'; there are a, b"),
+        (("a", "a"), ("a", "b"), "names something twice"),
+        ((0, -1), None, "0 or more"),
+    ],
+)
+def test_lists_that_cannot_be(given: tuple[str | int, ...], allowed: tuple[str, ...] | None, message: str) -> None:
+    with pytest.raises(ComparisonError, match=message):
+        check_list("names", given, allowed)
+
+
+def test_a_training_is_the_entrys_whatever_else_is_asked_for() -> None:
+    def config(*training: str):
+        return training_config(ENTRY, Path("r"), "dcfm_configs", "train_planner", device="cpu", training=training)
+
+    found = config("preset=quick", "seed=8")
+    assert (found.seed, found.partition, list(found.methods), found.out) == (3, "noniid", ["dcfm_a"], "r/noniid/seed3")
+    with pytest.raises(ComparisonError, match=r"no_such=1.*does not fit configs/train_planner\.yaml"):
+        config("no_such=1")
+
+
+def test_failures_are_noted_and_work_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+    failed: dict[str, str] = {}
+
+    def fail(error: Exception) -> None:
+        raise error
+
+    for name, error in (("full", OSError("disk full")), ("wrong", ValueError("too few")), ("bug", KeyError("x"))):
+        with caplog.at_level(logging.CRITICAL):
+            attempt(name, lambda error=error: fail(error), failed)
+    attempt("good", lambda: None, failed)
+    assert failed == {"full": "disk full", "wrong": "too few", "bug": "KeyError: 'x'"}
+    with pytest.raises(KeyboardInterrupt):
+        attempt("stopped", lambda: fail(KeyboardInterrupt()), failed)  # pyright: ignore[reportArgumentType]

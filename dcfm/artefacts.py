@@ -23,7 +23,7 @@ import subprocess
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -120,6 +120,12 @@ def file_hash(path: str | Path) -> str:
     """The SHA-256 of a file, in hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def plain_settings(config: Any) -> dict[str, Any]:
+    """A dataclass of settings as plain data, without what is ``None``: a feature that is not used leaves no trace, so
+    that what was trained before there was such a feature still counts as the same training."""
+    return asdict(config, dict_factory=lambda pairs: {key: value for key, value in pairs if value is not None})
 
 
 def save(

@@ -14,10 +14,11 @@ same settings from the same data, is not trained again, and one that was cut off
 import hashlib
 import json
 import multiprocessing
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +26,16 @@ import torch
 from torch import Tensor, nn
 
 from dcfm import artefacts
-from dcfm.exchange import Exchange, Ledger
+from dcfm.artefacts import plain_settings
+from dcfm.exchange import Exchange, Ledger, Received
+from dcfm.privacy.accounting import spent
 from dcfm.silos import LabelHistogram, Silo, check_silos
 from dcfm.task import Task
+from dcfm.trainers import parallel
 from dcfm.trainers.fedavg import FedAvgConfig, RoundCheckpoint, moving_average, train_round, weighted_mean
 from dcfm.trainers.local import LocalConfig, train_local
 from dcfm.trainers.loop import Progress
-from dcfm.trainers.peers import PeerConfig, train_peers
+from dcfm.trainers.peers import PeerConfig, choose_peers, train_peers
 from dcfm.trainers.student import StudentConfig, train_student
 from dcfm.weights import Weights
 
@@ -91,7 +95,7 @@ class Federation:
                 "local",
                 f"{stage} {silo.name}",
                 self.out / stage / silo.name,
-                asdict(config),
+                plain_settings(config),
                 i,
                 (silo, config, start),
                 "" if start is None else fingerprint([start]),
@@ -105,7 +109,7 @@ class Federation:
         data, labels = (torch.cat([getattr(silo, name) for silo in self.silos]) for name in ("data", "labels"))
         silo = Silo("pooled", data, labels)
         (weights,) = self._run(
-            [TrainingJob("local", "pooled", self.out / "pooled", asdict(config), 0, (silo, config, None))]
+            [TrainingJob("local", "pooled", self.out / "pooled", plain_settings(config), 0, (silo, config, None))]
         )
         return weights
 
@@ -124,7 +128,7 @@ class Federation:
         folder, template = self.out / name, self.task.network().state_dict()
         counts = [len(silo) for silo in self.silos]
         data_hash = fingerprint([{"data": silo.data, "labels": silo.labels} for silo in self.silos])
-        identity = _identity(name, asdict(config), self.seed)
+        identity = _identity(name, plain_settings(config), self.seed)
         messages = folder.with_name(f"{name}.messages.jsonl")
         if (found := _finished(folder, identity, data_hash, template)) is not None:
             exchange.ledger.messages += Ledger.from_jsonl(messages, exchange.ledger.model_size).messages
@@ -133,7 +137,7 @@ class Federation:
         torch.manual_seed(self.seed)
         start = {key: value.clone() for key, value in self.task.network().state_dict().items()}
         done, weights, average = checkpoint.restore(start, exchange.ledger)
-        show = None if self.progress is None else self.progress(name, 0)
+        show = None if self.progress is None or not parallel.is_first() else self.progress(name, 0)
         with _pool(self.workers) as run:
             for number in range(done, config.rounds):
                 jobs = [
@@ -150,7 +154,14 @@ class Federation:
                 if (number + 1) % config.checkpoint_every == 0:
                     checkpoint.store(number + 1, weights, average, exchange.ledger)
         exchange.ledger.to_jsonl(messages)
-        artefacts.save(folder, average, identity, data_hash=data_hash)
+        metrics = None
+        if config.privacy is not None:
+            steps = config.rounds * config.steps
+            costs = {s.name: asdict(spent(config.privacy, len(s), config.batch, steps)) for s in self.silos}
+            metrics = {"privacy": costs}
+        if parallel.is_first():
+            artefacts.save(folder, average, identity, metrics=metrics, data_hash=data_hash)
+        parallel.wait()
         checkpoint.path.unlink(missing_ok=True)
         return average
 
@@ -160,18 +171,28 @@ class Federation:
         histograms = self._gather_histograms(exchange)
         for number in range(1, config.rounds + 1):
             sent = {silo.name: weights[i] for i, silo in enumerate(self.silos)}
-            received = exchange.allgather("weights", sent)
-            folder = self.out / "dcfm_a" / f"round_{number}"
-            jobs = []
-            for i, silo in enumerate(self.silos):
-                gathered = [received[silo.name][peer.name] for peer in self.silos]
-                arguments = (silo, gathered, histograms, i, config)
-                name = f"dcfm_a round {number} {silo.name}"
-                jobs.append(
-                    TrainingJob("peers", name, folder / silo.name, asdict(config), i, arguments, fingerprint(gathered))
-                )
+            chosen = choose_peers(range(len(self.silos)), config.peers_per_round, number, seed=self.seed)
+            wanted = {self.silos[i].name: [self.silos[j].name for j in peers] for i, peers in chosen.items()}
+            received = exchange.allgather("weights", sent, wanted)
+            jobs = self._peer_jobs(number, config, histograms, chosen, received)
             weights = self._run(jobs)
         return weights
+
+    def _peer_jobs(
+        self,
+        number: int,
+        config: PeerConfig,
+        histograms: Sequence[LabelHistogram],
+        chosen: Mapping[int, Sequence[int]],
+        received: dict[str, Received],
+    ) -> Iterator["TrainingJob"]:
+        """Round ``number`` of DCFM-A, silo by silo; what a silo received is let go of with its training."""
+        for i, silo in enumerate(self.silos):
+            copies = received.pop(silo.name)
+            gathered = [copies[self.silos[j].name] for j in chosen[i]]
+            arguments = (silo, gathered, [histograms[j] for j in chosen[i]], list(chosen[i]).index(i), config)
+            name, folder = f"dcfm_a round {number} {silo.name}", self.out / "dcfm_a" / f"round_{number}" / silo.name
+            yield TrainingJob("peers", name, folder, plain_settings(config), i, arguments, fingerprint(gathered))
 
     def dcfm_b(self, stage_one: Sequence[Weights], config: StudentConfig, exchange: Exchange) -> Weights:
         """Upload once, distil, download once (Eqs. 15-17); returns the student's EMA weights."""
@@ -184,7 +205,7 @@ class Federation:
             "student",
             "dcfm_b",
             self.out / "dcfm_b",
-            asdict(config),
+            plain_settings(config),
             0,
             (uploaded, histograms, config),
             fingerprint(uploaded),
@@ -199,10 +220,10 @@ class Federation:
         received = exchange.allgather("histogram", sent)[self.silos[0].name]
         return [LabelHistogram.from_state_dict(received[silo.name]) for silo in self.silos]
 
-    def _run(self, jobs: list["TrainingJob"]) -> list[Weights]:
+    def _run(self, jobs: Iterable["TrainingJob"]) -> list[Weights]:
         common = (self.task, self.seed, self.device, self.progress, self.snapshots)
         with _pool(self.workers) as run:
-            return run(run_job, jobs, *([value] * len(jobs) for value in common))
+            return run(run_job, jobs, *(repeat(value) for value in common))
 
 
 def fingerprint(weights: Sequence[Mapping[str, Tensor]]) -> str:
@@ -247,8 +268,11 @@ def _one_thread() -> None:
 def _pool(workers: int) -> Iterator[Callable[..., list[Any]]]:
     """A ``map`` over processes of one thread each that returns a list; over none, in this process."""
     if workers == 0:
-        yield lambda function, *arguments: [function(*row) for row in zip(*arguments, strict=True)]
+        parallel.join()
+        yield lambda function, *arguments: list(map(function, *arguments))
         return
+    if parallel.started_by_torchrun():
+        raise ValueError(f"workers={workers}; processes that torchrun started train together: give workers=0")
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_one_thread) as pool:
         yield lambda function, *arguments: list(pool.map(function, *arguments))
@@ -290,13 +314,14 @@ def run_job(
     job: TrainingJob, task: Task, seed: int, device: str, factory: ProgressFactory | None, snapshots: bool
 ) -> Weights:
     """One training, skipped if its artefact is there; writes the artefact and removes the checkpoint."""
+    parallel.join()
     silo = job.arguments[0] if isinstance(job.arguments[0], Silo) else None
     data_hash = fingerprint([{"data": silo.data, "labels": silo.labels}]) if silo else None
     identity = _identity(job.name, job.settings, seed, job.started_from)
     if (found := _finished(job.folder, identity, data_hash, task.network().state_dict())) is not None:
         return found
     checkpoint = job.folder.with_name(job.folder.name + ".checkpoint.safetensors")
-    progress = None if factory is None else factory(job.name, job.index)
+    progress = None if factory is None or not parallel.is_first() else factory(job.name, job.index)
 
     def snapshot(step: int, network: nn.Module) -> None:
         folder = job.folder.with_name(job.folder.name + ".snapshots")
@@ -308,8 +333,12 @@ def run_job(
         "progress": progress,
         "snapshot": snapshot if snapshots else None,
     }
+    metrics = None
     if job.kind == "local":
         silo, settings, start = job.arguments
+        if settings.privacy is not None:
+            cost = spent(settings.privacy, len(silo), settings.loop.batch, settings.loop.steps)
+            metrics = {"privacy": asdict(cost)}
         extras["start"] = None if start is None else build_network(task, start, device)
         network = train_local(task, silo.data.to(device), silo.labels.to(device), settings, **extras)
     elif job.kind == "peers":
@@ -322,6 +351,8 @@ def run_job(
         networks = [build_network(task, weights, device) for weights in uploaded]
         network = train_student(task, networks, histograms, settings, **extras)
     weights = {name: value.cpu() for name, value in network.state_dict().items()}
-    artefacts.save(job.folder, weights, identity, data_hash=data_hash)
+    if parallel.is_first():
+        artefacts.save(job.folder, weights, identity, metrics=metrics, data_hash=data_hash)
+    parallel.wait()
     checkpoint.unlink(missing_ok=True)
     return weights

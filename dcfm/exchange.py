@@ -17,12 +17,13 @@ messages.
 
 Cost (Table 3) is counted per silo in models sent or received: an :meth:`~Exchange.upload` or
 :meth:`~Exchange.download` of weights is 1; an :meth:`~Exchange.allgather` among ``N`` silos is ``N``, one sent and
-``N - 1`` received. So DCFM-A with ``R`` rounds costs ``R * N``, DCFM-B 2, and FedAvg over ``T`` rounds ``2 T``.
+``N - 1`` received (with ``m`` peers wanted, ``m + 1``). So DCFM-A with ``R`` rounds costs ``R * N``, DCFM-B 2, and
+FedAvg over ``T`` rounds ``2 T``.
 """
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
@@ -167,15 +168,18 @@ class Exchange:
         self._template = {name: tensor.detach().to("meta") for name, tensor in template.items()}
         self.ledger = Ledger(model_size(self._template)) if ledger is None else ledger
 
-    def allgather(self, kind: str, payloads: Mapping[str, Payload]) -> dict[str, Received]:
+    def allgather(
+        self, kind: str, payloads: Mapping[str, Payload], wanted: Mapping[str, Sequence[str]] | None = None
+    ) -> dict[str, Received]:
         """Give every silo what each silo contributes.
 
         Args:
             kind: of all the payloads.
             payloads: one a silo.
+            wanted: for each silo, whose payloads it receives, its own among them; everyone's if not given.
 
         Returns:
-            For each silo, its own copy of all payloads by the name of the silo they come from.
+            For each silo, its own copy of the payloads by the name of the silo they come from.
 
         Raises:
             ValueError: a silo is missing or unknown, or a payload is not of its kind; nothing has been sent then.
@@ -184,14 +188,18 @@ class Exchange:
             raise ValueError(
                 f"an allgather needs one payload from each of {list(self.silos)}; given are {list(payloads)}"
             )
+        if wanted is None:
+            wanted = dict.fromkeys(self.silos, self.silos)
+        if set(wanted) != set(self.silos) or not all(set(peers) <= set(self.silos) for peers in wanted.values()):
+            raise ValueError(f"wanted={dict(wanted)} must give for each of {list(self.silos)} some of them")
         packed = {silo: self._pack(kind, payloads[silo], silo) for silo in self.silos}
         for silo, message in packed.items():
             self._record(silo, "sent", "all", kind, message)
         for silo in self.silos:
-            for peer, message in packed.items():
+            for peer in wanted[silo]:
                 if peer != silo:
-                    self._record(silo, "received", peer, kind, message)
-        return {silo: Received(packed) for silo in self.silos}
+                    self._record(silo, "received", peer, kind, packed[peer])
+        return {silo: Received({peer: packed[peer] for peer in wanted[silo]}) for silo in self.silos}
 
     def upload(self, silo: str, kind: str, payload: Payload) -> Payload:
         """Send from a silo to the server; returns the server's copy.

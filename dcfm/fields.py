@@ -56,12 +56,9 @@ def evaluate_labels(
 
 def marginal_labels(y: Int[Tensor, "batch k"], null: Int[Tensor, " k"]) -> Int[Tensor, "variants batch k"]:
     """The labels of Eq. 5's terms: first all null, then ``y`` with all but the i-th null, for each ``i``."""
-    batch, k = y.shape
-    null = null.to(y.device)
-    labels = null.expand(k + 1, batch, k).clone()
-    for i in range(k):
-        labels[i + 1, :, i] = y[:, i]
-    return labels
+    k = y.shape[1]
+    kept = torch.cat([torch.zeros(1, k), torch.eye(k)]).bool().to(y.device)
+    return torch.where(kept[:, None], y, null.to(y.device))
 
 
 def combine(

@@ -4,6 +4,9 @@ import sys
 
 from tqdm import tqdm
 
+RUNNING = 0.98
+"""Decay of the running means that a training's bar shows."""
+
 
 class TrainingBar:
     """A progress bar a training, one below the other; a :data:`~dcfm.decentralized.ProgressFactory`.
@@ -16,15 +19,18 @@ class TrainingBar:
     def __init__(self, name: str, position: int) -> None:
         self.name, self.position = name, position
         self.bar: tqdm | None = None
+        self.running: dict[str, float] = {}
 
     def __call__(self, done: int, total: int, terms: dict[str, float]) -> None:
+        for term, value in terms.items():
+            self.running[term] = RUNNING * self.running.get(term, value) + (1 - RUNNING) * value
         if self.bar is None:
             self.bar = tqdm(
                 total=total, initial=done - 1, desc=self.name, position=self.position, mininterval=5, dynamic_ncols=True
             )
         self.bar.update(1)
         if done % 50 == 0 or done == total:
-            self.bar.set_postfix({name: f"{value:.4f}" for name, value in terms.items()}, refresh=False)
+            self.bar.set_postfix({name: f"{value:.4f}" for name, value in self.running.items()}, refresh=False)
         if done == total:
             self.bar.close()
 

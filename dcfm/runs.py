@@ -16,6 +16,7 @@ from dcfm.decentralized import Federation, fingerprint
 from dcfm.methods import registry
 from dcfm.methods.method import Recipe
 from dcfm.silos import Silo
+from dcfm.trainers import parallel
 from dcfm.weights import Weights
 
 log = logging.getLogger(__name__)
@@ -85,7 +86,8 @@ def train_and_publish(
         exchange = method.exchange(federation)
         experts = method.train(federation, recipe, exchange)
         folders[name] = federation.out / "published" / name
-        publish(folders[name], experts, method=name, data_hash=data_hash)
+        if parallel.is_first():
+            publish(folders[name], experts, method=name, data_hash=data_hash)
         exchange.ledger.to_jsonl(federation.out / f"{name}.ledger.jsonl")
         log.info("%s: %s", name, folders[name])
     return folders

@@ -22,6 +22,7 @@ class DcfmA(Method):
     title: str = "DCFM-A"
 
     def train(self, federation: Federation, recipe: Recipe, exchange: Exchange) -> list[Weights]:
+        refuse_privacy(recipe)
         local = stage_one(federation, recipe.stage_one, local_ci=True)
         return federation.gather(federation.dcfm_a(local, recipe.peers, exchange), exchange)
 
@@ -35,3 +36,12 @@ class DcfmA(Method):
     ) -> Field:
         check_rule(rule)
         return Routed(networks, histograms, null, weights, joint=rule == "joint")
+
+
+def refuse_privacy(recipe: Recipe) -> None:
+    """Raise ``ValueError`` where Stage I is private: the rounds after it train on the same data without noise."""
+    if recipe.stage_one.privacy is not None:
+        raise ValueError(
+            "stage_one.privacy would protect nothing in DCFM-A, whose rounds train on the silos' data again, without "
+            "noise; use dcfm_b, ddm_l or dfd_l, or leave privacy out"
+        )

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from dcfm.artefacts import save_tensors
 from dcfm.exchange import Ledger
+from dcfm.privacy.settings import PrivacyConfig
 from dcfm.task import Task
 from dcfm.trainers.local import local_loss
 from dcfm.trainers.loop import LoopConfig, ResumeError, fit
@@ -42,6 +43,7 @@ class FedAvgConfig:
         ema: decay, over rounds, of the moving average of the global weights that is returned.
         checkpoint_every: rounds between checkpoints.
         objective: of the silos; ``independence.weight = 0`` is FedFlow without "+L".
+        privacy: make the silos' trainings differentially private; not if ``None``.
     """
 
     rounds: int = 100
@@ -55,6 +57,7 @@ class FedAvgConfig:
     ema: float = 0.8
     checkpoint_every: int = 10
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    privacy: PrivacyConfig | None = None
 
     def __post_init__(self) -> None:
         if min(self.rounds, self.checkpoint_every) < 1 or not 0 <= self.ema < 1:
@@ -89,7 +92,7 @@ def train_round(
 ) -> nn.Module:
     """A silo's part of round ``number``: a copy of ``network``, moved ``config.steps`` steps on its own data."""
     moved = deepcopy(network).requires_grad_(True)
-    loss = local_loss(task, data, labels, config.batch, config.objective)
+    loss = local_loss(task, data, labels, config.batch, config.objective, config.privacy)
     # Draws differ from round to round and from silo to silo, and a resumed run repeats them.
     fit(moved, loss, config.loop(number), seed=seed * 1_000_003 + number)
     return moved

@@ -2,20 +2,21 @@
 
 from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
-from dcfm.attributes import apply_mask, draw_masks
+from dcfm.artefacts import plain_settings
 from dcfm.fields import Field
 from dcfm.losses import matching_loss
-from dcfm.path import draw_noise, interpolate, target_velocity
+from dcfm.privacy.gradients import private_loss
+from dcfm.privacy.settings import PrivacyConfig
 from dcfm.task import Task
 from dcfm.trainers.loop import LoopConfig, Loss, Progress, fit
-from dcfm.trainers.objective import ObjectiveConfig, Points, independence_term
+from dcfm.trainers.objective import ObjectiveConfig, Points, draw_batch, independence_term
 
 ExtraTerm = Callable[[Field, Points, torch.Generator], Float[Tensor, ""]]
 """A term added to flow matching: CI here, cross-peer CI in DCFM-A."""
@@ -23,10 +24,15 @@ ExtraTerm = Callable[[Field, Points, torch.Generator], Float[Tensor, ""]]
 
 @dataclass(frozen=True)
 class LocalConfig:
-    """Stage I: the loop and the objective; ``independence.weight = 0`` gives the baselines without "+L"."""
+    """Stage I: the loop and the objective; ``independence.weight = 0`` gives the baselines without "+L".
+
+    Args:
+        privacy: make the training differentially private; not if ``None``.
+    """
 
     loop: LoopConfig = field(default_factory=LoopConfig)
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    privacy: PrivacyConfig | None = None
 
 
 def matching_with(
@@ -41,19 +47,9 @@ def matching_with(
     weight = objective.independence.weight
 
     def loss(network: nn.Module, step: int, generator: torch.Generator) -> dict[str, Tensor]:
-        device = data.device
-        rows = torch.randint(len(data), (batch,), generator=generator, device=device)
-        y = labels[rows]
-        x1 = task.prepare(data[rows], y)
-        t = torch.rand(batch, generator=generator, device=device, dtype=x1.dtype)
-        held = task.draw_held(x1, generator)
-        x0 = draw_noise(x1, held, generator)
-        points = Points(interpolate(x0, x1, t), t, y, held)
-        mask = draw_masks(batch, y.shape[1], objective.masks, generator)
-        given = apply_mask(y, mask, task.space.null)
-        terms = {
-            "matching": matching_loss(network, target_velocity(x0, x1), points.x, t, given, held, objective.weight)
-        }
+        rows = torch.randint(len(data), (batch,), generator=generator, device=data.device)
+        points, velocity, given = draw_batch(task, data[rows], labels[rows], objective, generator)
+        terms = {"matching": matching_loss(network, velocity, points.x, points.t, given, points.held, objective.weight)}
         terms["loss"] = terms["matching"]
         if extra is not None and weight > 0:
             terms["independence"] = extra(network, points, generator)
@@ -69,8 +65,11 @@ def local_loss(
     labels: Int[Tensor, "n k"],
     batch: int,
     objective: ObjectiveConfig,
+    privacy: PrivacyConfig | None = None,
 ) -> Loss:
-    """``L_FM + lambda L_CI``, Eq. 11, on random batches of a silo's data."""
+    """``L_FM + lambda L_CI``, Eq. 11, on random batches of a silo's data; private if asked for."""
+    if privacy is not None:
+        return private_loss(task, data, labels, batch, objective, privacy)
 
     def extra(field: Field, points: Points, generator: torch.Generator) -> Float[Tensor, ""]:
         return independence_term(field, points, task.space, objective, generator)
@@ -101,10 +100,10 @@ def train_local(
     network = task.network().to(data.device) if start is None else deepcopy(start).requires_grad_(True)
     return fit(
         network,
-        local_loss(task, data, labels, config.loop.batch, config.objective),
+        local_loss(task, data, labels, config.loop.batch, config.objective, config.privacy),
         config.loop,
         seed=seed,
-        settings={"config": asdict(config)},
+        settings={"config": plain_settings(config)},
         checkpoint=checkpoint,
         progress=progress,
         snapshot=snapshot,

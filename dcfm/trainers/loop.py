@@ -3,6 +3,8 @@
 A trainer gives a loss, a function of a network and a generator; the loop moves the network until its steps are over.
 Every random draw of a run comes from the loop's generator, whose state is part of the checkpoint: a run that was
 killed and resumed equals one that was not, bit for bit on the CPU.
+
+Started by ``torchrun``, several processes move one network (:mod:`dcfm.trainers.parallel`).
 """
 
 import json
@@ -18,15 +20,13 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from dcfm.artefacts import save_tensors
+from dcfm.trainers import parallel
 
 Loss = Callable[[nn.Module, int, torch.Generator], dict[str, Tensor]]
 """Given the network, the step (from 0) and the generator: the terms of the loss and, under ``"loss"``, their sum."""
 
 Progress = Callable[[int, int, dict[str, float]], None]
-"""Called with (steps done, steps in all, running means of the loss's terms)."""
-
-RUNNING = 0.98
-"""Decay of the running means that are reported."""
+"""Called with (steps done, steps in all, the step's terms of the loss)."""
 
 
 @dataclass(frozen=True)
@@ -116,22 +116,23 @@ def fit(
     done = 0
     if checkpoint is not None and checkpoint.exists():
         done = _restore(checkpoint, identity, network, average, optimizer, generator)
-    running: dict[str, float] = {}
     last = config.steps if stop_after is None else min(stop_after, config.steps)
     network.train()
+    whole = parallel.shared(network)
     for step in range(done, last):
         for group in optimizer.param_groups:
             group["lr"] = config.rate(step)
-        terms = loss(network, step, generator)
+        terms = loss(whole, step, generator)
         optimizer.zero_grad(set_to_none=True)
         terms["loss"].backward()
+        parallel.add_gradients(network)
         nn.utils.clip_grad_norm_(network.parameters(), config.clip)
         optimizer.step()
         _average(average, network, min(config.ema, (step + 1) / (step + 10)))
-        _track(running, terms, step)
-        if progress is not None:
-            progress(step + 1, config.steps, running)
-        if (step + 1) % config.checkpoint_every == 0 or step + 1 == last:
+        values = _finite(terms, step)
+        if progress is not None and parallel.is_first():
+            progress(step + 1, config.steps, values)
+        if ((step + 1) % config.checkpoint_every == 0 or step + 1 == last) and parallel.is_first():
             if checkpoint is not None:
                 _store(checkpoint, identity, step + 1, network, average, optimizer, generator)
             if snapshot is not None:
@@ -139,15 +140,14 @@ def fit(
     return average
 
 
-def _track(running: dict[str, float], terms: dict[str, Tensor], step: int) -> None:
+def _finite(terms: dict[str, Tensor], step: int) -> dict[str, float]:
     values = {name: float(value.detach()) for name, value in terms.items()}
     if not math.isfinite(values["loss"]):
         raise TrainingError(
             f"the loss is {values['loss']} at step {step + 1} (terms: {values}); lower the learning rate or the clip, "
             "or look for non-finite data"
         )
-    for name, value in values.items():
-        running[name] = RUNNING * running.get(name, value) + (1 - RUNNING) * value
+    return values
 
 
 @torch.no_grad()

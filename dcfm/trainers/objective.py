@@ -3,13 +3,14 @@
 from dataclasses import dataclass, field
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
-from dcfm.attributes import AttributeSpace, MaskRates
+from dcfm.attributes import AttributeSpace, MaskRates, apply_mask, draw_masks
 from dcfm.fields import Field
 from dcfm.losses import TimeWeight, independence_loss, pairwise_independence_loss
-from dcfm.path import over
+from dcfm.path import draw_noise, interpolate, over, target_velocity
+from dcfm.task import Task
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,23 @@ class Points:
 
 def _first(held: Tensor | None, number: int) -> Tensor | None:
     return None if held is None else held[:number]
+
+
+def draw_batch(
+    task: Task,
+    stored: Shaped[Tensor, "batch ..."],
+    y: Int[Tensor, "batch k"],
+    objective: ObjectiveConfig,
+    generator: torch.Generator,
+) -> tuple[Points, Float[Tensor, "batch *shape"], Int[Tensor, "batch k"]]:
+    """Points on paths to a silo's samples, the target velocity there (Eq. 3), and labels masked by Eq. 8."""
+    x1 = task.prepare(stored, y)
+    t = torch.rand(len(y), generator=generator, device=stored.device, dtype=x1.dtype)
+    held = task.draw_held(x1, generator)
+    x0 = draw_noise(x1, held, generator)
+    points = Points(interpolate(x0, x1, t), t, y, held)
+    mask = draw_masks(len(y), y.shape[1], objective.masks, generator)
+    return points, target_velocity(x0, x1), apply_mask(y, mask, task.space.null)
 
 
 def independence_points(

@@ -10,17 +10,19 @@ itself, the unconditional one does.
 
 from collections.abc import Callable, Sequence
 from copy import deepcopy
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
+from dcfm.artefacts import plain_settings
 from dcfm.fields import Field, value_weights
-from dcfm.losses import peer_independence_loss
+from dcfm.losses import draw_pairs, peer_independence_loss
 from dcfm.silos import LabelHistogram
 from dcfm.task import Task
+from dcfm.trainers import parallel
 from dcfm.trainers.local import check_data, matching_with
 from dcfm.trainers.loop import LoopConfig, Progress, fit
 from dcfm.trainers.objective import IndependenceConfig, ObjectiveConfig, Points, independence_points
@@ -33,6 +35,7 @@ class PeerConfig:
     Args:
         rounds: allgathers, each followed by the loop below.
         routing: ``support`` draws who serves a term from the label statistics; ``uniform`` is the ablation.
+        peers_per_round: how many peers, drawn anew for every silo and round, a silo trains against; all if ``None``.
     """
 
     loop: LoopConfig = field(default_factory=lambda: LoopConfig(steps=3000, learning_rate=3e-4))
@@ -41,12 +44,42 @@ class PeerConfig:
     )
     rounds: int = 1
     routing: str = "support"
+    peers_per_round: int | None = None
 
     def __post_init__(self) -> None:
         if self.rounds < 1 or self.routing not in ("support", "uniform"):
             raise ValueError(
                 f"rounds={self.rounds} must be at least 1 and routing={self.routing!r} be 'support' or 'uniform'"
             )
+        if self.peers_per_round is not None and (
+            self.peers_per_round < 1 or self.objective.independence.labels == "global"
+        ):
+            raise ValueError(
+                f"peers_per_round={self.peers_per_round} must be at least 1, or null for all, and the CI term's labels "
+                "be 'own': a few peers need not hold every value of the global space"
+            )
+
+
+def choose_peers(silos: Sequence[int], per_round: int | None, number: int, *, seed: int) -> dict[int, list[int]]:
+    """Whose networks each silo trains with in round ``number``: its own and ``per_round`` others, drawn uniformly.
+
+    Args:
+        silos: their numbers.
+        per_round: see :attr:`PeerConfig.peers_per_round`; all if ``None`` or there are no more.
+        number: of the round, from 1.
+        seed: of the run.
+
+    Returns:
+        For each silo the numbers in ascending order.
+    """
+    chosen = {}
+    for silo in silos:
+        others = [other for other in silos if other != silo]
+        if per_round is not None and per_round < len(others):
+            generator = torch.Generator().manual_seed((seed * 1_000_003 + number) * 1_000_003 + silo)
+            others = [others[i] for i in torch.randperm(len(others), generator=generator)[:per_round].tolist()]
+        chosen[silo] = sorted([silo, *others])
+    return chosen
 
 
 def draw_routing(
@@ -55,8 +88,10 @@ def draw_routing(
     index: int,
     generator: torch.Generator,
     routing: str = "support",
+    pair: Int[Tensor, "batch 2"] | None = None,
 ) -> Int[Tensor, "batch terms"]:
-    """``r`` in ``{0 .. n-1}^(k+1)``, slot 0 the unconditional term, at least one slot equal to ``index``."""
+    """``r`` in ``{0 .. n-1}^(k+1)``, slot 0 the unconditional term, at least one slot equal to ``index``; of a pair of
+    attributes, the slots of these alone."""
     batch, k = y.shape
     n = len(histograms)
     if routing == "uniform":
@@ -64,6 +99,8 @@ def draw_routing(
     else:
         weights = value_weights(histograms, y)
         drawn = torch.multinomial(weights.flatten(0, 1), 1, generator=generator).reshape(k + 1, batch).T.contiguous()
+    if pair is not None:
+        drawn = torch.cat([drawn[:, :1], drawn.gather(1, pair + 1)], dim=1)
     drawn[:, 0] = torch.where((drawn == index).any(1), drawn[:, 0], index)
     return drawn
 
@@ -85,7 +122,7 @@ def train_peers(
     """One round for silo ``index``: start from its own network, keep its peers frozen; returns the EMA network.
 
     Args:
-        networks, histograms: of all silos, in order, as the allgather brought them.
+        networks, histograms: of all silos, or of those chosen, in order, as the allgather brought them.
     """
     check_data(task, data, labels)
     if not 0 <= index < len(networks) or len(networks) != len(histograms):
@@ -93,14 +130,15 @@ def train_peers(
             f"silo {index} of {len(networks)} networks and {len(histograms)} histograms; give one of each a silo"
         )
     own = deepcopy(networks[index]).requires_grad_(True).to(data.device)
-    frozen = [deepcopy(peer).requires_grad_(False).eval().to(data.device) for peer in networks]
+    frozen = [parallel.shared(deepcopy(peer).requires_grad_(False).eval().to(data.device)) for peer in networks]
     objective = config.objective
 
     def extra(network: Field, points: Points, generator: torch.Generator) -> Float[Tensor, ""]:
         at = independence_points(points, network, task.space, objective.independence, generator)
-        routing = draw_routing(at.y, histograms, index, generator, config.routing)
+        pair = draw_pairs(at.y, generator) if objective.independence.pairwise else None
+        routing = draw_routing(at.y, histograms, index, generator, config.routing, pair)
         return peer_independence_loss(
-            network, frozen, routing, index, at.x, at.t, at.y, task.space.null, at.held, objective.weight
+            network, frozen, routing, index, at.x, at.t, at.y, task.space.null, at.held, objective.weight, pair
         )
 
     loss = matching_with(extra, task, data, labels, config.loop.batch, objective)
@@ -109,7 +147,7 @@ def train_peers(
         loss,
         config.loop,
         seed=seed,
-        settings={"config": asdict(config)},
+        settings={"config": plain_settings(config)},
         checkpoint=checkpoint,
         progress=progress,
         snapshot=snapshot,

@@ -9,19 +9,21 @@ the same teacher's finished samples. Time grids are jittered, so that all times 
 
 from collections.abc import Callable, Sequence
 from copy import deepcopy
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from dcfm.artefacts import plain_settings
 from dcfm.attributes import apply_mask, draw_masks
 from dcfm.fields import Field
 from dcfm.losses import matching_loss
 from dcfm.silos import LabelHistogram
 from dcfm.solvers import integrate
 from dcfm.task import Task
+from dcfm.trainers import parallel
 from dcfm.trainers.loop import LoopConfig, Progress, fit
 from dcfm.trainers.objective import ObjectiveConfig, Points, independence_term
 
@@ -174,7 +176,7 @@ def train_student(
     """
     if not networks or len(networks) != len(histograms):
         raise ValueError(f"{len(networks)} networks and {len(histograms)} histograms; give one of each a silo")
-    teachers = [deepcopy(network).requires_grad_(False).eval() for network in networks]
+    teachers = [parallel.shared(deepcopy(network).requires_grad_(False).eval()) for network in networks]
     device = next(teachers[0].parameters()).device
     torch.manual_seed(seed)
     student = deepcopy(networks[0]).requires_grad_(True) if config.warm_start else task.network().to(device)
@@ -197,7 +199,7 @@ def train_student(
         loss,
         config.loop,
         seed=seed,
-        settings={"config": asdict(config)},
+        settings={"config": plain_settings(config)},
         checkpoint=checkpoint,
         progress=progress,
         snapshot=snapshot,

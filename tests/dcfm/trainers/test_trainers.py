@@ -116,11 +116,20 @@ def test_routing_follows_support_and_always_names_the_silo(generator: torch.Gene
         assert set(drawn.flatten().tolist()) == {0, 1}
 
 
-def test_peers_stay_frozen_and_the_own_network_moves() -> None:
+def test_routing_of_a_pair_takes_its_slots_and_names_the_silo(generator: torch.Generator) -> None:
+    y, pair = torch.tensor([[1, 1]]).repeat(500, 1), torch.tensor([[1, 0]]).repeat(500, 1)
+    routing = draw_routing(y, [histogram(LEFT), histogram(BOTTOM)], 0, generator, pair=pair)
+    assert (routing[:, 1:] == torch.tensor([0, 1])).all()  # attribute 1 by silo 0, attribute 0 by silo 1
+    assert (routing == 0).any(1).all()
+
+
+@pytest.mark.parametrize("pairwise", [False, True])
+def test_peers_stay_frozen_and_the_own_network_moves(pairwise: bool) -> None:
     data, labels = silo_data(LEFT, 50, seed=0)
     networks = [ToyTask().network(), ToyTask().network()]
     before = [{k: v.clone() for k, v in n.state_dict().items()} for n in networks]
-    config = PeerConfig(SHORT, ObjectiveConfig(independence=IndependenceConfig(weight=1.0, labels="own", share=1.0)))
+    term = IndependenceConfig(weight=1.0, labels="own", share=1.0, pairwise=pairwise)
+    config = PeerConfig(SHORT, ObjectiveConfig(independence=term))
     moved = train_peers(ToyTask(), data, labels, networks, [histogram(LEFT), histogram(BOTTOM)], 0, config, seed=0)
     for network, weights in zip(networks, before, strict=True):
         assert all(torch.equal(v, weights[k]) for k, v in network.state_dict().items())

@@ -1,0 +1,64 @@
+"""What a private training cost: ``(epsilon, delta)`` of all its steps, by Opacus' accountant.
+
+Each step is a Gaussian mechanism on a Poisson sample; their composition is accounted for in Renyi divergence (Mironov
+2017; Mironov, Talwar & Zhang 2019), an upper bound. Neighbouring data sets differ by one sample, added or removed.
+Silos hold different samples, so a sample's epsilon is that of its own silo.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from dcfm.privacy.settings import PrivacyConfig
+
+ORDERS: Final = [1 + x / 20 for x in range(1, 200)] + [float(x) for x in range(11, 64)] + [2.0**x for x in range(6, 12)]
+"""Renyi orders among which the tightest bound is sought."""
+
+
+@dataclass(frozen=True)
+class Spent:
+    """A silo's training and what it cost.
+
+    Attributes:
+        epsilon, delta: of adding or removing one sample.
+        noise_multiplier: of the noise.
+        rate: probability that a sample takes part in a step.
+        steps: optimizer steps; in federated averaging, of all rounds.
+    """
+
+    epsilon: float
+    delta: float
+    noise_multiplier: float
+    rate: float
+    steps: int
+
+
+def sampling_rate(batch: int, samples: int) -> float:
+    """``q = batch / samples``.
+
+    Raises:
+        ValueError: the batch is larger than the data.
+    """
+    if not 0 < batch <= samples:
+        raise ValueError(f"batches of {batch} from {samples} samples; a private training needs batch <= samples")
+    return batch / samples
+
+
+def spent(privacy: PrivacyConfig, samples: int, batch: int, steps: int) -> Spent:
+    """What ``steps`` steps with batches of ``batch`` samples, on average, cost a silo of ``samples`` samples."""
+    return Spent(
+        epsilon([(privacy.noise_multiplier, sampling_rate(batch, samples), steps)], privacy.delta),
+        privacy.delta,
+        privacy.noise_multiplier,
+        sampling_rate(batch, samples),
+        steps,
+    )
+
+
+def epsilon(parts: Sequence[tuple[float, float, int]], delta: float) -> float:
+    """Of trainings in a row on the same samples, each (noise multiplier, sampling rate, steps)."""
+    from opacus.accountants import RDPAccountant  # takes seconds to import
+
+    accountant = RDPAccountant()
+    accountant.history = [tuple(part) for part in parts]
+    return float(accountant.get_epsilon(delta, alphas=ORDERS))

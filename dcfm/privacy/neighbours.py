@@ -1,0 +1,145 @@
+"""Nearest neighbours: do generated samples lie nearer to the training data than new real samples do?
+
+Of the training samples ``T`` and held-out ones ``H``, as many of each of every combination, which holds each generated
+sample's nearest neighbour? A generator that copies nothing finds it in ``T`` half of the time (Platzer & Reutterer
+2021). Which half is ``T`` is then drawn anew many times: the share's distribution if nothing were copied, whatever the
+samples look like, and a p-value.
+
+A *copy* is a generated sample that is nearer to some training sample of its combination than all but 1 % of the
+held-out samples are to theirs; by chance 1 % are. The idea is that of Meehan, Chaudhuri & Dasgupta (2020): compare
+generated-to-training with heldout-to-training distances. A generator that draws the typical and leaves out the odd has
+more than 1 % without copying; so the same share is given for the half ``T`` and, with the roles exchanged, for ``H``: a
+copier has more of the first.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from dcfm.metrics.bootstrap import Estimate, clustered_weights
+from dcfm.metrics.intervals import wilson
+
+COPY_LEVEL: Final = 0.01
+DRAWS: Final = 2000
+BLOCK: Final = 256
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Samples in the coordinates that are generated, with full labels."""
+
+    x: Float[Tensor, "n *shape"]
+    y: Int[Tensor, "n k"]
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def __getitem__(self, rows: Int[Tensor, " m"] | Bool[Tensor, " n"]) -> "Samples":
+        return Samples(self.x[rows], self.y[rows])
+
+
+def balanced(first: Samples, second: Samples, generator: torch.Generator) -> tuple[Samples, Samples]:
+    """As many of each combination from both, drawn at random; combinations that one lacks fall out.
+
+    Raises:
+        ValueError: no combination is in both.
+    """
+    strata = torch.unique(torch.cat([first.y, second.y]), dim=0, return_inverse=True)[1]
+    parts: tuple[list[Tensor], list[Tensor]] = ([], [])
+    for stratum in strata.unique():
+        rows = [(s == stratum).nonzero()[:, 0] for s in (strata[: len(first)], strata[len(first) :])]
+        number = min(len(r) for r in rows)
+        for part, r in zip(parts, rows, strict=True):
+            part.append(r[torch.randperm(len(r), generator=generator)[:number]])
+    if not sum(len(r) for r in parts[0]):
+        raise ValueError("no combination occurs both in the training data and in the held-out data")
+    return first[torch.cat(parts[0])], second[torch.cat(parts[1])]
+
+
+def nearest(a: Samples, b: Samples) -> tuple[Float[Tensor, " n"], Int[Tensor, " n"]]:
+    """Distance and place of each sample's nearest neighbour among those of its combination; infinite where none is."""
+    distances, places = [], []
+    other = b.x.flatten(1).double()
+    for rows in torch.arange(len(a)).split(BLOCK):
+        part = torch.cdist(a.x[rows].flatten(1).double(), other, compute_mode="donot_use_mm_for_euclid_dist")
+        part[(a.y[rows][:, None] != b.y).any(-1)] = torch.inf
+        found = part.min(1)
+        distances.append(found.values)
+        places.append(found.indices)
+    return torch.cat(distances), torch.cat(places)
+
+
+def neighbour_test(generated: Samples, training: Samples, heldout: Samples, *, seed: int = 0) -> Mapping[str, Any]:
+    """The share of generated samples with their nearest neighbour in the training data, and the share of copies.
+
+    Args:
+        generated: of combinations that occur in both other sets; others are left out.
+        training, heldout: real samples, any numbers of them.
+        seed: of the balancing, the bootstrap and the permutations.
+
+    Raises:
+        ValueError: no combination is in all three.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    half, other = balanced(training, heldout, generator)
+    asked = (generated.y[:, None] == torch.unique(half.y, dim=0)).all(-1).any(1)
+    generated = generated[asked]
+    if not len(generated):
+        raise ValueError("no generated sample is of a combination that both training and held-out data have")
+    pool = Samples(torch.cat([half.x, other.x]), torch.cat([half.y, other.y]))
+    is_training = torch.arange(len(pool)) < len(half)
+    _, place = nearest(generated, pool)
+    hit = is_training[place].double()
+    # Samples with the same neighbour are no independent witnesses.
+    weights = clustered_weights(place, DRAWS, generator).double()
+    share = Estimate.centred(float(hit.mean()), (weights @ hit) / weights.sum(1), least=0.0)
+    chance = _permuted(pool.y, is_training, place, generator)
+    p = (1 + int((chance >= hit.mean() - 1e-12).sum())) / (1 + DRAWS)
+    to_training, _ = nearest(generated, training)
+    real, _ = nearest(other, training)
+    copies = int((to_training < real.quantile(COPY_LEVEL)).sum())
+    low, high = wilson(copies, len(generated))
+    of_half, of_heldout = _copied(generated, half, other), _copied(generated, other, half)
+    ends = chance.quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
+    return {
+        "generated": len(generated),
+        "training": len(training),
+        "training_compared": len(half),
+        "held_out": len(other),
+        "nearer_to_training": {
+            "value": share.value,
+            "low": share.low,
+            "high": min(share.high, 1.0),
+            "by_chance": ends,
+            "p": p,
+        },
+        "copies": {"value": copies / len(generated), "low": low, "high": high, "by_chance": COPY_LEVEL},
+        "copies_of_as_many": {"training": of_half, "held_out": of_heldout},
+        "median_distance": {
+            "generated_to_training": float(to_training.median()),
+            "heldout_to_training": float(real.median()),
+        },
+    }
+
+
+def _copied(generated: Samples, of: Samples, real: Samples) -> float:
+    """Share of ``generated`` nearer to ``of`` than all but 1 % of ``real``."""
+    return float((nearest(generated, of)[0] < nearest(real, of)[0].quantile(COPY_LEVEL)).double().mean())
+
+
+def _permuted(
+    y: Int[Tensor, "n k"], is_training: Bool[Tensor, " n"], place: Int[Tensor, " g"], generator: torch.Generator
+) -> Float[Tensor, " draws"]:
+    """The share, where which real samples are training samples is drawn anew within combinations."""
+    strata = torch.unique(y, dim=0, return_inverse=True)[1]
+    counts = torch.zeros(len(y), dtype=torch.float64).index_add_(0, place, torch.ones(len(place), dtype=torch.float64))
+    total = torch.zeros(DRAWS, dtype=torch.float64)
+    for stratum in strata.unique():
+        rows = (strata == stratum).nonzero()[:, 0]
+        order = torch.rand(DRAWS, len(rows), generator=generator).argsort(1)
+        total += (is_training[rows][order] * counts[rows]).sum(1)
+    return total / len(place)

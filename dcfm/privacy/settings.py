@@ -1,0 +1,36 @@
+"""How a training is made differentially private; the settings alone, which every trainer's configuration may hold."""
+
+import importlib.util
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class PrivacyConfig:
+    """DP-SGD (Abadi et al. 2016), see :mod:`dcfm.privacy.gradients`.
+
+    Args:
+        noise_multiplier: ``sigma``: the noise's standard deviation in units of ``max_grad_norm``.
+        max_grad_norm: ``C``, the largest norm of one sample's gradient; longer ones are shortened to it.
+        delta: of the ``(epsilon, delta)`` that is reported; well below one over the number of samples.
+        secret: draw samples and noise from the operating system's entropy. ``False`` draws them from the run's seed,
+            for experiments and tests: whoever knows the seed can take the noise off again, so nothing is protected.
+
+    Raises:
+        ValueError: a value out of range, or the accountant is not installed.
+    """
+
+    noise_multiplier: float
+    max_grad_norm: float = 1.0
+    delta: float = 1e-5
+    secret: bool = True
+
+    def __post_init__(self) -> None:
+        if not (self.noise_multiplier > 0 and self.max_grad_norm > 0 and 0 < self.delta < 1):
+            raise ValueError(
+                f"noise_multiplier={self.noise_multiplier} and max_grad_norm={self.max_grad_norm} must be positive, "
+                f"delta={self.delta} between 0 and 1"
+            )
+        if importlib.util.find_spec("opacus") is None:
+            raise ValueError(
+                "the accountant of differential privacy is missing; install it: pip install 'dcfm[privacy]'"
+            )

@@ -1,0 +1,62 @@
+"""The toy under audit (:mod:`dcfm.privacy.audit`): trained here, since its non-members cost nothing."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from dcfm.configuration import typed
+from dcfm.decentralized import Federation
+from dcfm.methods import registry
+from dcfm.privacy.audit import Subject, make_targets
+from dcfm.privacy.neighbours import Samples
+from dcfm.toy.problem import ProblemSettings, make_problem
+from dcfm.toy.task import ToyTask
+from dcfm.toy.training import read_training
+
+
+@dataclass
+class _Keys:
+    """The keys under ``toy`` and their types."""
+
+    method: str
+    attributes: int
+    partition: str
+    silos: int
+    samples: int
+    heldout: int
+    seed: int
+
+
+def read(config: DictConfig) -> Subject:
+    """Train the toy that a configuration of configs/subject/toy.yaml describes, or pick it up from ``out/trainings``.
+
+    Raises:
+        ValueError: a setting that cannot be.
+    """
+    given = typed(config.toy, _Keys, "subject/toy")
+    if given.heldout < 1:
+        raise ValueError(f"toy.heldout={given.heldout}; give at least 1 sample of each combination")
+    problem = make_problem(
+        ProblemSettings(given.partition, given.attributes, given.silos, samples=given.samples, seed=given.seed)
+    )
+    training = read_training(OmegaConf.to_container(config.training, resolve=True))  # type: ignore[arg-type]
+    method = registry.make(given.method)
+    task = method.task(ToyTask(problem.mixture.attributes, training.width, training.depth))
+    torch.set_num_threads(1)
+    federation = Federation(task, problem.silos, Path(config.out) / "trainings", given.seed, workers=0)
+    networks: list[Any] = []
+    for weights in method.train(federation, training.recipe(), federation.exchange()):
+        networks.append(task.network())
+        networks[-1].load_state_dict(weights)
+        networks[-1].requires_grad_(False).eval()
+    labels = problem.observed.repeat_interleave(given.heldout, dim=0)
+    fresh = problem.mixture.sample(labels, torch.Generator().manual_seed(given.seed + 7_000_003))
+    facts = {"method": given.method, "samples_of_each_combination": given.samples, "parameters": _size(networks[0])}
+    return Subject(make_targets(networks, problem.silos, Samples(fresh, labels)), facts, steps=10)
+
+
+def _size(network: torch.nn.Module) -> int:
+    return sum(p.numel() for p in network.parameters())

@@ -1,0 +1,81 @@
+"""Train the toy with differential privacy and draw what it costs: shares in the modes against epsilon.
+
+    python scripts/privacy_curve.py
+    python scripts/privacy_curve.py methods=[dcfm_b] 'noises=[null,1]' seeds=[0] out=runs/privacy-small
+
+Prints a table and writes it to ``out`` with ``privacy.json`` and ``privacy.png``. The guarantee: docs/privacy.md.
+"""
+
+import shlex
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+from tqdm import tqdm
+
+from dcfm.artefacts import write_text_atomically
+from dcfm.configuration import script, typed, writable
+from dcfm.records import write_json
+from dcfm.toy.private import PrivateCell, draw, run, summarise, table
+from dcfm.toy.problem import ProblemSettings
+from dcfm.toy.score import Sampling
+from dcfm.toy.training import read_training
+
+
+@dataclass
+class Settings:
+    """The keys of configs/privacy_curve.yaml and their types."""
+
+    methods: list[str]
+    noises: list[Any]
+    seeds: list[int]
+    clip: float
+    delta: float
+    partition: str
+    silos: int
+    samples: int
+    draws: int
+    steps: int
+    out: str
+    training: dict[str, Any]
+
+
+@script("privacy_curve", "the same command goes on from what is finished")
+def main(config: DictConfig) -> None:
+    """Check, train, score, write, print."""
+    given = typed(config, Settings, "privacy_curve")
+    if not (given.methods and given.noises and given.seeds):
+        raise ValueError("methods, noises and seeds must each have at least one entry")
+    training, sampling = read_training(given.training), Sampling(given.draws, given.steps)
+    cells = [
+        PrivateCell(
+            method,
+            None if noise is None else float(noise),
+            given.clip,
+            given.delta,
+            ProblemSettings(partition=given.partition, silos=given.silos, samples=given.samples, seed=seed),
+            training,
+            sampling,
+        )
+        for method in given.methods
+        for noise in given.noises
+        for seed in given.seeds
+    ]
+    out = writable(given.out)
+    torch.set_num_threads(1)
+    with tqdm(total=len(cells), unit="training") as bar:
+        points = summarise(run(cells, out, bar.update))
+    command = shlex.join(["python", *sys.argv])
+    write_json(
+        out / "privacy.json",
+        {"command": command, "settings": OmegaConf.to_container(config, resolve=True), "points": points},
+    )
+    write_text_atomically(out / "table.md", table(points))
+    draw(points, out / "privacy.png")
+    print(f"{table(points)}\nwrote {out}/privacy.json, table.md, privacy.png")
+
+
+if __name__ == "__main__":
+    main()

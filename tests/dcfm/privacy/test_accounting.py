@@ -1,0 +1,60 @@
+"""Epsilon against what is known in closed form, and where it is written down."""
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from dcfm.artefacts import load
+from dcfm.decentralized import Federation
+from dcfm.methods import registry
+from dcfm.methods.method import Recipe
+from dcfm.privacy.accounting import epsilon, spent
+from dcfm.privacy.settings import PrivacyConfig
+from dcfm.trainers.fedavg import FedAvgConfig
+from dcfm.trainers.local import LocalConfig
+from dcfm.trainers.loop import LoopConfig
+from tests.dcfm.privacy.test_gradients import OBJECTIVE
+from tests.dcfm.test_decentralized import federation
+
+
+def test_without_sampling_it_is_below_the_bound_for_gaussians() -> None:
+    """``T`` Gaussian mechanisms: ``epsilon <= T / (2 sigma^2) + sqrt(2 T ln(1 / delta)) / sigma`` (Mironov 2017)."""
+    for sigma, steps in ((2.0, 4), (5.0, 100)):
+        bound = steps / (2 * sigma**2) + math.sqrt(2 * steps * math.log(1e5)) / sigma
+        found = epsilon([(sigma, 1.0, steps)], 1e-5)
+        assert 0.7 * bound < found <= bound
+
+
+def test_more_noise_costs_less_and_more_steps_cost_more() -> None:
+    base = spent(PrivacyConfig(1.0), 1000, 20, 100)
+    assert (base.rate, base.steps) == (0.02, 100)
+    assert spent(PrivacyConfig(2.0), 1000, 20, 100).epsilon < base.epsilon
+    assert spent(PrivacyConfig(1.0), 1000, 20, 200).epsilon > base.epsilon
+    assert spent(PrivacyConfig(1.0), 5000, 20, 100).epsilon < base.epsilon
+    halves = [(1.0, 0.02, 50)] * 2
+    assert epsilon(halves, 1e-5) == pytest.approx(base.epsilon)
+
+
+def test_artefacts_say_what_was_spent(tmp_path: Path) -> None:
+    run: Federation = federation(tmp_path)
+    privacy = PrivacyConfig(1.0)
+    local = LocalConfig(LoopConfig(steps=2, batch=8, warmup=1), OBJECTIVE, privacy)
+    run.stage_one(local)
+    rounds = FedAvgConfig(rounds=2, steps=2, batch=8, objective=OBJECTIVE, privacy=privacy)
+    run.fedavg("fedflow_l", rounds, run.exchange())
+    alone = load(tmp_path / "stage1" / "silo0").metadata["metrics"]["privacy"]
+    assert alone["epsilon"] == pytest.approx(spent(privacy, 80, 8, 2).epsilon)
+    both = load(tmp_path / "fedflow_l").metadata["metrics"]["privacy"]
+    assert both["silo1"]["epsilon"] == pytest.approx(spent(privacy, 80, 8, 4).epsilon)
+    assert json.loads(json.dumps(both)) == both
+
+
+def test_dcfm_a_refuses_what_would_protect_nothing(tmp_path: Path) -> None:
+    run = federation(tmp_path)
+    recipe = Recipe(stage_one=replace(LocalConfig(), privacy=PrivacyConfig(1.0)))
+    with pytest.raises(ValueError, match="use dcfm_b"):
+        registry.make("dcfm_a").train(run, recipe, run.exchange())
+    assert not list(tmp_path.iterdir())

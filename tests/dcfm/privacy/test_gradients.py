@@ -1,0 +1,127 @@
+"""DP-SGD: gradients of single samples, their clipping, the noise, and what is not changed without privacy."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from dcfm.artefacts import plain_settings
+from dcfm.attributes import MaskRates
+from dcfm.losses import independence_loss, matching_loss
+from dcfm.privacy.gradients import clipped_sum, private_loss, sample_gradients
+from dcfm.privacy.settings import PrivacyConfig
+from dcfm.task import Task
+from dcfm.trainers.fedavg import FedAvgConfig, train_round
+from dcfm.trainers.local import LocalConfig, train_local
+from dcfm.trainers.loop import LoopConfig
+from dcfm.trainers.objective import IndependenceConfig, ObjectiveConfig, draw_batch, independence_points
+from dcfm_planner.task import PlannerTask
+from tests.dcfm.trainers.toy import ToyTask, silo_data
+
+COMBINATIONS = [[0, 0], [0, 1]]
+OBJECTIVE = ObjectiveConfig(MaskRates(0.6, 0.3, 0.1), IndependenceConfig(weight=0.7, share=1.0), time_power=1.0)
+
+
+def planner_data() -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return 0.3 * torch.randn(4, 16, 17, generator=generator), torch.tensor([[0, 1], [2, 3], [1, 1], [0, 2]])
+
+
+@pytest.mark.parametrize("name", ["points", "points held", "planner"])
+def test_the_mean_over_samples_is_the_gradient_of_the_batch(name: str) -> None:
+    """Eq. 11, for the toy, where entries are held, and for the planner's own network."""
+    task: Task = ToyTask(width=16, holds=name.endswith("held"))
+    data, labels = silo_data(COMBINATIONS, 6, seed=1)
+    if name == "planner":
+        task, (data, labels) = PlannerTask(horizon=16, fold=4, channels=(8, 8), condition=8), planner_data()
+    torch.manual_seed(0)
+    network = task.network()
+    gradients, losses = sample_gradients(task, network, data, labels, OBJECTIVE, torch.Generator().manual_seed(3))
+    generator = torch.Generator().manual_seed(3)
+    points, velocity, given = draw_batch(task, data, labels, OBJECTIVE, generator)
+    at = independence_points(points, network, task.space, OBJECTIVE.independence, generator)
+    loss = matching_loss(network, velocity, points.x, points.t, given, points.held, OBJECTIVE.weight)
+    loss = loss + 0.7 * independence_loss(network, at.x, at.t, at.y, task.space.null, at.held, OBJECTIVE.weight)
+    loss.backward()
+    assert losses.shape == (len(data),)
+    assert losses.mean() == pytest.approx(float(loss.detach()), rel=1e-4)
+    for key, parameter in network.named_parameters():
+        assert parameter.grad is not None
+        torch.testing.assert_close(gradients[key].mean(0), parameter.grad, rtol=1e-3, atol=1e-5)
+
+
+def test_one_sample_more_moves_the_sum_by_no_more_than_the_clip(generator: torch.Generator) -> None:
+    gradients = {"a": 10 * torch.randn(8, 3, 2, generator=generator), "b": torch.randn(8, 5, generator=generator)}
+    everyone = clipped_sum(gradients, 0.5)
+    for left_out in range(8):
+        rows = [i for i in range(8) if i != left_out]
+        fewer = clipped_sum({name: g[rows] for name, g in gradients.items()}, 0.5)
+        moved = torch.cat([(everyone[name] - fewer[name]).flatten() for name in gradients])
+        assert moved.norm() <= 0.5 + 1e-5
+    loose = clipped_sum(gradients, 1e6)
+    torch.testing.assert_close(loose["a"], gradients["a"].sum(0))
+
+
+def gradient(loss: object, network: nn.Module, seed: int = 0) -> Tensor:
+    network.zero_grad()
+    loss(network, 0, torch.Generator().manual_seed(seed))["loss"].backward()  # type: ignore[operator]
+    return torch.cat([p.grad.flatten() for p in network.parameters() if p.grad is not None])
+
+
+def test_the_noise_has_the_deviation_that_is_accounted_for() -> None:
+    task, (data, labels) = ToyTask(width=32), silo_data(COMBINATIONS, 20, seed=1)
+    network = task.network()
+    private = PrivacyConfig(noise_multiplier=50.0, max_grad_norm=0.2, secret=False)
+    noisy = gradient(private_loss(task, data, labels, 8, OBJECTIVE, private), network)
+    assert float(noisy.std()) == pytest.approx(50.0 * 0.2 / 8, rel=0.1)
+    quiet = PrivacyConfig(noise_multiplier=1e-6, max_grad_norm=0.2, secret=False)
+    calm = gradient(private_loss(task, data, labels, 8, OBJECTIVE, quiet), network)
+    # At most 40 samples of norm 0.2 each.
+    assert 0 < float(calm.norm()) <= 40 * 0.2 / 8
+
+
+def test_secret_noise_is_not_the_seeds() -> None:
+    task, (data, labels) = ToyTask(width=8), silo_data(COMBINATIONS, 20, seed=1)
+    network = task.network()
+    for secret in (True, False):
+        privacy = PrivacyConfig(1.0, secret=secret)
+        first, second = (gradient(private_loss(task, data, labels, 8, OBJECTIVE, privacy), network) for _ in range(2))
+        assert torch.equal(first, second) is not secret
+
+
+def test_training_with_privacy_and_without() -> None:
+    """Both trainers take it; without it nothing is different, the settings on record included."""
+    task, (data, labels) = ToyTask(width=8), silo_data(COMBINATIONS, 20, seed=1)
+    loop = LoopConfig(steps=3, batch=8, warmup=1)
+    plain = LocalConfig(loop, OBJECTIVE)
+    assert "privacy" not in plain_settings(plain)
+    private = replace(plain, privacy=PrivacyConfig(1.0, secret=False))
+    networks = [train_local(task, data, labels, config, seed=0) for config in (plain, private, private)]
+    weights = [torch.cat([p.flatten() for p in network.parameters()]) for network in networks]
+    assert not torch.equal(weights[0], weights[1])
+    assert torch.equal(weights[1], weights[2])
+    rounds = FedAvgConfig(rounds=1, steps=2, batch=8, objective=OBJECTIVE, privacy=PrivacyConfig(1.0))
+    moved = train_round(task, data, labels, networks[0], rounds, 0, seed=0)
+    assert all(torch.isfinite(p).all() for p in moved.parameters())
+
+
+def test_an_empty_draw_is_noise_alone() -> None:
+    task, (data, labels) = ToyTask(width=8), silo_data(COMBINATIONS, 400, seed=1)
+    loss = private_loss(task, data, labels, 1, OBJECTIVE, PrivacyConfig(1.0, secret=False))
+    draws = [int((torch.rand(800, generator=torch.Generator().manual_seed(s)) < 1 / 800).sum()) for s in range(20)]
+    empty = draws.index(0)
+    assert float(gradient(loss, task.network(), seed=empty).std()) == pytest.approx(1.0, rel=0.2)
+
+
+def test_what_cannot_be_private_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    task, (data, labels) = ToyTask(width=8), silo_data(COMBINATIONS, 4, seed=1)
+    with pytest.raises(ValueError, match="must be 1 and pairwise=False"):
+        private_loss(task, data, labels, 4, ObjectiveConfig(), PrivacyConfig(1.0))
+    with pytest.raises(ValueError, match="batches of 64 from 8 samples"):
+        private_loss(task, data, labels, 64, OBJECTIVE, PrivacyConfig(1.0))
+    with pytest.raises(ValueError, match="must be positive"):
+        PrivacyConfig(0.0)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ValueError, match="without torchrun"):
+        private_loss(task, data, labels, 4, OBJECTIVE, PrivacyConfig(1.0))

@@ -1,0 +1,69 @@
+"""The attack: its statistics against scipy, what it must find, and what must not fool it."""
+
+import pytest
+import torch
+from scipy.stats import mannwhitneyu
+from torch import Tensor
+
+from dcfm.privacy.membership import Contest, matching_scores
+
+
+def contest(members: Tensor, others: Tensor) -> Contest:
+    labels = [torch.zeros(len(part), 1, dtype=torch.long) for part in (members, others)]
+    return Contest.of(members, others, *labels)
+
+
+def test_the_auc_is_mann_and_whitneys(generator: torch.Generator) -> None:
+    members, others = torch.randint(20, (150,), generator=generator), torch.randint(23, (200,), generator=generator)
+    found = contest(members.float(), others.float()).result()
+    u = mannwhitneyu(others.numpy(), members.numpy()).statistic
+    assert found["auc"]["value"] == pytest.approx(u / (150 * 200))
+    assert found["auc"]["low"] < found["auc"]["value"] < found["auc"]["high"]
+    assert "tpr_at_fpr_0.001" not in found  # 200 non-members cannot tell
+
+
+def test_the_true_positive_rate_at_few_false_positives() -> None:
+    others = torch.arange(100).float()
+    members = torch.tensor([-1.0, -1.0, 0.5, 1.5, 200.0])
+    # One of 100 may be accused: the threshold lies above 0, below 1.
+    assert contest(members, others).result()["tpr_at_fpr_0.01"]["value"] == pytest.approx(3 / 5)
+
+
+def test_other_proportions_of_combinations_tell_nothing(generator: torch.Generator) -> None:
+    """The first combination is easier, and commoner among members: a naive attack would find a leak."""
+    y = [torch.tensor([[0]] * 900 + [[1]] * 100), torch.tensor([[0]] * 100 + [[1]] * 900)]
+    scores = [part[:, 0] * 3 + torch.randn(1000, generator=generator) for part in y]
+    naive = contest(*scores).result()["auc"]
+    fair = Contest.of(*scores, *y).result()["auc"]
+    assert naive["low"] > 0.8
+    assert fair["low"] < 0.5 < fair["high"]
+
+
+def test_combinations_of_one_side_only_are_left_out() -> None:
+    y = torch.tensor([[0], [1]]), torch.tensor([[1], [2]])
+    found = Contest.of(torch.tensor([0.0, 1.0]), torch.tensor([2.0, 3.0]), *y)
+    assert found.members.tolist() == [1.0]
+    assert found.others.tolist() == [2.0]
+    with pytest.raises(ValueError, match="same combinations"):
+        Contest.of(torch.zeros(1), torch.zeros(1), torch.tensor([[0]]), torch.tensor([[1]]))
+
+
+def test_a_field_that_knows_its_samples_by_heart_is_caught(generator: torch.Generator) -> None:
+    data = torch.randn(80, 6, generator=generator)
+    members, others = data[:40], data[40:]
+    y = torch.zeros(40, 1, dtype=torch.long)
+
+    def by_heart(x: Tensor, t: Tensor, y: Tensor, held: Tensor | None = None) -> Tensor:
+        distance = (x[:, None] - t[:, None, None] * members).square().sum(-1) / (1 - t[:, None]) ** 2
+        x1 = (-distance / 2).softmax(1) @ members
+        return (x1 - x) / (1 - t[:, None])
+
+    scores = [matching_scores(by_heart, part, y) for part in (members, others)]
+    assert scores[0].shape == (5, 40)
+    assert Contest.of(scores[0].mean(0), scores[1].mean(0), y, y).result()["auc"]["low"] > 0.95
+
+
+def test_all_samples_meet_the_same_noise(generator: torch.Generator) -> None:
+    x = torch.randn(1, 3, generator=generator).expand(700, 3)
+    scores = matching_scores(lambda x, t, y, held=None: 0 * x, x, torch.zeros(700, 1, dtype=torch.long))
+    assert (scores == scores[:, :1]).all()

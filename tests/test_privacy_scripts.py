@@ -1,0 +1,107 @@
+"""scripts/audit.py, privacy_curve.py, scale.py: tiny runs from start to end, resumed, one clear error a bad input."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dcfm.toy import private, scale
+from dcfm.toy.private import PrivateCell
+from dcfm.toy.problem import ProblemSettings
+from dcfm.toy.scale import ScaleCell
+from dcfm.toy.scale_report import own_share
+from dcfm.toy.score import Sampling
+from dcfm.toy.training import Phase, Training
+
+REPOSITORY = Path(__file__).parents[1]
+TINY = ("training.width=8", "training.stage_one.steps=2", "training.peers.steps=2", "training.student.steps=2")
+
+
+def run(script: str, *overrides: str) -> subprocess.CompletedProcess[str]:
+    env = dict(os.environ, OMP_NUM_THREADS="1")
+    command = [sys.executable, f"scripts/{script}.py", *overrides]
+    return subprocess.run(command, cwd=REPOSITORY, env=env, capture_output=True, text=True, timeout=280)
+
+
+def test_audit(tmp_path: Path) -> None:
+    result = run("audit", "subject=toy", "toy.samples=30", "toy.heldout=30", "generated=30", f"out={tmp_path}", *TINY)
+    assert result.returncode == 0, result.stderr
+    found = json.loads((tmp_path / "audit.json").read_text())
+    assert found["command"].startswith("python scripts/audit.py subject=toy")
+    assert found["targets"][0]["membership"]["members"] == 90
+    assert (tmp_path / "table.txt").read_text() in result.stdout
+    wrong = run("audit", "subject=toy", "toy.method=nothing", f"out={tmp_path}")
+    assert wrong.returncode == 2
+    assert len(wrong.stderr.splitlines()) == 1
+
+
+def test_privacy_curve(tmp_path: Path) -> None:
+    small = ("training.fedavg.steps=1", "training.fedavg_rounds=2", "samples=100", "draws=20", "steps=2", *TINY)
+    result = run("privacy_curve", "noises=[1]", "seeds=[0]", f"out={tmp_path}", *small)
+    assert result.returncode == 0, result.stderr
+    points = json.loads((tmp_path / "privacy.json").read_text())["points"]
+    assert [(p["method"], p["noise"]) for p in points] == [("dcfm_b", 1.0), ("fedflow_l", 1.0)]
+    assert points[0]["epsilon"] > 0
+    assert (tmp_path / "privacy.png").stat().st_size > 1000
+    assert "| DCFM-B | 1 |" in (tmp_path / "table.md").read_text()
+
+
+def test_a_point_of_the_curve_is_a_mean_over_seeds() -> None:
+    rows = [
+        {"method": "dcfm_b", "noise": None, "seed": s, "epsilon": None, "known": 0.9, "novel": s / 4} for s in (1, 3)
+    ]
+    (point,) = private.summarise(rows)
+    assert (point["epsilon"], point["seeds"]) == (None, [1, 3])
+    assert point["novel"]["mean"] == 0.5
+    assert (point["novel"]["low"], point["novel"]["high"]) == (0.0, 1.0)  # two seeds say little
+    assert point["known"]["low"] == pytest.approx(0.9)
+    assert private.summarise(rows[:1])[0]["novel"]["low"] is None
+
+
+def test_scale(tmp_path: Path) -> None:
+    result = run(
+        "scale", "silos=[2,4]", "peers=[1,null]", "samples=30", "draws=20", "steps=2", f"out={tmp_path}", *TINY
+    )
+    assert result.returncode == 0, result.stderr
+    cells = json.loads((tmp_path / "scale.json").read_text())["cells"]
+    assert [(c["silos"], c["peers"]) for c in cells] == [(2, 1), (2, None), (4, 1), (4, None)]
+    assert [c["models_held"] for c in cells] == [2, 2, 2, 4]
+    assert all(c["bytes_held"] == c["models_held"] * c["model_bytes"] for c in cells)
+    assert cells[2]["bytes_a_silo"] < cells[3]["bytes_a_silo"]
+    assert (tmp_path / "scale.png").stat().st_size > 1000
+
+
+TRAINING = Training(
+    8, 1, 16, stage_one=Phase(steps=2, share=1.0), peers=Phase(steps=2), student=Phase(steps=2), fedavg_rounds=2
+)
+
+
+def test_finished_cells_are_read_and_others_refused(tmp_path: Path) -> None:
+    cell = ScaleCell(4, 1, 0, 30, TRAINING, Sampling(20, 2))
+    (first,) = scale.run([cell], tmp_path)
+    assert own_share(first, "novel") is not None or not first["recovery"]["own_experts"]["shares"]
+    assert scale.run([cell], tmp_path) == [first]
+    with pytest.raises(ValueError, match="of other settings"):
+        scale.run([ScaleCell(4, 1, 0, 31, TRAINING, Sampling(20, 2))], tmp_path)
+    problem = ProblemSettings(samples=100)
+    private_cell = PrivateCell("dcfm_b", None, 1.0, 1e-5, problem, TRAINING, Sampling(20, 2))
+    (first,) = private.run([private_cell], tmp_path / "p")
+    assert private.run([private_cell], tmp_path / "p") == [first]
+    with pytest.raises(ValueError, match="of other settings"):
+        private.run([PrivateCell("dcfm_b", None, 1.0, 1e-5, problem, TRAINING, Sampling(21, 2))], tmp_path / "p")
+
+
+def test_bad_settings_come_before_any_work(tmp_path: Path) -> None:
+    def cell(method: str = "dcfm_b", samples: int = 100) -> PrivateCell:
+        return PrivateCell(method, 1.0, 1.0, 1e-5, ProblemSettings(samples=samples), TRAINING, Sampling(20, 2))
+
+    with pytest.raises(ValueError, match="no private training here"):
+        cell("dcfm_a")
+    with pytest.raises(ValueError, match="batch <= samples"):
+        private.run([cell(samples=4)], tmp_path)
+    with pytest.raises(ValueError, match="samples of a combination cannot be dealt"):
+        scale.run([ScaleCell(4, None, 0, 1, TRAINING, Sampling(20, 2))], tmp_path)
+    assert not list(tmp_path.iterdir())

@@ -12,12 +12,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 from tqdm import tqdm
 
-from dcfm.configuration import one_line_errors
+from dcfm.configuration import script
 
 try:
     from dcfm.federated.launch import federate, summary
@@ -48,14 +47,13 @@ def run(config: DictConfig, overrides: list[str]) -> None:
     print(f"wrote {config.out}/published/{config.protocol}, result, ledger.jsonl")
 
 
-@hydra.main(config_path="pkg://dcfm_configs", config_name="federate", version_base="1.3")
+@script("federate", "the same command goes on from what was received")
 def main(config: DictConfig) -> None:
     """One line for each thing that can be wrong."""
-    with one_line_errors("the same command goes on from what was received"):
-        try:
-            run(config, list(HydraConfig.get().overrides.task))
-        except FlowerError as error:
-            sys.exit(f"error: {error}")
+    try:
+        run(config, list(HydraConfig.get().overrides.task))
+    except FlowerError as error:
+        sys.exit(f"error: {error}")
 
 
 if __name__ == "__main__":

@@ -1,27 +1,27 @@
-"""scripts/federate.py in Flower's simulation, and silos as real processes over TLS: equality, ledger, a killed node."""
+"""scripts/federate.py in Flower's simulation; silos and server as real processes over TLS, killed and started again."""
 
 import contextlib
 import importlib.util
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 import torch
 
-from dcfm.artefacts import load
+from dcfm.artefacts import load, write_bytes_atomically
 from dcfm.decentralized import Federation
 from dcfm.federated.launch import deal_silos
-from dcfm.federated.processes import LOOPBACK, Flower, flower
-from dcfm.federated.server import claimed
-from dcfm.federated.settings import composed, read_settings, written
-from dcfm.federated.silo_files import read_silo
+from dcfm.federated.processes import LOOPBACK, Flower, free_port
+from dcfm.federated.settings import composed, read_settings
+from dcfm.federated.silo_files import read_silo, write_silo
 from dcfm.federated.tasks import read_task
 from dcfm.methods import registry
 
@@ -44,12 +44,12 @@ def ledger(path: Path) -> list[dict]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def assert_ledgers_agree(out: Path) -> None:
+def assert_ledgers_agree(out: Path, work: Sequence[Path]) -> None:
     """What a silo says that it sent and received is what the server says of it, message by message."""
     served = ledger(out / "ledger.jsonl")
     assert {m["kind"] for m in served} <= {"weights", "histogram", "scalars"}
     for number in (0, 1):
-        own = ledger(out / "silos" / str(number) / "work/ledger.jsonl")
+        own = ledger(work[number] / "ledger.jsonl")
         theirs = [m for m in served if m["silo"] == f"silo{number}"]
         for direction in ("sent", "received"):
             assert {m["sha256"] for m in own if m["direction"] == direction} == {
@@ -66,7 +66,10 @@ def test_the_documented_command_in_simulation(tmp_path: Path) -> None:
     assert "finished: silo0, silo1" in done.stdout
     assert (tmp_path / "published/dcfm_b/artefact.json").exists()
     assert_equals_in_process(overrides, tmp_path)
-    assert_ledgers_agree(tmp_path)
+    phases = json.loads((tmp_path / "seconds.json").read_text())["phases"]
+    assert list(phases) == ["arrival", "stage_one", "distil_on_server", "deliver"]
+    assert all(phases[name]["engine"] >= 0 for name in ("stage_one", "deliver"))
+    assert_ledgers_agree(tmp_path, [tmp_path / "silos" / str(n) / "work" for n in (0, 1)])
 
 
 class Gateway:
@@ -78,8 +81,8 @@ class Gateway:
         threading.Thread(target=self._accept, daemon=True).start()
 
     @property
-    def address(self) -> str:
-        return f"{LOOPBACK}:{self.listener.getsockname()[1]}"
+    def port_of_silo(self) -> int:
+        return self.listener.getsockname()[1]
 
     def close(self) -> None:
         self.listener.close()
@@ -108,11 +111,58 @@ class Gateway:
             target.shutdown(socket.SHUT_WR)
 
 
-def wait_for(engine: Flower, what: str, until, seconds: float = 900) -> None:
-    end = time.monotonic() + seconds
-    while not until():
-        assert time.monotonic() < end, f"no {what} after {seconds} s; logs in {engine.folder}"
-        time.sleep(0.2)
+class Machines:
+    """Programs with logs, each with its children in a process group of its own, as if on a machine of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.running = folder, dict[str, subprocess.Popen[bytes]]()
+
+    def start(self, name: str, script: str, *words: str) -> None:
+        with (self.folder / f"{name}.log").open("ab") as log:
+            self.running[name] = subprocess.Popen(
+                [sys.executable, str(REPOSITORY / "scripts" / script), *words],
+                cwd=self.folder,
+                env=dict(os.environ, OMP_NUM_THREADS="1"),
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def kill_child(self, name: str, program: str) -> None:
+        """End the one child of a script that runs a program, at once."""
+        found = subprocess.run(["ps", "-ewwo", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
+        rows = [line.split(maxsplit=2) for line in found.splitlines()]
+        (child,) = [int(p) for p, parent, args in rows if int(parent) == self.running[name].pid and program in args]
+        os.kill(child, signal.SIGKILL)
+
+    def stop(self, name: str) -> None:
+        process = self.running.pop(name)
+        process.terminate()
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+    def wait_for(self, what: str, until: Callable[[], bool], seconds: float = 1500) -> None:
+        end = time.monotonic() + seconds
+        while not until():
+            logs = [f"{path}:\n{path.read_text()[-1500:]}" for path in self.folder.glob("*.log")]
+            assert time.monotonic() < end, f"no {what} after {seconds} s\n" + "\n".join(logs)
+            time.sleep(0.2)
+
+    def says(self, name: str, text: str) -> bool:
+        return text in (self.folder / f"{name}.log").read_text()
+
+
+@pytest.fixture
+def machines(tmp_path: Path) -> Iterator[Machines]:
+    found = Machines(tmp_path)
+    yield found
+    for name in reversed(list(found.running)):
+        found.stop(name)
 
 
 @pytest.fixture
@@ -123,58 +173,75 @@ def gateways() -> Iterator[list[Gateway]]:
         gateway.close()
 
 
-def test_real_processes_over_tls_and_a_killed_supernode(tmp_path: Path, gateways: list[Gateway]) -> None:
-    """DCFM-B over TLS with authenticated nodes, one of them killed in mid-training and started again.
+def test_the_documented_scripts_with_a_killed_supernode_and_a_killed_superlink(
+    tmp_path: Path, machines: Machines, gateways: list[Gateway]
+) -> None:
+    """docs/federation.md's commands: DCFM-B over TLS with authenticated nodes. A SuperNode is killed in mid-training,
+    later the SuperLink, and the run goes on.
 
-    The result is that of the in-process run; what left each silo is what the ledger says, and far less than its data.
+    The result is that of the in-process run, no silo trained twice; what left each silo is what the ledger says, and
+    far less than its data.
     """
-    overrides = (
-        f"out={tmp_path}",
-        "engine=deployment",
-        "problem.samples=40000",
-        "patience=10",
-        *TINY,
-        "training.stage_one.steps=1500",
-    )
+    out, server = tmp_path / "run", tmp_path / "server"
+    training = ("training.stage_one.steps=1500", "problem.samples=150000")
+    overrides = (f"out={out}", "engine=running", f"superlink={server}", "patience=10", *TINY, *training)
     config = composed(overrides)
-    settings, problem = read_settings(config), read_task(config)
-    data = deal_silos(claimed(tmp_path, config), settings, problem)
-    work = data[1].parent / "work"
-    with flower(tmp_path / "flower", simulation=False) as engine:
-        for number, path in enumerate(data):
-            gateways.append(Gateway(engine.port))
-            engine.register_node(number)
-            engine.start_node(number, path, gateways[number].address)
-        run = engine.run(written(overrides), settings.silos)
-        wait_for(engine, "checkpoint", (work / "stage1.checkpoint.safetensors").exists)
-        engine.kill("silo1")
-        assert not (work / "stage1").exists()
+    data = deal_silos(tmp_path / "hospital", read_settings(config), read_task(config))
+    work = [path.parent / "work" for path in data]
+    listen = ("host=127.0.0.1", f"port={free_port()}", f"folder={server}")
+    machines.start("server", "federated/server.py", *listen)
+    machines.wait_for("certificate", (server / "certificates/ca.pem").exists)
+    for number, path in enumerate(data):
+        gateways.append(Gateway(int(listen[1].removeprefix("port="))))
+        place = Flower(tmp_path / f"flower{number}", simulation=False)
+        write_bytes_atomically(place.certificates / "ca.pem", (server / "certificates/ca.pem").read_bytes())
+        write_bytes_atomically(server / f"nodes/silo{number}.pub", place.public_key(number).read_bytes())
+        machines.wait_for("registered key", lambda n=number: machines.says("server", f"registered silo{n}.pub"))
+        where = (f"port={gateways[number].port_of_silo}", f"folder={place.folder}")
+        machines.start(f"silo{number}", "federated/silo.py", f"number={number}", f"data={path}", *where)
+    machines.start("run", "federate.py", *overrides)
 
-        def came_back() -> bool:
-            """As a service manager would: the SuperLink takes a while to notice that the old process is gone."""
-            if (process := engine.running.get("silo1")) is None or process.poll() is not None:
-                engine.running.pop("silo1", None)
-                engine.start_node(1, data[1], gateways[1].address)
-            return (work / "stage1/artefact.json").exists()
+    machines.wait_for("checkpoint", (work[1] / "stage1.checkpoint.safetensors").exists)
+    machines.kill_child("silo1", "flower-supernode")
+    assert not (work[1] / "stage1").exists()
+    machines.wait_for("Stage I", lambda: len(list(out.glob("received/stage_one/*/complete.safetensors"))) == 2)
 
-        wait_for(engine, "return of the killed node", came_back)
-        *_, status = engine.wait(run, tmp_path / "status.json")
-    assert status["state"] == "finished", status
-    assert status["left_out"] == {}
-    assert_equals_in_process(overrides, tmp_path)
-    assert_ledgers_agree(tmp_path)
-    served = [m for m in ledger(tmp_path / "ledger.jsonl") if m["direction"] == "sent"]
+    machines.kill_child("server", "flower-superlink")
+    machines.wait_for("notice", lambda: machines.running["server"].poll() is not None)
+    machines.stop("run")
+    machines.start("server", "federated/server.py", *listen)
+    machines.wait_for("SuperLink", lambda: (server / "logs/superlink.log").read_text().count("running on") == 2)
+    machines.start("run", "federate.py", *overrides)
+    machines.wait_for("end", lambda: machines.running["run"].poll() is not None)
+
+    assert machines.running["run"].returncode == 0, (tmp_path / "run.log").read_text()
+    status = json.loads((out / "status.json").read_text())
+    assert (status["state"], status["left_out"]) == ("finished", {})
+    assert_equals_in_process(overrides, out)
+    assert_ledgers_agree(out, work)
+    sent = [m for m in ledger(out / "ledger.jsonl") if m["direction"] == "sent"]
     for number, gateway in enumerate(gateways):
-        sent = sum(m["bytes"] for m in served if m["silo"] == f"silo{number}")
+        own = [m for m in sent if m["silo"] == f"silo{number}"]
+        assert sum(m["kind"] == "weights" for m in own) == 1
         size = data[number].stat().st_size
-        assert sent <= gateway.sent < size / 2, (sent, gateway.sent, size)
+        assert sum(m["bytes"] for m in own) <= gateway.sent < size / 2, (gateway.sent, size)
     assert len(read_silo(data[0], "silo0")) > 10_000
+
+
+def test_a_silo_says_what_it_lacks(tmp_path: Path) -> None:
+    data = write_silo(tmp_path / "data.safetensors", torch.zeros(2, 2), torch.zeros(2, 2, dtype=torch.long))
+    words = ("number=0", f"data={data}", f"folder={tmp_path / 'silo'}")
+    command = [sys.executable, "scripts/federated/silo.py", *words]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 2
+    assert "ca.pem is missing: bring it from the server" in done.stderr
+    assert (tmp_path / "silo/homes/silo0/node_key.pub").exists()
 
 
 def test_bad_input_is_one_line(tmp_path: Path) -> None:
     command = [sys.executable, "scripts/federate.py", "protocol=fedprox", f"out={tmp_path / 'out'}"]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stderr.startswith("error: unknown protocol 'fedprox'; give one of dcfm_a")
     assert not (tmp_path / "out").exists()
 

@@ -11,6 +11,7 @@ kinds of :mod:`dcfm.exchange`, nothing else.
     counts        label histograms that hide small counts
     client        the ClientApp: a silo
     members       the server's view of the silos: who is there, who is asked, who is dropped
+    strategies    silos as the nodes of Flower's strategies; FedFlow as one
     protocols     FedFlow, DCFM-A, DCFM-B
     server        the ServerApp
     certificates  TLS and keys of nodes

@@ -12,10 +12,12 @@ so is the text of an error, which could quote data; it is in ``errors.log`` besi
 """
 
 import functools
+import json
 import logging
+import time
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ import torch
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
-from dcfm.artefacts import load, load_tensors, save_tensors
+from dcfm.artefacts import load, load_tensors, plain_settings, save_tensors
 from dcfm.decentralized import TrainingJob, build_network, fingerprint, run_job
 from dcfm.exchange import Exchange, Ledger, Payload
 from dcfm.federated.counts import protected
@@ -33,6 +35,7 @@ from dcfm.federated.silo_files import read_silo
 from dcfm.federated.tasks import FederatedTask, fedavg_config, read_task
 from dcfm.published import resolve_device
 from dcfm.silos import LabelHistogram, Silo
+from dcfm.trainers import parallel
 from dcfm.trainers.fedavg import train_round
 from dcfm.weights import Weights
 
@@ -53,6 +56,7 @@ class Node:
         settings: of the run; its ``out`` is the server's and means nothing here, but in a simulation.
         problem: what is trained.
         suppress, epsilon: of the label histogram; the stricter of the run's and the node's own.
+        ranks: processes that train together, one a GPU where there are GPUs.
     """
 
     number: int
@@ -61,6 +65,7 @@ class Node:
     problem: FederatedTask
     suppress: int
     epsilon: float | None
+    ranks: int
 
     @classmethod
     def of(cls, context: Context) -> "Node":
@@ -82,6 +87,7 @@ class Node:
             problem,
             max(settings.suppress, int(context.node_config.get("suppress", 0))),
             min(map(float, limits)) if limits else None,
+            int(context.node_config.get("ranks", 1)),
         )
 
     @property
@@ -129,9 +135,18 @@ class Node:
         """
         number = self.number if index is None else index
         job = TrainingJob(
-            kind, f"{folder} {self.name}", self.work / folder, asdict(config), number, arguments, started_from
+            kind, f"{folder} {self.name}", self.work / folder, plain_settings(config), number, arguments, started_from
         )
-        return run_job(job, self.problem.task, self.settings.seed, self.device, None, False)
+        asked = (job, self.problem.task, self.settings.seed, self.device, None, False)
+        if self.ranks > 1:
+            parallel.together(self.ranks, run_job, *asked)
+        return run_job(*asked)
+
+    def note_seconds(self, label: str, seconds: float) -> None:
+        """Enter how long the silo worked on a phase, for its own eyes; the rest of the phase is the engine's."""
+        self.work.mkdir(parents=True, exist_ok=True)
+        with (self.work / "seconds.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"phase": label, "seconds": round(seconds, 2)}) + "\n")
 
     def histogram(self) -> LabelHistogram:
         """What may be known of the labels; noise is drawn once in a silo's life, since averages would reveal counts."""
@@ -244,7 +259,9 @@ def answer(phase: Phase, message: Message, context: Context) -> Message:
         node = Node.of(context)
         parcel = unpack(message.content)
         enter(node, parcel)
+        begun = time.monotonic()
         reply = phase(node, parcel)
+        node.note_seconds(message.metadata.group_id, time.monotonic() - begun)
         door(node, reply)
         return Message(pack(reply), reply_to=message)
     except Exception as error:

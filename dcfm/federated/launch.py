@@ -1,14 +1,17 @@
 """A whole run on this machine: deal the data to silo files, start Flower, follow the run to its end."""
 
 import json
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
 
+from dcfm.artefacts import write_text_atomically
 from dcfm.federated.client import silo_path
 from dcfm.federated.processes import Flower, flower
 from dcfm.federated.server import claimed
@@ -43,12 +46,14 @@ def federate(config: DictConfig, overrides: Sequence[str], follow: Follow | None
         dcfm.federated.processes.FlowerError: Flower did not do what it should.
     """
     settings, problem = read_settings(config), read_task(config)
-    out = Path(settings.out).resolve()
-    data = deal_silos(claimed(out, config), settings, problem)
+    out = claimed(Path(settings.out).resolve(), config)
+    running = None if settings.superlink is None else running_flower(Path(settings.superlink))
+    data = [] if running else deal_silos(out, settings, problem)
     given = written([*(o for o in overrides if not o.startswith("out=")), f"out={out}"])
     (out / "status.json").unlink(missing_ok=True)  # of an earlier attempt
     begun = time.monotonic()
-    with flower(out / "flower", simulation=settings.engine == "simulation") as engine:
+    own = Flower(out / "flower", simulation=settings.engine == "simulation")
+    with nullcontext(running) if running else flower(own) as engine:
         if settings.engine == "deployment":
             start_nodes(engine, data)
         run = engine.run(given, settings.silos)
@@ -57,7 +62,47 @@ def federate(config: DictConfig, overrides: Sequence[str], follow: Follow | None
         for status in engine.wait(run, out / "status.json"):
             if follow is not None and status:
                 follow(status)
-    return Outcome(status, time.monotonic() - begun, starting)
+    total, load = time.monotonic() - begun, os.getloadavg()[2]
+    seconds = {
+        "command": f"python scripts/federate.py {written(overrides)}",
+        "cores": os.cpu_count(),
+        "load_of_15_minutes": round(load, 1),
+        "total": round(total, 1),
+        "start_flower": round(starting, 1),
+        "phases": phase_seconds(out, settings.silos),
+    }
+    write_text_atomically(out / "seconds.json", json.dumps(seconds, indent=2) + "\n")
+    return Outcome(status, total, starting)
+
+
+def phase_seconds(out: Path, silos: int) -> dict[str, dict[str, float]]:
+    """By phase: its seconds on the server's clock; how many of them the slowest silo worked, where that is known on
+    this machine; the rest is the engine's (starting processes, sending, checking, waiting for each other)."""
+    work: dict[str, float] = {}
+    for number in range(silos):
+        path = silo_path(out, number).parent / "work/seconds.jsonl"
+        rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        for phase, seconds in {row["phase"]: row["seconds"] for row in rows}.items():  # the last attempt's
+            work[phase] = max(work.get(phase, 0.0), seconds)
+    status = json.loads((out / "status.json").read_text(encoding="utf-8"))
+    found: dict[str, dict[str, float]] = {}
+    for phase, seconds in status["seconds"].items():
+        found[phase] = {"seconds": seconds}
+        if phase in work:
+            found[phase] |= {"work": work[phase], "engine": round(seconds - work[phase], 1)}
+    return found
+
+
+def running_flower(folder: Path) -> Flower:
+    """The SuperLink of ``scripts/federated/server.py``.
+
+    Raises:
+        ValueError: it was never started.
+    """
+    engine = Flower(folder, simulation=False)
+    if not (folder / "homes/server/config.toml").exists():
+        raise ValueError(f"superlink={folder}: no SuperLink was started there; give the folder of the server script")
+    return engine
 
 
 def deal_silos(out: Path, settings: Settings, problem: FederatedTask) -> list[Path]:
@@ -78,7 +123,7 @@ def deal_silos(out: Path, settings: Settings, problem: FederatedTask) -> list[Pa
 def start_nodes(engine: Flower, data: Sequence[Path]) -> None:
     """Register and start a SuperNode for each silo's file."""
     for number, path in enumerate(data):
-        engine.register_node(number)
+        engine.register_node(engine.public_key(number))
         engine.start_node(number, path)
 
 

@@ -85,6 +85,7 @@ class Members:
     dropped: dict[int, str] = field(default_factory=dict)
     nodes: dict[int, int] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+    run: str = ""
     _met: set[int] = field(default_factory=set)
     _strange: Counter[int] = field(default_factory=Counter)
     _flights: dict[str, _Flight] = field(default_factory=dict)
@@ -177,6 +178,7 @@ class Members:
         """Write ``status.json`` and the ledger."""
         self.exchange.ledger.to_jsonl(self.out / "ledger.jsonl")
         status = {
+            "run": self.run,
             "state": state,
             "phase": self._phase,
             "waiting_for": [self.name(n) for n in waiting or {}],
@@ -212,7 +214,9 @@ class Members:
         self._push(question, self.nodes[number], number, parcel)
 
     def _push(self, question: str, node: int, number: int | None, parcel: Parcel) -> None:
-        message = Message(pack(parcel), dst_node_id=node, message_type=question, group_id=self._phase)
+        # Flower's own limit of an answer's age, 12 hours, is less than a long training may need.
+        ttl = max(self.settings.deadline, 43_200.0)
+        message = Message(pack(parcel), dst_node_id=node, message_type=question, group_id=self._phase, ttl=ttl)
         for key in self.grid.push_messages([message]):
             if key is not None:
                 self._flights[key] = _Flight(question, node, number, self.clock())

@@ -1,7 +1,8 @@
-"""SuperLink, SuperNodes and a run on this machine, as processes that end with the block that started them.
+"""SuperLink, SuperNodes and runs as processes that end with the block that started them.
 
-Everything Flower writes goes into one folder: its home, logs, certificates and keys. No port is opened to other
-machines: all listen on 127.0.0.1.
+Everything Flower writes goes into one folder: its home, logs, certificates and keys. Unless told otherwise all listen
+on 127.0.0.1, and no port is opened to other machines. Where there are several, each has a folder of its own
+(``scripts/federated/server.py`` and ``silo.py``).
 """
 
 import json
@@ -22,6 +23,8 @@ from dcfm.federated.certificates import make_certificates, make_node_key
 LOOPBACK: Final = "127.0.0.1"
 APP: Final = Path(__file__).parent / "app"
 ENDED: Final = "finished"
+GAVE_UP: Final = b"Giving up reconnection"
+"""What a SuperNode writes that will never ask the SuperLink for work again."""
 
 
 class FlowerError(RuntimeError):
@@ -43,17 +46,19 @@ class Flower:
         folder: of logs, homes, certificates and keys.
         simulation: whether the SuperLink plays the silos itself; without TLS then.
         port: of the SuperLink.
+        host: its address.
     """
 
     folder: Path
     simulation: bool
     port: int = field(default_factory=free_port)
+    host: str = LOOPBACK
     running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     @property
     def address(self) -> str:
         """Of the SuperLink."""
-        return f"{LOOPBACK}:{self.port}"
+        return f"{self.host}:{self.port}"
 
     @property
     def certificates(self) -> Path:
@@ -64,18 +69,19 @@ class Flower:
         return self.folder / "logs" / f"{name}.log"
 
     def start_superlink(self) -> None:
-        """Start it and wait until it listens.
+        """Start it and wait until it listens. Certificates are made once.
 
         Raises:
             FlowerError: it does not.
         """
-        arguments = ["--host", LOOPBACK, "--port", str(self.port), "--disable-runtime-dependency-installation"]
+        arguments = ["--host", self.host, "--port", str(self.port), "--disable-runtime-dependency-installation"]
         connection = f'[superlink]\ndefault = "dcfm"\n\n[superlink.dcfm]\naddress = "{self.address}"\n'
         if self.simulation:
             arguments += ["--simulation", "--insecure"]
             connection += "insecure = true\n"
         else:
-            make_certificates(self.certificates)
+            if not (self.certificates / "ca.pem").exists():
+                make_certificates(self.certificates, list(dict.fromkeys([self.host, LOOPBACK, "localhost"])))
             for option, name in (("certfile", "server.pem"), ("keyfile", "server.key"), ("ca-certfile", "ca.pem")):
                 arguments += [f"--ssl-{option}", str(self.certificates / name)]
             arguments += ["--enable-supernode-auth"]
@@ -85,27 +91,32 @@ class Flower:
         end = time.monotonic() + 180
         while time.monotonic() < end and process.poll() is None:
             with socket.socket() as probe:
-                if probe.connect_ex((LOOPBACK, self.port)) == 0:
+                if probe.connect_ex((self.host, self.port)) == 0:
                     return
             time.sleep(0.2)
         raise FlowerError(f"the SuperLink did not start; see {self.log('superlink')}")
 
-    def register_node(self, number: int) -> None:
-        """Make a SuperNode's key pair and tell the SuperLink the public one."""
-        public = make_node_key(self.key(number))
+    def public_key(self, number: int) -> Path:
+        """A SuperNode's public key; the pair is made once."""
+        private = self.key(number)
+        return private.with_name(f"{private.name}.pub") if private.exists() else make_node_key(private)
+
+    def register_node(self, public: Path) -> None:
+        """Tell the SuperLink a SuperNode's public key."""
         self.command("supernode", "register", str(public), "dcfm")
 
-    def start_node(self, number: int, data: Path, address: str | None = None) -> None:
+    def start_node(self, number: int, data: Path, address: str | None = None, more: str = "") -> None:
         """Start the SuperNode of a registered silo, which alone knows where its data lies.
 
         Args:
             number: the silo's.
             data: its file.
             address: of the SuperLink as the node sees it, e.g. through a gateway.
+            more: of its configuration, e.g. ``suppress=10``.
         """
         arguments = ["--superlink", address or self.address, "--root-certificates", str(self.certificates / "ca.pem")]
         arguments += ["--auth-supernode-private-key", str(self.key(number)), "--port", str(free_port())]
-        arguments += ["--node-config", f"partition-id={number} data={json.dumps(str(data.resolve()))}"]
+        arguments += ["--node-config", f"partition-id={number} data={json.dumps(str(data.resolve()))} {more}".strip()]
         name = f"silo{number}"
         self._start(name, ["flower-supernode", *arguments], self.home(name))
 
@@ -130,24 +141,26 @@ class Flower:
         answer = self.command("list", "--run-id", run, "dcfm", "--format", "json")
         return json.loads(answer[answer.index("{") :])["runs"][0]["status"]
 
-    def wait(self, run: str, status_file: Path, every: float = 60.0) -> Iterator[dict[str, object]]:
+    def wait(self, run: str, status_file: Path, every: float = 120.0) -> Iterator[dict[str, object]]:
         """Yield what the ServerApp writes into its status file until the run is over.
 
         Raises:
-            FlowerError: the run ended without saying how.
+            FlowerError: the run ended without saying how, or the SuperLink ended.
         """
-        asked = time.monotonic()
+        asked, ended = time.monotonic(), ""
         while True:
             found = json.loads(status_file.read_text(encoding="utf-8")) if status_file.exists() else {}
+            found = found if found.get("run") == run else {}  # not what an earlier run still says
             yield found
             if found.get("state") in ("finished", "stopped"):
                 return
-            if self.running["superlink"].poll() is not None:
+            if ended:  # before the file was read again
+                raise FlowerError(f"the run is {ended}, and did not say why; see {self.log('superlink')}")
+            if (link := self.running.get("superlink")) is not None and link.poll() is not None:
                 raise FlowerError(f"the SuperLink has ended; see {self.log('superlink')}")
             if time.monotonic() - asked > every:
-                asked = time.monotonic()
-                if (state := self.status(run)).startswith(ENDED) and not status_file.exists():
-                    raise FlowerError(f"the run is {state} and has no status; see {self.log('superlink')}")
+                asked, state = time.monotonic(), self.status(run)
+                ended = state if state.startswith(ENDED) else ""
             time.sleep(0.5)
 
     def command(self, *arguments: str) -> str:
@@ -167,22 +180,31 @@ class Flower:
             raise FlowerError(f"flwr {' '.join(arguments[:2])} failed: {(done.stdout + done.stderr).strip()}")
         return done.stdout
 
-    def kill(self, name: str) -> None:
-        """End a process at once, as a power cut would."""
-        process = self.running.pop(name)
-        process.kill()
-        process.wait()
-
     def close(self) -> None:
         """End all that runs, nodes first."""
         for name in reversed(list(self.running)):
-            process = self.running.pop(name)
-            process.terminate()
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            self.stop(name)
+
+    def stop(self, name: str) -> None:
+        """End a process."""
+        process = self.running.pop(name)
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    def wait_for_end(self, name: str) -> None:
+        """Wait until a SuperNode ends, and end it when it gave up the SuperLink: Flower leaves it there, idle."""
+        process, read = self.running[name], self.log(name).stat().st_size
+        while process.poll() is None:
+            time.sleep(1)
+            with self.log(name).open("rb") as file:
+                file.seek(max(0, read - len(GAVE_UP)))
+                if GAVE_UP in file.read():
+                    self.stop(name)
+                read = file.tell()
 
     def key(self, number: int) -> Path:
         """A node's private key."""
@@ -206,14 +228,14 @@ class Flower:
     def _environment(self, home: Path) -> dict[str, str]:
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
         quiet = {"FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1", "RAY_USAGE_STATS_ENABLED": "0"}
-        # HTTPX honours proxies, which cannot reach a loopback.
+        # HTTPX honours proxies, which cannot reach a loopback or a private network.
         return {
             **os.environ,
             **quiet,
             "PATH": path,
             "FLWR_HOME": str(home),
             "OMP_NUM_THREADS": "1",
-            "NO_PROXY": LOOPBACK,
+            "NO_PROXY": ",".join([*filter(None, [os.environ.get("NO_PROXY")]), LOOPBACK, self.host]),
         }
 
 
@@ -227,9 +249,8 @@ def _program(name: str) -> Path:
 
 
 @contextmanager
-def flower(folder: Path, *, simulation: bool) -> Iterator[Flower]:
+def flower(engine: Flower) -> Iterator[Flower]:
     """A SuperLink on this machine, and whatever is started with it, for the length of a block."""
-    engine = Flower(folder, simulation)
     try:
         engine.start_superlink()
         yield engine

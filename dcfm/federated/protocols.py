@@ -4,20 +4,18 @@ with the same seeds so are the results.
 Each returns the result, one network or one a silo, after it was delivered to every silo.
 """
 
-import shutil
-from dataclasses import asdict
-from pathlib import Path
-
 import torch
 
-from dcfm.artefacts import load_tensors, save_tensors
+from dcfm.artefacts import plain_settings
 from dcfm.decentralized import TrainingJob, fingerprint, run_job
 from dcfm.exchange import SERVER
 from dcfm.federated.members import Members
 from dcfm.federated.parcels import Parcel, scalars
+from dcfm.federated.strategies import FedFlow, SiloGrid
 from dcfm.federated.tasks import FederatedTask, fedavg_config
+from dcfm.methods.dcfm_a import refuse_privacy
 from dcfm.published import resolve_device
-from dcfm.trainers.fedavg import moving_average, weighted_mean
+from dcfm.trainers.peers import choose_peers
 from dcfm.weights import Weights
 
 
@@ -54,10 +52,14 @@ def from_others(members: Members, weights: dict[int, Weights], to: int, histogra
 
 def dcfm_a(members: Members, problem: FederatedTask) -> list[Weights]:
     """Rounds of an allgather and cross-peer training; a last allgather of the experts."""
-    weights = stage_one(members)
-    for number in range(1, problem.recipe.peers.rounds + 1):
+    refuse_privacy(problem.recipe)
+    config, weights = problem.recipe.peers, stage_one(members)
+    for number in range(1, config.rounds + 1):
+        chosen = choose_peers(sorted(weights), config.peers_per_round, number, seed=members.settings.seed)
         parcels = {
-            n: from_others(members, weights, n, histograms=True) | {"scalars": scalars(round=number)} for n in weights
+            n: from_others(members, {m: weights[m] for m in chosen[n]}, n, histograms=True)
+            | {"scalars": scalars(round=number)}
+            for n in weights
         }
         answers = members.ask(f"peers_{number}", "train.peers", parcels)
         weights = {n: parcel["weights"] for n, parcel in answers.items()}
@@ -90,38 +92,20 @@ def distilled(members: Members, problem: FederatedTask, weights: dict[int, Weigh
     order = sorted(weights)
     uploaded = [weights[n] for n in order]
     arguments = (uploaded, [members.histograms[n] for n in order], config)
-    job = TrainingJob("student", "dcfm_b", members.out / "dcfm_b", asdict(config), 0, arguments, fingerprint(uploaded))
-    return run_job(job, problem.task, settings.seed, str(resolve_device(settings.device)), None, False)
+    folder, started_from = members.out / "dcfm_b", fingerprint(uploaded)
+    job = TrainingJob("student", "dcfm_b", folder, plain_settings(config), 0, arguments, started_from)
+    begun = members.clock()
+    student = run_job(job, problem.task, settings.seed, str(resolve_device(settings.device)), None, False)
+    members.seconds["distil_on_server"] = round(members.clock() - begun, 1)
+    return student
 
 
 def fedflow(members: Members, problem: FederatedTask) -> list[Weights]:
     """Rounds of downloads, local steps and uploads; the weights' moving average over rounds is the result."""
-    config, state = fedavg_config(members.settings.protocol, problem.recipe), members.out / "fedavg.safetensors"
     torch.manual_seed(members.settings.seed)
-    weights = {name: value.clone() for name, value in problem.task.network().state_dict().items()}
-    done, average = 0, weights
-    if state.exists():
-        done, weights, average = _restored(state)
-    for number in range(done, config.rounds):
-        parcels: dict[int, Parcel] = {
-            n: {"weights": weights, "scalars": scalars(round=number)} for n in members.numbers
-        }
-        label = f"fedavg_{number}"
-        answers = members.ask(label, "train.fedavg", parcels)
-        counts = [members.histograms[n].total for n in answers]
-        weights = weighted_mean([parcel["weights"] for parcel in answers.values()], counts)
-        average = moving_average(average, weights, min(config.ema, (number + 1) / (number + 10)))
-        tensors = {f"weights.{k}": v for k, v in weights.items()} | {f"average.{k}": v for k, v in average.items()}
-        save_tensors(state, tensors | {"done": torch.tensor(number + 1)})
-        shutil.rmtree(members.out / "received" / label)
+    start = {name: value.clone() for name, value in problem.task.network().state_dict().items()}
+    config = fedavg_config(members.settings.protocol, problem.recipe)
+    strategy = FedFlow(config, members.out / "fedavg.safetensors", members.out / "received", start)
+    average = strategy.run(SiloGrid(members))
     members.ask("deliver", "train.deliver", {n: {"weights": average} for n in members.numbers})
     return [average]
-
-
-def _restored(path: Path) -> tuple[int, Weights, Weights]:
-    tensors = load_tensors(path)
-    parts = [
-        {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-        for prefix in ("weights.", "average.")
-    ]
-    return int(tensors["done"]), parts[0], parts[1]

@@ -8,9 +8,15 @@ out/result/expert<i>  the result, one network or one a silo: artefacts in full p
 out/published/<name>  the same as the task's own models are loaded, in half precision
 """
 
+import fcntl
 import json
 import logging
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 import torch
 from flwr.app import Context
@@ -29,22 +35,57 @@ log = logging.getLogger(__name__)
 
 app = ServerApp()
 
+NOTICE: Final = 180.0
+"""Seconds in which a server whose SuperLink was killed notices that there is a new one, and ends."""
+
 
 @app.main()
 def main(grid: Grid, context: Context) -> None:
     """What Flower calls."""
-    serve(grid, composed(str(context.run_config["overrides"])))
+    serve(grid, composed(str(context.run_config["overrides"])), str(context.run_id))
 
 
-def serve(grid: Grid, config: DictConfig) -> None:
-    """A run from start to end, or from where the last one stopped.
+def serve(grid: Grid, config: DictConfig, run: str = "") -> None:
+    """A run from start to end, or from where the last one stopped; ``run`` is Flower's number of it.
 
     Raises:
-        ValueError: settings that cannot be, or a folder of another run.
+        ValueError: settings that cannot be, or a folder of another run or server.
         TooFewSilos: not enough silos are left; ``status.json`` says which and why.
     """
     torch.set_num_threads(1)
+    with alone(writable(read_settings(config).out)):
+        _serve(grid, config, run)
+
+
+@contextmanager
+def alone(out: Path, patience: float = NOTICE) -> Iterator[None]:
+    """Hold the folder for this process, since a server outlives its SuperLink by a while.
+
+    Raises:
+        ValueError: another server still works on it after ``patience`` seconds.
+    """
+    with (out / "lock").open("a+") as file:
+        end = time.monotonic() + patience
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if time.monotonic() > end:
+                    file.seek(0)
+                    raise ValueError(
+                        f"another server, process {file.read()}, works on {out}; end it, or choose another out="
+                    ) from error
+                time.sleep(0.5)
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+def _serve(grid: Grid, config: DictConfig, run: str) -> None:
     members, problem = make_members(grid, config)
+    members.run = run
     try:
         members.gather()
         experts = run_protocol(members, problem)

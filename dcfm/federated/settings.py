@@ -13,8 +13,10 @@ from dcfm.configuration import typed
 from dcfm.exchange import SERVER
 
 PROTOCOLS: Final = ("dcfm_a", "dcfm_b", "fedflow", "fedflow_l")
-ENGINES: Final = ("simulation", "deployment")
-OPERATION: Final = frozenset({"engine", "fewest", "arrival", "deadline", "patience", "attempts", "out", "device"})
+ENGINES: Final = ("simulation", "deployment", "running")
+OPERATION: Final = frozenset(
+    {"engine", "fewest", "arrival", "deadline", "patience", "attempts", "superlink", "out", "device"}
+)
 """Settings that a run may be continued with other values of: they do not change what is computed from which data."""
 
 
@@ -38,6 +40,7 @@ class Settings:
     attempts: int
     suppress: int
     epsilon: float | None
+    superlink: str | None
     out: str
 
     @property
@@ -76,6 +79,10 @@ def read_settings(config: DictConfig) -> Settings:
     if settings.suppress < 0 or (settings.epsilon is not None and settings.epsilon <= 0):
         raise ValueError(
             f"suppress={settings.suppress} must be at least 0, epsilon={settings.epsilon} positive or null"
+        )
+    if (settings.engine == "running") != (settings.superlink is not None):
+        raise ValueError(
+            f"engine={settings.engine}, superlink={settings.superlink}; engine=running needs superlink, no other has it"
         )
     return settings
 

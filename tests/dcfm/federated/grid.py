@@ -40,12 +40,14 @@ class LocalGrid(Grid):
         overrides: of the run.
         answers: by silo, instead of the app's own answer; ``None`` answers nothing.
         offline: silos whose nodes are not connected.
+        ranks: processes of those silos that train with several.
         seen: every message that a silo has sent.
     """
 
     overrides: tuple[str, ...]
     answers: dict[int, Answer] = field(default_factory=dict)
     offline: set[int] = field(default_factory=set)
+    ranks: dict[int, int] = field(default_factory=dict)
     seen: list[tuple[int, Message]] = field(default_factory=list)
     asked: list[tuple[int, str]] = field(default_factory=list)
     queue: list[Message] = field(default_factory=list)
@@ -96,7 +98,9 @@ class LocalGrid(Grid):
         context = Context(
             run_id=1,
             node_id=100 + number,
-            node_config=UserConfig({"partition-id": number, "data": str(self.data[number])}),
+            node_config=UserConfig(
+                {"partition-id": number, "data": str(self.data[number]), "ranks": self.ranks.get(number, 1)}
+            ),
             state=RecordDict(),
             run_config=UserConfig({"overrides": " ".join(f"'{o}'" for o in self.overrides)}),
         )

@@ -1,6 +1,7 @@
 """Faults: what the server does with silos that are late, lost, broken or dishonest, and when it is started again."""
 
 import json
+import os
 from collections import OrderedDict
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from dcfm.federated import members
 from dcfm.federated.client import app
 from dcfm.federated.members import TooFewSilos
 from dcfm.federated.parcels import pack, unpack
-from dcfm.federated.server import make_members, serve
+from dcfm.federated.server import alone, make_members, serve
 from dcfm.federated.settings import composed
 from tests.dcfm.federated.grid import TINY, Answer, LocalGrid
 
@@ -240,3 +241,11 @@ def test_a_folder_of_another_run_is_refused(tmp_path: Path) -> None:
     run(tmp_path, {})
     with pytest.raises(ValueError, match=r"other settings \(seed\)"):
         run(tmp_path, {}, "seed=1")
+
+
+def test_two_servers_do_not_share_a_folder(tmp_path: Path) -> None:
+    """A server outlives its SuperLink; the next one waits until it is gone."""
+    with alone(tmp_path), pytest.raises(ValueError, match=f"process {os.getpid()}, works on"), alone(tmp_path, 0.1):
+        pass
+    with alone(tmp_path, 0.1):
+        assert (tmp_path / "lock").read_text() == str(os.getpid())

@@ -5,37 +5,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from dcfm.artefacts import load
-from dcfm.decentralized import Federation
 from dcfm.exchange import Ledger
 from dcfm.federated.server import serve
-from dcfm.federated.settings import composed, read_settings
-from dcfm.federated.tasks import read_task
-from dcfm.methods import registry
+from dcfm.federated.settings import composed
 from dcfm.published import load_published, resolve_device
 from dcfm.toy.task import ToyTask
+from tests.dcfm.federated.equality import assert_equal, federated, in_process
 from tests.dcfm.federated.grid import TINY, LocalGrid
-
-
-def in_process(overrides: tuple[str, ...], out: Path):
-    """Experts and ledger of :class:`Federation` with the same settings."""
-    config = composed(overrides)
-    settings, problem = read_settings(config), read_task(config)
-    federation = Federation(problem.task, problem.deal(), out, settings.seed, workers=0)
-    method = registry.make(settings.protocol)
-    exchange = method.exchange(federation)
-    return method.train(federation, problem.recipe, exchange), exchange.ledger
-
-
-def federated(out: Path) -> list[dict[str, torch.Tensor]]:
-    return [load(folder).weights for folder in sorted((out / "result").iterdir())]
-
-
-def assert_equal(some, others) -> None:
-    assert len(some) == len(others)
-    for a, b in zip(some, others, strict=True):
-        assert a.keys() == b.keys()
-        assert all(torch.equal(a[k], b[k]) for k in a)
 
 
 @pytest.mark.parametrize("protocol", ["dcfm_a", "dcfm_b", "fedflow", "fedflow_l"])
@@ -56,7 +32,27 @@ def test_equals_the_in_process_federation(protocol: str, tmp_path: Path) -> None
     )
 
 
+def test_a_few_peers_a_round_are_the_same_few(tmp_path: Path) -> None:
+    few = ("protocol=dcfm_a", "silos=4", "training.rounds=2", "training.peers_per_round=1", *TINY)
+    overrides = (f"out={tmp_path / 'f'}", *few)
+    serve(LocalGrid(overrides), composed(overrides))
+    experts, _ = in_process(overrides, tmp_path / "p")
+    assert_equal(federated(tmp_path / "f"), experts)
+    received = Ledger.from_jsonl(tmp_path / "f/silos/0/work/ledger.jsonl", 1).messages
+    shared = [m for m in received if (m.direction, m.kind) == ("received", "weights")]
+    assert len(shared) == 2 * 1 + 3  # a peer a round, and everyone in the end
+
+
 def test_a_silo_can_distil(tmp_path: Path) -> None:
     overrides = ("distil_on=silo1", f"out={tmp_path / 'f'}", *TINY)
     serve(LocalGrid(overrides), composed(overrides))
     assert_equal(federated(tmp_path / "f"), in_process(overrides, tmp_path / "p")[0])
+
+
+def test_a_silo_of_several_processes(tmp_path: Path) -> None:
+    """Its training is one process's up to the order of sums."""
+    overrides = (f"out={tmp_path / 'f'}", *TINY)
+    serve(LocalGrid(overrides, ranks={1: 2}), composed(overrides))
+    one, two = federated(tmp_path / "f"), in_process(overrides, tmp_path / "p")[0]
+    for name, value in two[0].items():
+        torch.testing.assert_close(one[0][name], value, rtol=1e-4, atol=1e-5)

@@ -14,7 +14,7 @@ def test_one_string_carries_all_overrides() -> None:
     assert read_task(one).recipe.stage_one.loop.steps == 7
 
 
-@pytest.mark.parametrize("name", ["toy", "planner"])
+@pytest.mark.parametrize("name", ["toy", "planner", "images", "xray"])
 def test_tasks(name: str) -> None:
     problem = read_task(composed([f"task={name}"]))
     assert isinstance(problem, FederatedTask)
@@ -31,6 +31,8 @@ def test_how_a_run_is_operated_does_not_identify_it() -> None:
     [
         ("protocol=fedprox", "unknown protocol 'fedprox'"),
         ("engine=cloud", "unknown engine"),
+        ("engine=running", "engine=running needs superlink"),
+        ("superlink=here", "engine=running needs superlink"),
         ("silos=two", "see configs/federate.yaml"),
         ("names=[a]", "one name a silo"),
         ("names=[a,a]", "all different"),

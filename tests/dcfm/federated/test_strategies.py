@@ -1,0 +1,55 @@
+"""Any of Flower's strategies that averages weights trains silos: answers are checked, kept, and not asked for twice."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from flwr.app import ArrayRecord, ConfigRecord, Message, RecordDict
+from flwr.serverapp.strategy import FedAvg, FedMedian
+
+from dcfm.federated import members as crew
+from dcfm.federated.members import Members
+from dcfm.federated.server import make_members
+from dcfm.federated.settings import composed
+from dcfm.federated.strategies import SiloGrid
+from tests.dcfm.federated.grid import TINY, LocalGrid
+
+
+@pytest.fixture
+def silos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Members, LocalGrid, ArrayRecord]:
+    monkeypatch.setattr(crew, "POLL", 0.01)
+    overrides = ("protocol=fedflow", "silos=3", "partition=iid", f"out={tmp_path}", *TINY)
+    grid = LocalGrid(overrides)
+    members, problem = make_members(grid, composed(overrides))
+    members.gather()
+    return members, grid, ArrayRecord(problem.task.network().state_dict())
+
+
+@pytest.mark.parametrize("kind", [FedAvg, FedMedian])
+def test_a_strategy_of_flower_trains_the_silos(
+    kind: type[FedAvg], silos: tuple[Members, LocalGrid, ArrayRecord]
+) -> None:
+    """What it returns is its own aggregate of what the silos sent; started again it asks nobody again."""
+    members, grid, start = silos
+    result = kind(fraction_evaluate=0.0).start(SiloGrid(members), start, num_rounds=2)
+    asked = len(grid.asked)
+    sent = [load for load in (members._kept("fedavg_1", n) for n in members.numbers) if load is not None]
+    for name, value in result.arrays.to_torch_state_dict().items():
+        stacked = torch.stack([parcel["weights"][name] for parcel in sent])
+        counts = torch.tensor([float(members.histograms[n].total) for n in members.numbers])
+        mean = torch.tensordot(counts / counts.sum(), stacked, dims=1)
+        assert torch.allclose(value, mean if kind is FedAvg else stacked.median(0).values, atol=1e-6)
+    again = kind(fraction_evaluate=0.0).start(SiloGrid(members), start, num_rounds=2)
+    assert len(grid.asked) == asked
+    repeated = again.arrays.to_torch_state_dict()
+    assert all(torch.equal(repeated[name], value) for name, value in result.arrays.to_torch_state_dict().items())
+
+
+def test_a_strategy_that_wants_something_else_is_refused(silos: tuple[Members, LocalGrid, ArrayRecord]) -> None:
+    grid = SiloGrid(silos[0])
+    assert grid.send_and_receive([]) == []
+    content = RecordDict({"config": ConfigRecord({"server-round": 1})})
+    with pytest.raises(ValueError, match="wants something else"):
+        grid.send_and_receive([Message(content, dst_node_id=0, message_type="train")])
+    with pytest.raises(NotImplementedError):
+        grid.push_messages([])

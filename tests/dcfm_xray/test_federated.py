@@ -1,0 +1,43 @@
+"""X-rays over the Flower app: the result is that of the in-process federation; a hospital makes its own silo file."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from dcfm.federated.settings import composed
+from dcfm.federated.silo_files import read_silo
+from dcfm.federated.tasks import FederatedTask, read_task
+from dcfm_xray import models
+from dcfm_xray.federated import FederatedXray, write_hospital
+from dcfm_xray.sources import PhantomSource
+from tests.dcfm.federated.equality import assert_run_equals_in_process
+from tests.dcfm_xray.conftest import SMALL
+
+TINY = (*(w for w in SMALL if not w.startswith(("images", "device"))), "task=xray", "phantoms=1500", "arrival=5")
+
+
+def test_equals_the_in_process_federation(small_autoencoder: Path, tmp_path: Path) -> None:
+    words = (*TINY, f"autoencoder={small_autoencoder}")
+    loaded = models.load(assert_run_equals_in_process(words, tmp_path), "cpu")
+    assert loaded.task.shape == (2, 4, 4)
+    assert len(loaded.known) > 14
+
+
+def test_a_hospital_makes_its_own_file(small_autoencoder: Path, tmp_path: Path) -> None:
+    problem = read_task(composed([*TINY, f"autoencoder={small_autoencoder}"]))
+    assert isinstance(problem, FederatedXray)
+    source = PhantomSource(12, 7)
+    silo = read_silo(write_hospital(tmp_path / "data.safetensors", source, problem.codec()), "hospital")
+    assert silo.data.dtype == torch.float16
+    assert silo.data.shape == (12, *problem.task.shape)
+    assert torch.equal(silo.labels, source.labels)
+
+
+def test_presets_and_bad_settings() -> None:
+    assert isinstance(read_task(composed(["task=xray", "xray/preset=full"])), FederatedTask)
+    for word, message in (("partition=dirichlet", "the X-rays' are"), ("shard=0", "at least 1"), ("phantoms=x", "pha")):
+        with pytest.raises(ValueError, match=message):
+            read_task(composed(["task=xray", word]))
+    with pytest.raises(ValueError, match=r"set task\.latent"):
+        read_task(composed(["task=xray", "task.latent=3"])).deal()

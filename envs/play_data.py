@@ -93,7 +93,7 @@ def _read(path: Path) -> dict[str, np.ndarray]:
         raise PlayDataError(f"{path} is truncated or not an npz file ({error}); {_REMEDY}") from error
 
 
-def _check(path: Path, arrays: dict[str, np.ndarray]) -> None:
+def _check(path: str | os.PathLike[str], arrays: dict[str, np.ndarray]) -> None:
     rows = len(arrays["observations"]) if arrays["observations"].ndim else 0
     shapes = {"observations": (rows, STATE_SIZE), "actions": (rows, ACTION_SIZE), "terminals": (rows,)}
     for key, shape in shapes.items():
@@ -132,9 +132,20 @@ def load_play(path: str | os.PathLike[str]) -> PlayData:
         PlayDataError: the file is absent, truncated or not npz; a key is missing; a shape is wrong; a value is NaN,
             infinite, an object or an action outside [-1, 1]; the states are not those of cube-single.
     """
-    path = Path(path)
-    arrays = _read(path)
-    _check(path, arrays)
+    return checked(_read(Path(path)), path)
+
+
+def checked(arrays: dict[str, np.ndarray], source: str | os.PathLike[str]) -> PlayData:
+    """Play data from arrays of any origin.
+
+    Args:
+        arrays: those of :data:`REQUIRED_KEYS`.
+        source: where they are from, for the error's text.
+
+    Raises:
+        PlayDataError: see :func:`load_play`, from the shapes on.
+    """
+    _check(source, arrays)
     return PlayData(
         observations=arrays["observations"].astype(np.float32, copy=False),
         actions=arrays["actions"].astype(np.float32, copy=False),

@@ -1,15 +1,18 @@
-# DCFM. `make setup`, `make plan`, `make video`, `make test`; see README.md.
+# DCFM. `make setup`, `make plan`, `make video`, `make test`, `make docs`, `make reproduce`; see README.md.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.set-up
 
+REPRODUCE ?= runs/reproduce
+PARTS := cost toy planner ogbench images xray table
+
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup plan video test lint benchmark clean
+.PHONY: help setup plan video test browser lint docs cards benchmark clean reproduce $(addprefix reproduce-,$(PARTS))
 
 help:  ## say what there is
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
 
 setup: $(STAMP)  ## make .venv with pinned dependencies and this package in it
 
@@ -34,13 +37,83 @@ test: setup  ## run the tests
 	@echo "test: running the tests"
 	@$(BIN)/python -m pytest -n 2
 
+browser: setup  ## fetch a headless Chromium (67 MB, npm) for the test that opens a report
+	@.ci/browser
+
 lint: setup  ## ruff and pyright
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/pyright
+
+docs: setup  ## build the documentation site into build/docs, warnings being errors
+	@echo "docs: building build/docs/index.html"
+	@$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going --builder html docs build/docs
+	@echo "docs: done"
+
+cards: setup  ## write the model cards of the shipped weights again
+	@$(BIN)/python scripts/model_cards.py
 
 benchmark: setup  ## print planning and evaluation speed on this machine
 	@$(BIN)/python scripts/benchmark_planner.py
 
 clean:  ## remove the environment and caches, nothing else
 	rm -rf $(VENV) .pytest_cache .ruff_cache build dist *.egg-info
+
+# Every table again; docs/reproduce.md says of each part what it runs, how long it took, and what to compare with.
+define announce
+	@grep -F '`make $@`' docs/reproduce.md | tr -d '`|' | sed 's/^ *//'
+endef
+
+reproduce:  ## all tables again: lists the parts and their durations, then runs them in order
+	@grep '^| `make reproduce-' docs/reproduce.md | tr -d '`|' | sed 's/^ */  /'
+	@for part in $(PARTS); do $(MAKE) --no-print-directory reproduce-$$part || exit; done
+
+reproduce-cost: setup  ## Tables 3 and 4
+	$(announce)
+	@test -f $(REPRODUCE)/cost/cost.json || $(BIN)/python scripts/cost.py out=$(REPRODUCE)/cost
+
+reproduce-toy: setup  ## the toy's table and figure
+	$(announce)
+	@$(BIN)/python scripts/toy.py 'seeds=[0,1,2,3,4]' out=$(REPRODUCE)/toy/benchmark
+	@$(BIN)/python scripts/toy.py partition=noniid attributes=3 silos=3 distance=1.5 std=0.4 seed=7 \
+	  'methods=[ddm_l,dcfm_a,dcfm_b]' out=$(REPRODUCE)/toy/three
+
+EVALUATIONS := noniid-dcfm_b-paper noniid-dcfm_b-paper-seed1 noniid-dcfm_a-paper iid-dcfm_b-paper iid-dcfm_a-paper \
+  noniid-dcfm_b-paper-joint noniid-dcfm_b-given noniid-dcfm_b-paper-controls
+keys-noniid-dcfm_b-paper := partition=noniid trials=300
+keys-noniid-dcfm_b-paper-seed1 := partition=noniid trials=300 seed=1
+keys-noniid-dcfm_a-paper := partition=noniid method=dcfm_a trials=300
+keys-iid-dcfm_b-paper := partition=iid trials=300
+keys-iid-dcfm_a-paper := partition=iid method=dcfm_a trials=300
+keys-noniid-dcfm_b-paper-joint := partition=noniid rule=joint trials=300
+keys-noniid-dcfm_b-given := partition=noniid protocol=given controls=true trials=100
+keys-noniid-dcfm_b-paper-controls := partition=noniid 'controls=[oracle,random,actions]' trials=100
+
+reproduce-planner: setup  ## README's table, from the shipped weights
+	$(announce)
+	@$(MAKE) --no-print-directory $(EVALUATIONS:%=$(REPRODUCE)/planner/%/metrics.json)
+
+$(REPRODUCE)/planner/%/metrics.json: | setup
+	@$(BIN)/python scripts/plan_eval.py $(keys-$*) out=$(@D)
+
+reproduce-ogbench: setup  ## OGBench's own five tasks, from the shipped weights
+	$(announce)
+	@$(MAKE) --no-print-directory $(addprefix $(REPRODUCE)/ogbench/,$(addsuffix /metrics.json,dcfm_b dcfm_a))
+
+$(REPRODUCE)/ogbench/%/metrics.json: | setup
+	@$(BIN)/python scripts/ogbench_eval.py method=$* out=$(@D)
+
+reproduce-images: setup  ## Colored MNIST, preset quick: train, judge, table
+	$(announce)
+	@$(BIN)/python scripts/images/train.py preset=quick partition=noniid out=$(REPRODUCE)/images/noniid/seed0
+	@$(BIN)/python scripts/images/table.py train=false 'methods=[ddm_l,dcfm_a,dcfm_b]' 'partitions=[noniid]' each=50 \
+	  evaluations=16 runs=$(REPRODUCE)/images
+
+reproduce-xray: setup  ## chest X-rays, preset quick: train, judge, table
+	$(announce)
+	@$(BIN)/python scripts/xray/train.py preset=quick out=$(REPRODUCE)/xray/noniid/seed0
+	@$(BIN)/python scripts/xray/table.py train=false runs=$(REPRODUCE)/xray
+
+reproduce-table: setup  ## Table 2: ten methods on the planner, trained and evaluated
+	$(announce)
+	@$(BIN)/python scripts/plan_table.py runs=$(REPRODUCE)/table

@@ -1,12 +1,13 @@
-"""dcfm/configuration.py: types of a script's keys, and a folder that can be written to."""
+"""dcfm/configuration.py: types of a script's keys, a folder that can be written to, help, and how scripts end."""
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from omegaconf import DictConfig
 
-from dcfm.configuration import one_line_errors, typed, writable
+from dcfm.configuration import help_text, one_line_errors, script, typed, writable
 
 
 @dataclass
@@ -34,19 +35,79 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("error", "said", "status"),
     [
-        (ValueError("steps=0: give 1"), "error: steps=0: give 1"),
-        (OSError("full"), "error: full; make room or choose another out="),
-        (KeyboardInterrupt(), "interrupted; nothing was written"),
+        (ValueError("steps=0: give 1"), "error: steps=0: give 1", 2),
+        (OSError("full"), "error: full; make room or choose another out=", 1),
+        (KeyboardInterrupt(), "interrupted; nothing was written", 130),
     ],
 )
-def test_what_a_user_can_mend_is_one_line(error: BaseException, said: str) -> None:
+def test_what_a_user_can_mend_is_one_line(
+    error: BaseException, said: str, status: int, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as ended, one_line_errors("nothing was written"):
         raise error
-    assert ended.value.code == said
+    assert ended.value.code == status
+    assert capsys.readouterr().err == said + "\n"
 
 
 def test_what_a_user_cannot_mend_is_not_hidden() -> None:
     with pytest.raises(RuntimeError, match="a bug"), one_line_errors("nothing was written"):
         raise RuntimeError("a bug")
+
+
+seen: list[DictConfig] = []
+
+
+@script("cost", "nothing was written")
+def main(config: DictConfig) -> None:
+    seen.append(config)
+    if config.seed < 0:
+        raise ValueError(f"seed={config.seed}; give at least 0")
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *given: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["cost.py", *given])
+    try:
+        main()
+    except SystemExit as ended:
+        return int(ended.code or 0)
+    return 0
+
+
+def test_a_script_gets_what_was_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run(monkeypatch, "seed=3") == 0
+    assert seen[-1].seed == 3
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("sedd=3", "there is no key 'sedd'; did you mean 'seed'"),
+        ("zzz=3", "there is no key 'zzz'; --help"),
+        ("silos=[", "--help lists the keys"),
+        ("seed=-1", "seed=-1; give at least 0"),
+    ],
+)
+def test_a_wrong_key_or_value_is_one_line_and_status_2(
+    given: str, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, given) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+    assert said in line
+
+
+def test_help_says_purpose_keys_groups_and_status(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "seed=3", "--help") == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("dcfm/configuration.py:")  # this module's docstring
+    assert "\nseed: 0              # of data and trainings" in shown
+    assert "hydra" not in shown
+    assert shown.endswith("130 Ctrl-C.\n")
+    assert "  preset=quick  (full, " in help_text("", "train_planner")
+    assert "keys under training." in help_text("", "toy")
+    assert "  and the keys of configs/images/train.yaml" in help_text("", "images/benchmark")
+    assert "keys explained in configs/federated/task/*.yaml" in help_text("", "federate")

@@ -1,0 +1,91 @@
+"""Model cards of trained planners."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dcfm import artefacts
+from dcfm.cards import Card, Measured
+from dcfm.methods import registry
+
+
+@dataclass(frozen=True)
+class _Scene:
+    """What a card says of a domain: what a plan is, what data there is, an example, further limits."""
+
+    what: str
+    data: str
+    example: str
+    limits: tuple[str, ...]
+
+
+SCENES = {
+    "cube-single": _Scene(
+        "one pick-and-place of OGBench's `cube-single-v0`: effector, gripper, cube and actions, 20 steps a second, for "
+        "a pair of quadrants (start, target)",
+        "pick-and-places of OGBench's own oracle (`scripts/collect.py`), none of them diagonal",
+        'plan = planner.plan("TL", "BR")  # a move that no silo holds; metres, seconds',
+        (
+            "One cube, one scene, the simulator's own physics; nothing was run on a robot.",
+            "With start and goal held, labels add nothing: null labels succeed as often (docs/planner_table.md).",
+            "Sampled by Eq. 5 with guidance 1.5 unless said otherwise, which makes plans less varied (README).",
+        ),
+    ),
+}
+"""By the name of the domain, the first folder under ``dcfm_planner/weights``."""
+
+
+def planner_card(folder: Path, results: Path | None = None) -> Card:
+    """The card of the planner in ``folder``.
+
+    Args:
+        folder: of the artefact, under ``dcfm_planner/weights``.
+        results: searched for ``metrics.json`` of scripts/plan_eval.py and scripts/ogbench_eval.py; those count whose
+            weights have the artefact's hash.
+    """
+    found = artefacts.load(folder)
+    config, weights = found.config, found.metadata["files"][artefacts.MODEL]
+    scene, partition, method = folder.parts[-3:]
+    said = SCENES.get(scene, _Scene(scene, "plans", "", ()))
+    title, silos = registry.make(config["method"]).title, len(config["silos"])
+    samples = sum(sum(silo["counts"]) for silo in config["silos"])
+    combinations = {tuple(pair) for silo in config["silos"] for pair in silo["combinations"]}
+    load = f'"{scene}/{partition}/{method}"'
+    limits = [
+        "One training seed. Intervals are over trials, not over trainings.",
+        *said.limits,
+        "Weights and label counts can reveal something about the data that they come from.",
+    ]
+    return Card(
+        title=f"{title}, {scene}, {partition}",
+        summary=f"Plans {said.what}. Trained by {silos} silos ({partition}) that exchanged network weights and label "
+        "counts, never a sample.",
+        use=f"from dcfm_planner import load_planner\n\nplanner = load_planner({load}).planner\n{said.example}",
+        data=f"{samples:,} {said.data}; {len(combinations)} combinations of labels occur, in one silo or more.",
+        limits=limits,
+        task="robotics",
+        dataset=scene,
+        measured=[] if results is None else list(_measured(results, weights)),
+        tags=("robotics", "flow-matching", "federated-learning", "trajectory-planning"),
+    )
+
+
+def _measured(results: Path, weights: str) -> Iterator[Measured]:
+    for path in sorted(results.rglob("metrics.json")):
+        values = json.loads(path.read_text(encoding="utf-8"))
+        if values.get("weights_sha256") != weights:
+            continue
+        if "tasks" in values:
+            for which, what in (("average", "all five tasks"), ("novel", "the two diagonal ones")):
+                yield _rate(f"OGBench's success, {what}", values[which], values["command"])
+        else:
+            for kind in ("known", "novel"):
+                yield _rate(
+                    f"success, {kind} pairs, protocol {values['protocol']}", values[kind]["success"], values["command"]
+                )
+
+
+def _rate(what: str, found: dict[str, Any], command: str) -> Measured:
+    return Measured(what, 100 * found["rate"], 100 * found["low"], 100 * found["high"], found["n"], command)

@@ -1,0 +1,93 @@
+"""Draw the idea of the method on the toy: who holds what, Eq. 5 as arrows, and what the CI term does.
+
+    python scripts/idea.py                    # some minutes on one core
+    python scripts/idea.py out=docs/idea trainings=runs/idea/trainings  # the pictures of docs/idea.md
+
+Writes ``silos.png``, ``samples.png``, ``composition.png``, ``gap.png`` and ``idea.json`` (shares with intervals, gaps)
+to ``out``. The settings are described in configs/idea.yaml.
+"""
+
+import json
+import shlex
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+from tqdm import tqdm
+
+from dcfm.artefacts import write_text_atomically
+from dcfm.configuration import script, typed, writable
+from dcfm.decentralized import Federation
+from dcfm.metrics.intervals import wilson
+from dcfm.toy import idea
+from dcfm.toy.cell import Cell, check_cell
+from dcfm.toy.experiment import choose_rule, train_method
+from dcfm.toy.problem import ProblemSettings
+from dcfm.toy.score import Sampling, sample
+from dcfm.toy.training import read_training
+
+WITHOUT = {"dcfm_b": {"student": {"weight": 0.0}}}
+"""DCFM-B without the CI term of its student."""
+
+
+@dataclass
+class Settings:
+    """The keys of configs/idea.yaml and their types."""
+
+    methods: list[str]
+    samples: int
+    draws: int
+    seed: int
+    out: str
+    trainings: str
+    tuned: dict[str, Any]
+    training: dict[str, Any]
+
+
+def run(config: DictConfig) -> None:
+    """Train what is missing, sample, draw."""
+    given = typed(config, Settings, "idea")
+    torch.set_num_threads(1)
+    problem_settings = ProblemSettings(seed=given.seed, samples=given.samples)
+    cell = Cell(problem_settings, read_training(given.training), Sampling(draws=given.draws), tuned=given.tuned)
+    bare = Cell(problem_settings, cell.training, cell.sampling, tuned=given.tuned | WITHOUT)
+    out = Path(given.out)
+    trainings = Path(given.trainings)
+    problem = check_cell(cell, given.methods, trainings)
+    writable(out)
+    federation = Federation(cell.task, problem.silos, trainings, given.seed, workers=0)
+    idea.draw_silos(problem, out / "silos.png")
+    samples, shares = {}, {}
+    for name in (bar := tqdm(given.methods, unit="method")):
+        bar.set_description(name)
+        fields = train_method(cell, federation, name).fields
+        rule = choose_rule(cell, problem, fields).chosen
+        x = sample(fields[rule], problem.missing[:1], cell.sampling, torch.Generator().manual_seed(given.seed))[0]
+        title = cell.method(name).title
+        samples[title] = x
+        inside = int(problem.mixture.within(x, problem.missing[:1].expand(len(x), -1)).sum())
+        shares[title] = {"rule": rule, "k": inside, "n": len(x), "interval": wilson(inside, len(x))}
+    idea.draw_samples(problem, samples, out / "samples.png")
+    student = train_method(cell, federation, "dcfm_b").fields["joint"]
+    idea.draw_composition(problem, student, out / "composition.png")
+    fields = {
+        "without CI term": train_method(bare, federation, "dcfm_b").fields["joint"],
+        "with it": student,
+    }
+    gaps = idea.draw_gap(problem, fields, out / "gap.png")
+    values = {"command": shlex.join(["python", *sys.argv]), "shares": shares, "gap": gaps, "time": idea.TIME}
+    write_text_atomically(out / "idea.json", json.dumps(values, indent=2) + "\n")
+    print(f"wrote {out}/silos.png, samples.png, composition.png, gap.png, idea.json")
+
+
+@script("idea", "the same command goes on from what is finished")
+def main(config: DictConfig) -> None:
+    """Draw; one line for each thing that can be wrong."""
+    run(config)
+
+
+if __name__ == "__main__":
+    main()

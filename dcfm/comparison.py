@@ -2,7 +2,7 @@
 what is missing entry by entry, so that one that fails leaves all others alone."""
 
 import logging
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,3 +119,11 @@ def attempt(key: Key, work: Callable[[], object], failed: dict[Key, str]) -> Non
     except Exception as error:
         log.exception("%s failed", key)
         failed[key] = f"{type(error).__name__}: {error}"
+
+
+def check_failed(failed: Mapping[str, str] | Mapping[Entry, str]) -> None:
+    """Raise :class:`ComparisonError` if something failed, naming all that did and why; called after the table is
+    written."""
+    if failed:
+        reasons = "\n".join(f"  {entry}: {reason}" for entry, reason in failed.items())
+        raise ComparisonError(f"{len(failed)} entries failed, all others are in the table:\n{reasons}")

@@ -82,17 +82,29 @@ def pairwise_independence_loss(
 ) -> Float[Tensor, ""]:
     """``E || v(y_i, y_j) - v(y_i) - v(y_j) + v(0) ||^2`` on a random pair ``i != j`` per sample: four evaluations
     whatever ``k`` (form from CoInD). With two attributes this is :func:`independence_loss`."""
+    labels = pair_labels(y, null, draw_pairs(y, generator))
+    none, first, second, both = evaluate_labels(field, x, t, labels, held)
+    return squared_difference(both, first + second - none, t, weight)
+
+
+def draw_pairs(y: Int[Tensor, "batch k"], generator: torch.Generator) -> Int[Tensor, "batch 2"]:
+    """Two different attributes for each sample, drawn uniformly."""
     batch, k = y.shape
     if k < 2:
         raise ValueError(f"a pair of attributes is needed; this space has {k}")
-    pair = torch.rand(batch, k, generator=generator, device=generator.device).argsort(1)[:, :2].to(y.device)
-    labels = null.to(y.device).expand(4, batch, k).clone()
+    return torch.rand(batch, k, generator=generator, device=generator.device).argsort(1)[:, :2].to(y.device)
+
+
+def pair_labels(
+    y: Int[Tensor, "batch k"], null: Int[Tensor, " k"], pair: Int[Tensor, "batch 2"]
+) -> Int[Tensor, "4 batch k"]:
+    """All null; with the first of the pair's values; with the second; with both."""
+    labels = null.to(y.device).expand(4, *y.shape).clone()
     value = y.gather(1, pair)
     labels[1].scatter_(1, pair[:, :1], value[:, :1])
     labels[2].scatter_(1, pair[:, 1:], value[:, 1:])
     labels[3].scatter_(1, pair, value)
-    none, first, second, both = evaluate_labels(field, x, t, labels, held)
-    return squared_difference(both, first + second - none, t, weight)
+    return labels
 
 
 def peer_independence_loss(
@@ -106,11 +118,18 @@ def peer_independence_loss(
     null: Int[Tensor, " k"],
     held: Bool[Tensor, "batch *shape"] | None = None,
     weight: TimeWeight = TimeWeight(),
+    pair: Int[Tensor, "batch 2"] | None = None,
 ) -> Float[Tensor, ""]:
     """Cross-peer CI, Eqs. 12 and 13: the silo's own joint velocity against a composition whose terms are served as
     ``routing`` says (column 0 the unconditional term), by the silo's own network where it names ``index`` and by the
-    frozen peer of that number, without gradient, elsewhere."""
-    labels = marginal_labels(y, null)
+    frozen peer of that number, without gradient, elsewhere.
+
+    With a ``pair`` of attributes a sample, all others are null on both sides, and three terms are routed, not
+    ``k + 1``: what Eq. 12 says of the attributes ``(y_i, y_j)`` alone."""
+    labels, joint = marginal_labels(y, null), y
+    if pair is not None:
+        *rest, joint = pair_labels(y, null, pair)
+        labels = torch.stack(rest)
     terms, batch, _ = labels.shape
     slots = routing.T
     served = torch.zeros(terms, *x.shape, dtype=x.dtype, device=x.device)
@@ -126,6 +145,6 @@ def peer_independence_loss(
     term, row = (slots == index).nonzero(as_tuple=True)
     everyone = torch.arange(batch, device=x.device)
     rows = torch.cat([row, everyone])
-    velocity = own(x[rows], t[rows], torch.cat([labels[term, row], y]), None if held is None else held[rows])
+    velocity = own(x[rows], t[rows], torch.cat([labels[term, row], joint]), None if held is None else held[rows])
     served = served.index_put((term, row), velocity[: len(row)])
     return squared_difference(velocity[len(row) :], combine(served[0], served[1:]), t, weight)

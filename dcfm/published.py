@@ -6,11 +6,12 @@ method's affair (:mod:`dcfm.methods`).
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from jaxtyping import Int
 from torch import Tensor, nn
 
 from dcfm import artefacts
@@ -48,6 +49,16 @@ class Published:
     task: Task
     config: dict[str, Any]
     metadata: dict[str, Any]
+
+    @property
+    def known(self) -> Int[Tensor, "m k"]:
+        """The combinations that some silo held, in lexicographic order; all others are novel."""
+        return LabelHistogram.merge(self.histograms).combinations
+
+    @property
+    def device(self) -> torch.device:
+        """Of the networks."""
+        return next(self.networks[0].parameters()).device
 
     def field(self, rule: str = "joint", guidance: tuple[float, ...] | None = None) -> Field:
         """The method's field; see :meth:`dcfm.methods.method.Method.field`.
@@ -150,6 +161,56 @@ def load_published(
         raise ModelError(f"{folder} is an artefact, but not of {what} ({error!r}); choose another folder") from error
     networks = _networks(found.weights, method.task(task), folder, device)
     return Published(method, config["method"], partition, networks, histograms, task, config, found.metadata)
+
+
+def publish_task(
+    folder: Path,
+    experts: Sequence[Mapping[str, Tensor]],
+    histograms: Sequence[LabelHistogram],
+    task: Task,
+    *,
+    method: str,
+    partition: str,
+    training: Mapping[str, Any],
+    data_hash: str | None = None,
+) -> None:
+    """:func:`publish` for a task that is a dataclass of plain settings."""
+    settings = asdict(task)  # type: ignore[call-overload] # tasks need not be dataclasses; these are
+    publish(
+        folder,
+        experts,
+        histograms,
+        method=method,
+        partition=partition,
+        task={name: list(value) if isinstance(value, tuple) else value for name, value in settings.items()},
+        training=training,
+        space=task.space,
+        data_hash=data_hash,
+    )
+
+
+def load_task(folder: Path, kind: Callable[..., Task], device: str = "auto", *, what: str, **changes: Any) -> Published:
+    """Read what :func:`publish_task` wrote.
+
+    Args:
+        folder: of the artefact.
+        kind: the task's class.
+        device: ``auto``, ``cpu``, ``cuda``.
+        what: it should be, for messages, e.g. ``an image model``.
+        changes: settings of the task that leave the weights as they are.
+
+    Raises:
+        ModelError, dcfm.artefacts.ArtefactError: see :func:`load_published`.
+    """
+
+    def build(settings: Mapping[str, Any]) -> Task:
+        plain = {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}
+        return kind(**{**plain, **changes})
+
+    found = load_published(folder, build, resolve_device(device), what=what)
+    if "attributes" not in found.config:
+        raise ModelError(f"{folder} is an artefact, but not of {what}; choose another folder")
+    return found
 
 
 def check_space(stored: Mapping[str, Sequence[str]] | None, space: AttributeSpace, folder: Path) -> None:

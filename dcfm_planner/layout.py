@@ -3,81 +3,45 @@
 A plan is ``horizon x [state, action]`` (Diffuser, Janner et al. 2022). The state keeps of OGBench's 28 numbers what
 execution needs. Both yaws are kept up to the four-fold symmetry of a cube, as ``(cos 4 yaw, sin 4 yaw)``: a grasp
 aligned with the cube then has *equal* effector and cube columns, whichever face the fingers chose, and no angle wraps.
-
-Normalised columns are ``(value - offset) / scale`` with constants of the scene alone, so that silos share coordinates
-without having pooled anything.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-import torch
 from jaxtyping import Float
-from torch import Tensor
 
 from dcfm_envs.scene import GRIPPER_SCALE, POSITION_SCALE, SCENE_CENTRE, STATE_SIZE, STATE_SLICES
+from dcfm_planner.columns import Column, Layout
 
 YAW_SYMMETRY: Final = 4
 """A cube looks the same after a quarter turn."""
 
 
-@dataclass(frozen=True)
-class Column:
-    """A named group of columns of a transition: where it lies, its unit, and its normalising constants."""
-
-    name: str
-    start: int
-    stop: int
-    unit: str
-    offset: tuple[float, ...]
-    scale: tuple[float, ...]
-
-    @property
-    def slice(self) -> slice:
-        return slice(self.start, self.stop)
-
-
-def _columns() -> dict[str, Column]:
+def _layout() -> Layout:
     centre = tuple(float(c) for c in SCENE_CENTRE)
     # Scales: half the box that OGBench draws cubes and effectors from, so that normalised values are of order one.
     rows = [
-        ("effector_position", 3, "m", (centre[0], 0.0, 0.1), (0.1, 0.2, 0.1)),
-        ("effector_yaw", 2, "cos and sin of 4 yaw", (0.0, 0.0), (1.0, 1.0)),
-        ("gripper_opening", 1, "0 open, 1 closed", (0.3,), (0.3,)),
-        ("gripper_contact", 1, "0 none, 1 from 50 N on", (0.3,), (0.4,)),
-        ("cube_position", 3, "m", (centre[0], 0.0, 0.1), (0.1, 0.2, 0.1)),
-        ("cube_yaw", 2, "cos and sin of 4 yaw", (0.0, 0.0), (1.0, 1.0)),
-        ("action", 5, "OGBench action in [-1, 1]", (0.0,) * 5, (1.0, 1.0, 1.0, 1.0, 0.7)),
+        ("effector_position", "m", (centre[0], 0.0, 0.1), (0.1, 0.2, 0.1)),
+        ("effector_yaw", "cos and sin of 4 yaw", (0.0, 0.0), (1.0, 1.0)),
+        ("gripper_opening", "0 open, 1 closed", (0.3,), (0.3,)),
+        ("gripper_contact", "0 none, 1 from 50 N on", (0.3,), (0.4,)),
+        ("cube_position", "m", (centre[0], 0.0, 0.1), (0.1, 0.2, 0.1)),
+        ("cube_yaw", "cos and sin of 4 yaw", (0.0, 0.0), (1.0, 1.0)),
+        ("action", "OGBench action in [-1, 1]", (0.0,) * 5, (1.0, 1.0, 1.0, 1.0, 0.7)),
     ]
-    columns, start = {}, 0
-    for name, width, unit, offset, scale in rows:
-        columns[name] = Column(name, start, start + width, unit, offset, scale)
-        start += width
-    return columns
+    return Layout.of(rows, goal="cube_position", action="action")
 
 
-COLUMNS: Final[dict[str, Column]] = _columns()
-TRANSITION: Final = max(c.stop for c in COLUMNS.values())
-STATE_COLUMNS: Final = COLUMNS["action"].start
+LAYOUT: Final = _layout()
+COLUMNS: Final[dict[str, Column]] = LAYOUT.columns
+TRANSITION: Final = LAYOUT.width
+STATE_COLUMNS: Final = LAYOUT.state
 """Columns ``[:STATE_COLUMNS]`` are the state, the rest the action."""
 
-_OFFSET: Final = torch.tensor([o for c in COLUMNS.values() for o in c.offset])
-_SCALE: Final = torch.tensor([s for c in COLUMNS.values() for s in c.scale])
-
-
-def normalise(transitions: Float[Tensor, "*batch columns"]) -> Float[Tensor, "*batch columns"]:
-    """From SI units to normalised; the columns may be all of a transition or its state alone."""
-    width = transitions.shape[-1]
-    return (transitions - _OFFSET[:width].to(transitions)) / _SCALE[:width].to(transitions)
-
-
-def denormalise(transitions: Float[Tensor, "*batch columns"]) -> Float[Tensor, "*batch columns"]:
-    """From normalised to SI units: the inverse of :func:`normalise`."""
-    width = transitions.shape[-1]
-    return transitions * _SCALE[:width].to(transitions) + _OFFSET[:width].to(transitions)
+normalise = LAYOUT.normalise
+denormalise = LAYOUT.denormalise
 
 
 def symmetric_yaw(cos_sin: Float[np.ndarray, "*batch 2"]) -> Float[np.ndarray, "*batch 2"]:

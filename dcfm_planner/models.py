@@ -12,7 +12,8 @@ from dcfm import artefacts, published
 from dcfm.methods.method import RULES
 from dcfm.published import ModelError, load_published, resolve_device
 from dcfm.silos import LabelHistogram
-from dcfm_planner.layout import COLUMNS
+from dcfm_planner.domain import Domain
+from dcfm_planner.domains.cube import CUBE
 from dcfm_planner.planner import Planner
 from dcfm_planner.task import PlannerTask
 
@@ -20,8 +21,6 @@ METHODS = ("dcfm_a", "dcfm_b")
 """Those whose weights are shipped; :func:`dcfm.methods.registry.names` lists all that can be trained."""
 
 PARTITIONS = ("iid", "noniid")
-
-SCENE = "cube-single"
 
 
 @dataclass(frozen=True)
@@ -35,14 +34,14 @@ class Sampling:
             evaluation a step, DDM and DFD their mixture's, DCFM-A the holders' where some silo held the combination
             (others are composed).
         guidance: weights ``w`` of Eq. 5, one an attribute; the paper has 1. Above 1 a plan is pushed away from what
-            other values of the attribute would give, that is, away from the quadrants' borders. The default was
-            chosen on known pairs.
+            other values of the attribute would give, that is, away from the quadrants' borders. ``None`` for the
+            domain's own, chosen on known combinations.
     """
 
     steps: int = 5
     method: str = "midpoint"
     rule: str = "composed"
-    guidance: tuple[float, ...] = (1.5, 1.5)
+    guidance: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.rule not in RULES:
@@ -71,7 +70,7 @@ def available() -> list[str]:
     return sorted(path.parent.relative_to(root).as_posix() for path in root.rglob(artefacts.MANIFEST))
 
 
-def shipped_name(partition: str, method: str) -> str:
+def shipped_name(partition: str, method: str, domain: Domain = CUBE) -> str:
     """The name of a shipped planner.
 
     Raises:
@@ -81,7 +80,7 @@ def shipped_name(partition: str, method: str) -> str:
         raise ModelError(f"unknown partition {partition!r}; the shipped partitions are {', '.join(PARTITIONS)}")
     if method not in METHODS:
         raise ModelError(f"unknown method {method!r}; the shipped methods are {', '.join(METHODS)}")
-    return f"{SCENE}/{partition}/{method}"
+    return f"{domain.name}/{partition}/{method}"
 
 
 def publish(
@@ -115,22 +114,18 @@ def publish(
             "condition": task.condition,
         },
         training=training,
-        normalizer=_coordinates(),
+        space=task.space,
+        normalizer=task.domain.layout.coordinates(),
         data_hash=data_hash,
     )
 
 
-def _coordinates() -> dict[str, Any]:
-    """The constants that bring a plan to the network's coordinates."""
-    return {c.name: {"offset": list(c.offset), "scale": list(c.scale), "unit": c.unit} for c in COLUMNS.values()}
-
-
-def _task(settings: Mapping[str, Any]) -> PlannerTask:
-    return PlannerTask(**{**settings, "channels": tuple(settings["channels"])})
-
-
-def load_planner(name_or_path: str | Path, *, device: str = "auto", sampling: Sampling | None = None) -> LoadedPlanner:
+def load_planner(
+    name_or_path: str | Path, *, device: str = "auto", sampling: Sampling | None = None, domain: Domain = CUBE
+) -> LoadedPlanner:
     """Load a shipped planner by name, or any by the path of its folder.
+
+    An artefact names no code: whose domain it is, the caller says, and attributes and coordinates must agree.
 
     Raises:
         ModelError: no such name or folder; the text lists what there is.
@@ -145,11 +140,18 @@ def load_planner(name_or_path: str | Path, *, device: str = "auto", sampling: Sa
             f"{str(name_or_path)!r} is neither a folder nor a shipped planner; shipped are "
             f"{', '.join(available()) or 'none'}. Train one with scripts/train_planner.py."
         )
-    found = load_published(folder, _task, where, what="a planner")
-    if found.metadata["normalizer"] != _coordinates():
-        raise ModelError(f"{folder} was trained in other coordinates than this version's; train it again")
+
+    def task(settings: Mapping[str, Any]) -> PlannerTask:
+        return PlannerTask(**{**settings, "channels": tuple(settings["channels"])}, domain=domain)
+
+    found = load_published(folder, task, where, what="a planner")
+    if found.metadata["normalizer"] != domain.layout.coordinates():
+        raise ModelError(
+            f"{folder} was trained in other coordinates than those of {domain.name} in this version; give domain= of "
+            "the planner, or train it again"
+        )
     sampling = sampling or Sampling()
-    field = found.field(sampling.rule, sampling.guidance)
+    field = found.field(sampling.rule, domain.guidance if sampling.guidance is None else sampling.guidance)
     assert isinstance(found.task, PlannerTask)
-    planner = Planner(field, found.task.horizon, steps=sampling.steps, method=sampling.method, device=where)
+    planner = Planner(field, found.task.horizon, sampling.steps, sampling.method, where, domain.layout)
     return LoadedPlanner(planner, found.name, found.partition, found.config, found.metadata)

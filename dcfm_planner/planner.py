@@ -18,7 +18,8 @@ from torch import Tensor
 
 from dcfm.fields import Field
 from dcfm.solvers import integrate
-from dcfm_planner.layout import COLUMNS, STATE_COLUMNS, TRANSITION, normalise, state_features
+from dcfm_planner.columns import Layout
+from dcfm_planner.layout import LAYOUT, state_features
 from dcfm_planner.plan import Plan
 from dcfm_planner.query import (
     NULL,
@@ -34,57 +35,60 @@ from dcfm_planner.query import (
 
 @dataclass(frozen=True)
 class HeldEntries:
-    """Normalised values and where they hold, for a batch of plans. Each method returns a new one."""
+    """Normalised values and where they hold, for a batch of plans of a layout. Each method returns a new one."""
 
     values: Float[Tensor, "batch horizon columns"]
     mask: Bool[Tensor, "batch horizon columns"]
+    layout: Layout = LAYOUT
 
     @classmethod
-    def none(cls, batch: int, horizon: int) -> "HeldEntries":
+    def none(cls, batch: int, horizon: int, layout: Layout = LAYOUT) -> "HeldEntries":
         """Nothing held."""
-        return cls(torch.zeros(batch, horizon, TRANSITION), torch.zeros(batch, horizon, TRANSITION, dtype=torch.bool))
+        shape = (batch, horizon, layout.width)
+        return cls(torch.zeros(shape), torch.zeros(shape, dtype=torch.bool), layout)
 
     def with_history(
         self,
-        states: Float[np.ndarray, "batch steps 12"],
-        actions: Float[np.ndarray, "batch steps_before 5"] | None = None,
+        states: Float[np.ndarray, "batch steps state"],
+        actions: Float[np.ndarray, "batch steps_before action"] | None = None,
     ) -> "HeldEntries":
-        """Hold the first ``steps`` states (SI units, :func:`~dcfm_planner.layout.state_features`) and the actions
-        that were taken in all but the last of them, if given. One step is a start state."""
+        """Hold the first ``steps`` states (SI units; for the cube :func:`~dcfm_planner.layout.state_features`) and the
+        actions that were taken in all but the last of them, if given. One step is a start state."""
         values, mask = self.values.clone(), self.mask.clone()
-        steps = states.shape[1]
+        steps, state = states.shape[1], self.layout.state
         if not 1 <= steps <= values.shape[1]:
             raise ValueError(f"a history of {steps} steps; it must have 1 to {values.shape[1]} (the horizon)")
-        values[:, :steps, :STATE_COLUMNS] = normalise(torch.as_tensor(states, dtype=values.dtype))
-        mask[:, :steps, :STATE_COLUMNS] = True
+        values[:, :steps, :state] = self.layout.normalise(torch.as_tensor(states, dtype=values.dtype))
+        mask[:, :steps, :state] = True
         if actions is not None and actions.shape[1]:
-            column = COLUMNS["action"]
-            taken = torch.zeros(len(values), actions.shape[1], TRANSITION)
-            taken[..., column.slice] = torch.as_tensor(actions, dtype=values.dtype)
-            values[:, : actions.shape[1], column.slice] = normalise(taken)[..., column.slice]
-            mask[:, : actions.shape[1], column.slice] = True
-        return HeldEntries(values, mask)
+            values[:, : actions.shape[1], state:] = self._normalised(actions, slice(state, None))
+            mask[:, : actions.shape[1], state:] = True
+        return HeldEntries(values, mask, self.layout)
 
-    def with_goal(self, position: Float[np.ndarray, "batch 3"]) -> "HeldEntries":
-        """Hold the cube's position (m) at the last step."""
+    def with_goal(self, goal: Float[np.ndarray, "batch goal"]) -> "HeldEntries":
+        """Hold the layout's goal (SI units; for the cube its position, m) at the last step."""
         values, mask = self.values.clone(), self.mask.clone()
-        column = COLUMNS["cube_position"]
-        goal = torch.zeros(len(values), TRANSITION)
-        goal[:, column.slice] = torch.as_tensor(position, dtype=values.dtype)
-        values[:, -1, column.slice] = normalise(goal)[:, column.slice]
-        mask[:, -1, column.slice] = True
-        return HeldEntries(values, mask)
+        where = self.layout.columns[self.layout.goal].slice
+        values[:, -1, where] = self._normalised(goal, where)
+        mask[:, -1, where] = True
+        return HeldEntries(values, mask, self.layout)
+
+    def _normalised(self, part: Float[np.ndarray, "*batch width"], where: slice) -> Float[Tensor, "*batch width"]:
+        whole = torch.zeros(*part.shape[:-1], self.layout.width)
+        whole[..., where] = torch.as_tensor(part, dtype=whole.dtype)
+        return self.layout.normalise(whole)[..., where]
 
 
 @dataclass(frozen=True)
 class Planner:
-    """Samples plans from a field.
+    """Samples plans from a field: :meth:`trajectories` in any layout, :meth:`sample` and :meth:`plan` the cube's.
 
     Args:
-        field: over normalised plans, ``(batch, horizon, 17)``.
+        field: over normalised plans, ``(batch, horizon, layout.width)``.
         horizon: steps of a plan.
         steps, method: of the solver, for a plan from scratch.
         device: where the field lives.
+        layout: of a transition.
     """
 
     field: Field
@@ -92,6 +96,7 @@ class Planner:
     steps: int = 8
     method: str = "midpoint"
     device: torch.device | str = "cpu"
+    layout: Layout = LAYOUT
 
     def plan(
         self,
@@ -143,7 +148,6 @@ class Planner:
         noise = [torch.Generator().manual_seed(_seed(seed, row)) for row in range(batch)]
         return self.sample(torch.from_numpy(labels), noise, held)
 
-    @torch.no_grad()
     def sample(
         self,
         labels: Int[Tensor, "batch k"],
@@ -157,25 +161,45 @@ class Planner:
         """One plan a label.
 
         Args:
+            labels, generator, held, start, steps: see :meth:`trajectories`.
+            warm: plans to start from, carried back to time ``start``.
+        """
+        first = None if warm is None else warm.normalised
+        return Plan.from_normalised(self.trajectories(labels, generator, held, warm=first, start=start, steps=steps))
+
+    @torch.no_grad()
+    def trajectories(
+        self,
+        labels: Int[Tensor, "batch k"],
+        generator: torch.Generator | Sequence[torch.Generator],
+        held: HeldEntries | None = None,
+        *,
+        warm: Float[Tensor, "batch horizon columns"] | None = None,
+        start: float = 0.5,
+        steps: int | None = None,
+    ) -> Float[Tensor, "batch horizon columns"]:
+        """One normalised trajectory a label, on the CPU.
+
+        Args:
             labels: with null tokens.
             generator: on the CPU, so that a seed gives the same noise on every device; one for all plans or one a
                 plan, whose noise then does not depend on its companions.
             held: what is held; nothing if not given.
-            warm: plans to start from, carried back to time ``start``.
+            warm: normalised trajectories to start from, carried back to time ``start``.
             steps: solver steps; for a warm start the default is that of a plan from scratch times ``1 - start``.
         """
-        shape = (self.horizon, TRANSITION)
+        shape = (self.horizon, self.layout.width)
         if isinstance(generator, torch.Generator):
             noise = torch.randn(len(labels), *shape, generator=generator)
         else:
             noise = torch.stack([torch.randn(shape, generator=g) for g in generator])
         x, begin = noise, 0.0
         if warm is not None:
-            x, begin = torch.lerp(noise, warm.normalised.cpu(), start), start
+            x, begin = torch.lerp(noise, warm.cpu(), start), start
         if held is not None:
             x = torch.where(held.mask, held.values, x)
         number = steps or max(1, round(self.steps * (1 - begin)))
-        trajectory = integrate(
+        return integrate(
             self.field,
             x.to(self.device),
             labels.to(self.device),
@@ -183,8 +207,7 @@ class Planner:
             steps=number,
             method=self.method,
             start=begin,
-        )
-        return Plan.from_normalised(trajectory.cpu())
+        ).cpu()
 
 
 def _seed(seed: int, row: int) -> int:

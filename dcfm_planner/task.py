@@ -1,4 +1,4 @@
-"""The planner as a task: attribute space, network, and what training holds."""
+"""A planner's task: a domain's attribute space and network, and what training holds."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,9 +8,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from dcfm.attributes import AttributeSpace
-from dcfm_planner.layout import COLUMNS, STATE_COLUMNS, TRANSITION
-from dcfm_planner.network import PlanNetwork
-from dcfm_planner.quadrants import SPACE
+from dcfm_planner.domain import Domain
+from dcfm_planner.domains.cube import CUBE
 
 
 @dataclass(frozen=True)
@@ -19,7 +18,7 @@ class HoldRates:
 
     Args:
         start: the state at the first step.
-        goal: the cube's position at the last step.
+        goal: the goal (for the cube its position) at the last step.
         history: where the start is held, also the states of a prefix of uniform length.
         actions: where a history is held, also its actions.
     """
@@ -32,12 +31,13 @@ class HoldRates:
 
 @dataclass(frozen=True)
 class PlannerTask:
-    """Plans of pick-and-places between quadrants; a :class:`dcfm.task.Task`.
+    """Plans in a domain; a :class:`dcfm.task.Task`.
 
     Args:
         horizon: steps of a plan.
-        fold, channels, condition: see :class:`~dcfm_planner.network.PlanNetwork`.
+        fold, channels, condition: sizes of the domain's network, see :class:`~dcfm_planner.network.PlanNetwork`.
         hold: what training holds.
+        domain: pick-and-places between quadrants if not given.
     """
 
     horizon: int = 96
@@ -45,18 +45,19 @@ class PlannerTask:
     channels: Sequence[int] = (96, 160)
     condition: int = 128
     hold: HoldRates = HoldRates()
+    domain: Domain = CUBE
 
     @property
     def space(self) -> AttributeSpace:
-        return SPACE
+        return self.domain.space
 
     @property
     def shape(self) -> tuple[int, int]:
-        return (self.horizon, TRANSITION)
+        return (self.horizon, self.domain.layout.width)
 
     def network(self) -> nn.Module:
-        """A fresh :class:`~dcfm_planner.network.PlanNetwork`."""
-        return PlanNetwork(SPACE.cardinalities, self.horizon, self.fold, tuple(self.channels), self.condition)
+        """A fresh network of the domain."""
+        return self.domain.network(self.horizon, self.fold, tuple(self.channels), self.condition)
 
     def prepare(
         self, stored: Float[Tensor, "batch horizon columns"], y: Int[Tensor, "batch k"]
@@ -69,6 +70,7 @@ class PlannerTask:
     ) -> Bool[Tensor, "batch horizon columns"]:
         """Start states, goals and histories, as :class:`HoldRates` says."""
         batch, horizon, _ = x1.shape
+        layout = self.domain.layout
         draw = torch.rand(batch, 4, generator=generator, device=x1.device)
         length = 1 + (torch.rand(batch, generator=generator, device=x1.device) * (horizon - 8)).long()
         start = draw[:, 0] < self.hold.start
@@ -76,8 +78,8 @@ class PlannerTask:
         length = torch.where(history, length, start.long())
         steps = torch.arange(horizon, device=x1.device)
         held = torch.zeros_like(x1, dtype=torch.bool)
-        held[..., :STATE_COLUMNS] = (steps < length[:, None])[..., None]
+        held[..., : layout.state] = (steps < length[:, None])[..., None]
         taken = history & (draw[:, 3] < self.hold.actions)
-        held[..., COLUMNS["action"].slice] = ((steps < length[:, None] - 1) & taken[:, None])[..., None]
-        held[draw[:, 1] < self.hold.goal, -1, COLUMNS["cube_position"].slice] = True
+        held[..., layout.state :] = ((steps < length[:, None] - 1) & taken[:, None])[..., None]
+        held[draw[:, 1] < self.hold.goal, -1, layout.columns[layout.goal].slice] = True
         return held

@@ -1,48 +1,69 @@
-"""From play data to silos, and from silos to published planners: what ``scripts/train_planner.py`` runs."""
+"""From a domain's data to silos, and from silos to published planners: what ``scripts/train_planner.py`` runs."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import hydra
 import torch
+from hydra.errors import InstantiationException
+from jaxtyping import Int
 from omegaconf import DictConfig, OmegaConf
 
 from dcfm.decentralized import Federation, ProgressFactory
 from dcfm.runs import check_methods, read_recipe, read_task, train_and_publish
 from dcfm.silos import PARTITIONS, Silo, partition
-from dcfm_envs.collection import CollectionPlan, collect
-from dcfm_envs.play_data import load_play
+from dcfm_planner.domain import CollectionProgress, Domain, Segments, is_one_of, labels_of
+from dcfm_planner.domains.cube import CUBE
 from dcfm_planner.models import publish, resolve_device
-from dcfm_planner.quadrants import NOVEL_PAIRS, SPACE, pair_labels
-from dcfm_planner.segments import SegmentSet, cut
+from dcfm_planner.segments import SegmentSet
 from dcfm_planner.task import PlannerTask
 
 log = logging.getLogger(__name__)
 
-CollectionProgress = Callable[[int], Callable[[int, int], None]]
-"""Given the number of episodes, what to call with (episodes done, episodes in all) after each."""
+
+def known_rows(labels: Int[torch.Tensor, "m k"], domain: Domain = CUBE) -> Int[torch.Tensor, " known"]:
+    """The rows of known combinations: the novel ones are in no silo."""
+    return (~is_one_of(labels, labels_of(domain.space, domain.novel))).nonzero()[:, 0]
 
 
 def without_novel(segments: SegmentSet) -> SegmentSet:
-    """The segments of the twelve known pairs: the diagonal moves are in no silo."""
-    novel = torch.from_numpy(pair_labels(NOVEL_PAIRS))
-    known = ~(segments.labels[:, None] == novel).all(-1).any(1)
-    return segments[known.nonzero()[:, 0]]
+    """The cube's segments of the twelve known pairs: the diagonal moves are in no silo."""
+    return segments[known_rows(segments.labels)]
 
 
-def deal(segments: SegmentSet, kind: str, silos: int, *, alpha: float, seed: int) -> list[Silo]:
-    """Deal the known pairs' segments to silos (``iid``, ``noniid`` or ``disjoint``, see
+def deal(
+    segments: Segments | SegmentSet, kind: str, silos: int, *, alpha: float, seed: int, domain: Domain = CUBE
+) -> list[Silo]:
+    """Deal the known combinations' segments to silos (``iid``, ``noniid`` or ``disjoint``, see
     :func:`dcfm.silos.partition`)."""
-    known = without_novel(segments)
+    known = known_rows(segments.labels, domain)
+    trajectories, labels = segments.trajectories[known], segments.labels[known]
     generator = torch.Generator().manual_seed(seed)
-    rows = partition(kind, known.labels, silos, generator, alpha=alpha)
-    return [Silo(f"robot{i}", known.trajectories[r], known.labels[r]) for i, r in enumerate(rows)]
+    rows = partition(kind, labels, silos, generator, alpha=alpha)
+    return [Silo(f"robot{i}", trajectories[r], labels[r]) for i, r in enumerate(rows)]
+
+
+def read_domain(config: Any) -> Domain:
+    """The domain that a configuration (``configs/domain``) describes, of any module that can be imported.
+
+    Raises:
+        ValueError: there is none, or something else is there.
+    """
+    try:
+        domain = hydra.utils.instantiate(config, _convert_="all")
+    except InstantiationException as error:
+        raise ValueError(str(error.__cause__ or error)) from error
+    if not isinstance(domain, Domain):
+        raise ValueError(f"domain._target_ makes a {type(domain).__name__}, not a dcfm_planner.domain.Domain")
+    labels_of(domain.space, domain.novel)
+    return domain
 
 
 def describe_silos(silos: Sequence[Silo], space: Any) -> str:
-    """One line a silo: how many segments of which pair."""
+    """One line a silo: how many segments of which combination."""
     lines = []
     for silo in silos:
         histogram = silo.histogram(space)
@@ -74,11 +95,12 @@ def train(
     if cfg.partition not in PARTITIONS:
         raise ValueError(f"unknown partition {cfg.partition!r}; the partitions are {', '.join(PARTITIONS)}")
     device = resolve_device(cfg.device)
-    task, recipe = read_task(cfg, PlannerTask), read_recipe(cfg)
-    segments = cut(load_play(_collected(cfg, collecting)), task.horizon, cfg.border_margin)
+    domain, recipe = read_domain(cfg.domain), read_recipe(cfg)
+    task = read_task(OmegaConf.create({"task": {**cfg.task, "domain": cfg.domain}}), PlannerTask)
+    segments = domain.segments(cfg.data, task.horizon, cfg.workers, collecting)
     log.info("segments: %s", segments.counts)
-    silos = deal(segments, cfg.partition, cfg.silos, alpha=cfg.alpha, seed=cfg.seed)
-    log.info("silos:\n%s", describe_silos(silos, SPACE))
+    silos = deal(segments, cfg.partition, cfg.silos, alpha=cfg.alpha, seed=cfg.seed, domain=domain)
+    log.info("silos:\n%s", describe_silos(silos, domain.space))
     torch.set_num_threads(1)
     federation = Federation(task, silos, Path(cfg.out), cfg.seed, str(device), cfg.workers, progress, cfg.snapshots)
     publisher = partial(
@@ -89,13 +111,3 @@ def train(
         training=OmegaConf.to_container(cfg, resolve=True),  # type: ignore[arg-type] # keys are strings
     )
     return train_and_publish(federation, list(cfg.methods), recipe, publisher)
-
-
-def _collected(cfg: DictConfig, collecting: CollectionProgress | None) -> Path:
-    """The play data's file; collected first where it is absent."""
-    path = Path(cfg.data)
-    if not path.exists():
-        plan = CollectionPlan(cfg.collect.train, cfg.collect.val, cfg.collect.seed)
-        show = None if collecting is None else collecting(plan.train + plan.val)
-        collect(plan, path.parent, name=path.stem, workers=cfg.workers, on_episode=show)
-    return path

@@ -25,15 +25,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import hydra
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import DictConfig
 
 from dcfm.artefacts import write_text_atomically
-from dcfm.configuration import one_line_errors
+from dcfm.configuration import script, typed
 from dcfm_planner.controllers import TrackEffector
 from dcfm_planner.evaluation.problems import Problems, make_problems
 from dcfm_planner.evaluation.rollout import rollout
@@ -94,13 +92,7 @@ def read_settings(config: DictConfig) -> Settings:
     Raises:
         ValueError: a value has the wrong type or is out of range.
     """
-    try:
-        settings = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Settings), config))
-    except OmegaConfBaseException as error:
-        raise ValueError(
-            f"{str(error).splitlines()[0]} ({error.full_key}); see configs/benchmark_planner.yaml"
-        ) from error
-    assert isinstance(settings, Settings)
+    settings = typed(config, Settings, "benchmark_planner")
     if min(settings.repeats, settings.batch, settings.trials) < 1 or settings.seed < 0:
         raise ValueError("repeats, batch and trials must be at least 1 and the seed at least 0")
     return settings
@@ -224,11 +216,10 @@ def run(config: DictConfig) -> None:
     )
 
 
-@hydra.main(config_path="pkg://dcfm_configs", config_name="benchmark_planner", version_base="1.3")
+@script("benchmark_planner", "nothing was written")
 def main(config: DictConfig) -> None:
     """Measure; one line for each thing that can be wrong."""
-    with one_line_errors("nothing was written"):
-        run(config)
+    run(config)
 
 
 if __name__ == "__main__":

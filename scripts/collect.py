@@ -10,17 +10,15 @@ configs/collect.yaml.
 from __future__ import annotations
 
 import os
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import hydra
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import DictConfig
 from tqdm import tqdm
 
 os.environ.setdefault("MUJOCO_GL", "disable")  # no picture is drawn here
 
+from dcfm.configuration import script, typed
 from dcfm_envs.collection import CollectionPlan, collect
 
 
@@ -43,11 +41,7 @@ def read_settings(config: DictConfig) -> tuple[CollectionPlan, Settings]:
     Raises:
         ValueError: a value has the wrong type or is out of range.
     """
-    try:
-        settings = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Settings), config))
-    except OmegaConfBaseException as error:
-        raise ValueError(f"{error}; see configs/collect.yaml") from error
-    assert isinstance(settings, Settings)
+    settings = typed(config, Settings, "collect")
     if settings.workers is not None and settings.workers < 1:
         raise ValueError(f"workers={settings.workers}; give at least 1, or null for one process a core")
     if not settings.name or Path(settings.name).name != settings.name:
@@ -55,13 +49,10 @@ def read_settings(config: DictConfig) -> tuple[CollectionPlan, Settings]:
     return CollectionPlan(settings.train, settings.val, settings.seed, settings.steps), settings
 
 
-@hydra.main(config_path="pkg://dcfm_configs", config_name="collect", version_base="1.3")
+@script("collect", "nothing is lost: the same command goes on from here")
 def main(config: DictConfig) -> None:
     """Collect, with a bar that tells the time left."""
-    try:
-        plan, settings = read_settings(config)
-    except ValueError as error:
-        sys.exit(f"error: {error}")
+    plan, settings = read_settings(config)
     workers = settings.workers or os.cpu_count() or 1
     with tqdm(total=plan.train + plan.val, unit="episode", desc=settings.name, smoothing=0.1) as bar:
 
@@ -70,14 +61,7 @@ def main(config: DictConfig) -> None:
                 bar.initial = done  # episodes of an earlier run say nothing about the pace of this one
             bar.update(done - bar.n)
 
-        try:
-            train, val = collect(plan, Path(settings.out), name=settings.name, workers=workers, on_episode=show)
-        except KeyboardInterrupt:
-            bar.close()
-            sys.exit("interrupted; nothing is lost: the same command goes on from here")
-        except OSError as error:
-            bar.close()
-            sys.exit(f"error: cannot write to {settings.out} ({error}); make room or choose another out=, and go on")
+        train, val = collect(plan, Path(settings.out), name=settings.name, workers=workers, on_episode=show)
     print(f"wrote {train}" + (f" and {val}" if plan.val else ""))
 
 

@@ -26,7 +26,7 @@ from omegaconf import DictConfig
 from tqdm import tqdm
 
 from dcfm.artefacts import git_revision, write_text_atomically
-from dcfm.configuration import one_line_errors, typed, writable
+from dcfm.configuration import script, typed, writable
 from dcfm.methods import registry
 from dcfm.metrics.cost import report
 from dcfm.metrics.cost.sent import CURVES, CurveRow, SentRow, measure_sent, message_bytes, simulate, toy_silos
@@ -187,11 +187,10 @@ def run(config: DictConfig) -> None:
     )
 
 
-@hydra.main(config_path="pkg://dcfm_configs", config_name="cost", version_base="1.3")
+@script("cost", "nothing was written")
 def main(config: DictConfig) -> None:
     """Count; one line for each thing that can be wrong."""
-    with one_line_errors("nothing was written"):
-        run(config)
+    run(config)
 
 
 if __name__ == "__main__":

@@ -14,13 +14,12 @@ import sys
 import time
 from dataclasses import asdict, dataclass
 
-import hydra
 import torch
 from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
 from dcfm.artefacts import git_revision, write_text_atomically
-from dcfm.configuration import one_line_errors, typed, writable
+from dcfm.configuration import script, typed, writable
 from dcfm_planner.adapters import OGBenchPolicy
 from dcfm_planner.agent import PlannerAgent
 from dcfm_planner.evaluation import ogbench
@@ -86,11 +85,10 @@ def run(config: DictConfig) -> None:
     print(f"\n{text}\n\nwrote {out}/metrics.json, episodes.csv, table.txt, config.yaml")
 
 
-@hydra.main(config_path="pkg://dcfm_configs", config_name="ogbench_eval", version_base="1.3")
+@script("ogbench_eval", "nothing was written")
 def main(config: DictConfig) -> None:
     """Evaluate, with a bar that tells the time left; one line for each thing that can be wrong."""
-    with one_line_errors("nothing was written"):
-        run(config)
+    run(config)
 
 
 if __name__ == "__main__":

@@ -14,16 +14,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import hydra
 from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
-from dcfm.configuration import one_line_errors, typed, writable
-from dcfm_planner.evaluation.controls import CONTROLS
+from dcfm.configuration import script, typed, writable
 from dcfm_planner.evaluation.report import table, write_report
 from dcfm_planner.evaluation.run import EvaluationSettings, evaluate
 from dcfm_planner.execution import ExecutionOptions
 from dcfm_planner.models import Sampling, shipped_name
+from dcfm_planner.training import read_domain
 
 
 @dataclass
@@ -49,7 +48,8 @@ class Settings:
     solver: str | None
     rule: str | None
     guidance: list[float] | None
-    max_steps: int
+    max_steps: int | None
+    domain: Any
 
 
 def read_settings(config: DictConfig) -> tuple[EvaluationSettings, Path]:
@@ -63,14 +63,15 @@ def read_settings(config: DictConfig) -> tuple[EvaluationSettings, Path]:
     sampling = {name: value for name, value in sampling.items() if value is not None}
     if "guidance" in sampling:
         sampling["guidance"] = tuple(sampling["guidance"])
+    domain = read_domain(given.domain)
     settings = EvaluationSettings(
-        weights=given.weights or shipped_name(given.partition, given.method),
+        weights=given.weights or shipped_name(given.partition, given.method, domain),
         protocol=given.protocol,
         trials=given.trials,
         seed=given.seed,
         device=given.device,
         workers=given.workers,
-        controls=_controls(given.controls),
+        controls=_controls(given.controls, domain.evaluation.controls),
         controller=given.controller,
         lookahead=given.lookahead,
         options=ExecutionOptions(
@@ -78,15 +79,16 @@ def read_settings(config: DictConfig) -> tuple[EvaluationSettings, Path]:
         ),
         sampling=replace(Sampling(), **sampling) if sampling else None,
         max_steps=given.max_steps,
+        domain=domain,
     )
     return settings, Path(given.out)
 
 
-def _controls(given: Any) -> tuple[str, ...]:
+def _controls(given: Any, allowed: tuple[str, ...]) -> tuple[str, ...]:
     if isinstance(given, bool):
-        return CONTROLS if given else ()
+        return allowed if given else ()
     if not isinstance(given, list):
-        raise ValueError(f"controls={given!r}: give true, false, or a quoted list of {', '.join(CONTROLS)}")
+        raise ValueError(f"controls={given!r}: give true, false, or a quoted list of {', '.join(allowed)}")
     names = ("null" if name is None else str(name) for name in given)  # YAML reads a bare null as nothing
     return tuple(dict.fromkeys(names))
 
@@ -103,14 +105,14 @@ def run(config: DictConfig) -> None:
 
         results = evaluate(settings, show)
     values = write_report(results, out, command, OmegaConf.to_yaml(config, resolve=True))
-    print(f"\n{table(values)}\n\nwrote {out}/metrics.json, trials.csv, table.txt, paths.png, config.yaml")
+    shown = table(values, settings.domain)
+    print(f"\n{shown}\n\nwrote {out}/metrics.json, trials.csv, table.txt, paths.png, config.yaml")
 
 
-@hydra.main(config_path="pkg://dcfm_configs", config_name="plan_eval", version_base="1.3")
+@script("plan_eval", "nothing was written")
 def main(config: DictConfig) -> None:
     """Evaluate, with a bar that tells the time left; one line for each thing that can be wrong."""
-    with one_line_errors("nothing was written"):
-        run(config)
+    run(config)
 
 
 if __name__ == "__main__":

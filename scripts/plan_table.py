@@ -14,10 +14,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import hydra
 from omegaconf import DictConfig
 
-from dcfm.configuration import one_line_errors, typed, writable
+from dcfm.comparison import check_failed
+from dcfm.configuration import script, typed, writable
 from dcfm.progress import Stages
 from dcfm_planner.comparison.collate import collect
 from dcfm_planner.comparison.report import FILES, write_tables
@@ -78,16 +78,13 @@ def run(config: DictConfig) -> None:
     summary = summarise(collect(settings), command, failed)
     write_tables(summary, out)
     print(f"\n{markdown(summary)}\nwrote {', '.join(FILES)} to {out}")
-    if failed:
-        reasons = "\n".join(f"  {entry}: {reason}" for entry, reason in failed.items())
-        raise ValueError(f"{len(failed)} entries failed, all others are in the table:\n{reasons}")
+    check_failed(failed)
 
 
-@hydra.main(config_path="pkg://dcfm_configs", config_name="plan_table", version_base="1.3")
+@script("plan_table", "nothing that was done is lost: the same command goes on from here")
 def main(config: DictConfig) -> None:
     """Compare, with bars that tell the time left; one line for each thing that can be wrong."""
-    with one_line_errors("nothing that was done is lost: the same command goes on from here"):
-        run(config)
+    run(config)
 
 
 if __name__ == "__main__":

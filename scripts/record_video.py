@@ -15,13 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import hydra
 import torch
 from omegaconf import DictConfig
 from tqdm import tqdm
 
 from dcfm.artefacts import git_revision, write_text_atomically
-from dcfm.configuration import one_line_errors, typed, writable
+from dcfm.configuration import script, typed, writable
 from dcfm_envs.rendering import prepare_rendering
 from dcfm_planner.controllers import TrackEffector
 from dcfm_planner.evaluation.rollout import MAX_STEPS
@@ -162,11 +161,10 @@ def save(out: Path, film: str, frames: list[Any], fps: float, given: Settings) -
     return {"files": names, "frames": len(frames)}
 
 
-@hydra.main(config_path="pkg://dcfm_configs", config_name="record_video", version_base="1.3")
+@script("record_video", "films that were finished are kept")
 def main(config: DictConfig) -> None:
     """Film, with a bar that tells the time left; one line for each thing that can be wrong."""
-    with one_line_errors("films that were finished are kept"):
-        run(config)
+    run(config)
 
 
 if __name__ == "__main__":

@@ -13,11 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import hydra
 from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
-from dcfm.configuration import one_line_errors, typed, writable
+from dcfm.configuration import script, typed, writable
 from dcfm.methods import registry
 from dcfm.toy.cell import Cell, check_cells
 from dcfm.toy.deal import read_partitions
@@ -104,11 +103,10 @@ def run(config: DictConfig) -> None:
     print(f"wrote {out}/metrics.json, selection.json, table.md, samples.png")
 
 
-@hydra.main(config_path="pkg://dcfm_configs", config_name="toy", version_base="1.3")
+@script("toy", "the same command goes on from what is finished")
 def main(config: DictConfig) -> None:
     """Run, with a bar that tells the time left; one line for each thing that can be wrong."""
-    with one_line_errors("the same command goes on from what is finished"):
-        run(config)
+    run(config)
 
 
 if __name__ == "__main__":

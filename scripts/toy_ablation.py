@@ -11,10 +11,9 @@ import sys
 from dataclasses import dataclass, replace
 from typing import Any
 
-import hydra
 from omegaconf import DictConfig
 
-from dcfm.configuration import one_line_errors, typed, writable
+from dcfm.configuration import script, typed, writable
 from dcfm.toy.ablation import collect, read_factors, write
 from dcfm.toy.cell import Cell
 from dcfm.toy.deal import read_partitions
@@ -62,11 +61,10 @@ def run(config: DictConfig) -> None:
     print(f"wrote {out}/ablation.json and ablation.png")
 
 
-@hydra.main(config_path="pkg://dcfm_configs", config_name="toy_ablation", version_base="1.3")
+@script("toy_ablation", "the same command goes on from what is finished")
 def main(config: DictConfig) -> None:
     """Run; one line for each thing that can be wrong."""
-    with one_line_errors("the same command goes on from what is finished"):
-        run(config)
+    run(config)
 
 
 if __name__ == "__main__":

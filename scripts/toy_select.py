@@ -13,12 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import hydra
 from omegaconf import DictConfig
 from tqdm import tqdm
 
 from dcfm.artefacts import write_text_atomically
-from dcfm.configuration import one_line_errors, typed, writable
+from dcfm.configuration import script, typed, writable
 from dcfm.toy.cell import Cell
 from dcfm.toy.choice import choose, read_candidates
 from dcfm.toy.problem import make_problem, read_problem
@@ -70,11 +69,10 @@ def run(config: DictConfig) -> None:
     print(f"wrote {Path(given.out)}/selection.json")
 
 
-@hydra.main(config_path="pkg://dcfm_configs", config_name="toy_select", version_base="1.3")
+@script("toy_select", "the same command goes on from what is finished")
 def main(config: DictConfig) -> None:
     """Run; one line for each thing that can be wrong."""
-    with one_line_errors("the same command goes on from what is finished"):
-        run(config)
+    run(config)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,10 @@ import torch
 from hydra import compose, initialize_config_module
 from hydra.utils import instantiate
 
+from dcfm.curves import read_curve
 from dcfm.methods.method import Recipe
+from dcfm_envs.minari_data import export_minari
+from dcfm_envs.play_data import load_play
 from dcfm_planner.models import load_planner
 from dcfm_planner.task import PlannerTask
 
@@ -87,8 +90,12 @@ def test_bad_input_is_one_error_before_any_work(tmp_path: Path, overrides: list[
 
 def test_collects_trains_publishes_and_finds_it_done(tmp_path: Path) -> None:
     data = f"data={tmp_path / 'data' / 'play.npz'}"
-    first = run(tmp_path, data, *SMALL)
+    first = run(tmp_path, data, *SMALL, "tensorboard=true")
     assert first.returncode == 0, first.stderr
+    losses = tmp_path / "out" / "losses"
+    assert {p.name for p in losses.iterdir()} >= {"stage1-robot0.csv", "dcfm_a-round-1-robot1.csv", "dcfm_b.csv"}
+    assert read_curve(losses / "stage1-robot0.csv")["step"] == [1, 2, 3]
+    assert list((tmp_path / "out" / "tensorboard" / "stage1-robot0").glob("events.*"))
     published = tmp_path / "out" / "published"
     assert {p.name for p in published.iterdir()} == {"dcfm_a", "dcfm_b", "dfd", "fedflow_l", "factored", "pooled"}
     for folder in published.iterdir():
@@ -98,7 +105,8 @@ def test_collects_trains_publishes_and_finds_it_done(tmp_path: Path) -> None:
         assert plan.normalised.isfinite().all()
     assert (tmp_path / "out" / "dcfm_b.ledger.jsonl").read_text().count('"weights"') == 4
     written = (tmp_path / "out" / "stage1" / "robot0" / "model.safetensors").stat().st_mtime_ns
-    again = run(tmp_path, data, *SMALL)
+    exported = export_minari(load_play(tmp_path / "data" / "play.npz"), "play-v0", tmp_path)
+    again = run(tmp_path, f"data=minari:{exported}", *SMALL)  # the same silos, so that nothing is trained again
     assert again.returncode == 0, again.stderr
     assert (tmp_path / "out" / "stage1" / "robot0" / "model.safetensors").stat().st_mtime_ns == written
     other = run(tmp_path, data, *SMALL, "stage_one.loop.steps=4")

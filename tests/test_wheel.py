@@ -65,6 +65,7 @@ def test_top_level_names_and_size(wheel: Path) -> None:
         "dcfm_xray",
     }
     assert "dcfm_planner/weights/cube-single/noniid/dcfm_b/model.safetensors" in names
+    assert "dcfm_planner/weights/cube-single/noniid/dcfm_b/README.md" in names  # the model card
     assert "dcfm_images/weights/reader/model.safetensors" in names
     assert "dcfm_xray/label_sets.csv" in names
     assert "dcfm_xray/weights/autoencoder/model.safetensors" in names

@@ -52,9 +52,21 @@ def test_autoencoder_training_judging_and_table(tmp_path: Path) -> None:
     assert "novel U" in done.stdout
     assert json.loads((tmp_path / "results" / "metrics.json").read_text())["method"] == "dcfm_b"
     table = ["methods=[ddm_l,dcfm_b]", "partitions=[iid]", f"runs={tmp_path / 'runs'}", *JUDGE]
-    done = run("table", *table, "evaluate=false")
+    done = run("table", *table, "train=false", "evaluate=false")
     assert done.returncode == 0, done.stderr
     assert "| DCFM-B" in done.stdout
+
+
+def test_the_memory_of_the_cache_is_measured_once(tmp_path: Path) -> None:
+    words = ["rows=[20,30]", "shard=10", "workers=0", f"out={tmp_path / 'out'}"]
+    done = run("measure_cache", *words)
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "out" / "cache.json").read_text())
+    assert [entry["rows"] for entry in found["measured"]] == [20, 30]
+    assert 50 < found["before_mib"] <= found["measured"][0]["peak_mib"] <= found["measured"][1]["peak_mib"] < 3000
+    done = run("measure_cache", *words)
+    assert "error: " in done.stderr
+    assert "caches of [20, 30] rows already" in done.stderr
 
 
 def test_bad_input_is_one_line_and_writes_nothing(tmp_path: Path) -> None:
@@ -63,6 +75,7 @@ def test_bad_input_is_one_line_and_writes_nothing(tmp_path: Path) -> None:
         ("train_autoencoder", "size=30", "error: size=30 must be a multiple of 8"),
         ("evaluate", "each=1", "error: each=1 is at least 2"),
         ("table", "methods=[dcfm_c]", "error: unknown methods 'dcfm_c'"),
+        ("measure_cache", "rows=[2,1]", "error: rows=[2, 1]"),
     ):
         done = run(script, word, f"out={tmp_path / 'out'}")
         assert done.returncode != 0

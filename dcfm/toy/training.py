@@ -56,6 +56,7 @@ class Training:
         peers: of DCFM-A, a round; further training of DDM's and DFD's experts takes as many steps in all, with Stage
             I's objective.
         rounds: of DCFM-A.
+        peers_per_round: of DCFM-A, see :class:`~dcfm.trainers.peers.PeerConfig`; all if ``None``.
         student: of DCFM-B.
         replay_paths, replay_steps: of DCFM-B's synthetic replay, see :class:`~dcfm.trainers.student.ReplayConfig`.
         fedavg: of FedFlow and the factored network, a round.
@@ -75,6 +76,7 @@ class Training:
     stage_one: Phase = Phase()
     peers: Phase = Phase(steps=1500, learning_rate=1e-3, weight=0.3)
     rounds: int = 1
+    peers_per_round: int | None = None
     student: Phase = Phase(labels="global")
     replay_paths: int = 256
     replay_steps: int = 12
@@ -105,7 +107,9 @@ class Training:
         return Recipe(
             stage_one=stage_one,
             further=further,
-            peers=PeerConfig(self._loop(self.peers), self.peers.objective, self.rounds),
+            peers=PeerConfig(
+                self._loop(self.peers), self.peers.objective, self.rounds, peers_per_round=self.peers_per_round
+            ),
             student=StudentConfig(self._loop(self.student), self.student.objective, replay),
             fedavg=FedAvgConfig(
                 rounds=self.fedavg_rounds,
@@ -150,6 +154,8 @@ def _read(default: T, given: Mapping[str, Any], where: str) -> T:
             if not isinstance(before, str) or not isinstance(value, str):
                 raise ValueError(f"{where}.{key}={value!r}; give a {type(before).__name__}")
             changes[key] = value
+        elif before is None:
+            changes[key] = None if value is None else _number(0, value, f"{where}.{key}")
         else:
             changes[key] = _number(before, value, f"{where}.{key}")
     try:

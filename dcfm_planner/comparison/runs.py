@@ -6,13 +6,14 @@ fails leaves all others alone.
 
 from collections.abc import Callable
 from dataclasses import asdict
+from pathlib import Path
 
 import yaml
 from omegaconf import DictConfig
 
 from dcfm import records as dcfm_records
 from dcfm.comparison import ComparisonError, Entry, attempt, training_config
-from dcfm.progress import TrainingBar
+from dcfm.curves import Watch
 from dcfm_planner.comparison import records
 from dcfm_planner.comparison.sampling import choose
 from dcfm_planner.comparison.settings import ComparisonSettings
@@ -89,7 +90,9 @@ def _complete(settings: ComparisonSettings, state: State, command: str, on_progr
 
 def train(settings: ComparisonSettings, entry: Entry) -> None:
     """Train one entry with the settings of ``configs/train_planner.yaml`` and the given overrides."""
-    train_planner(_training_config(settings, entry), progress=TrainingBar, collecting=collection_bar)
+    config = _training_config(settings, entry)
+    watch = Watch(Path(config.out), config.tensorboard)
+    train_planner(config, progress=watch, collecting=collection_bar)
 
 
 def _training_config(settings: ComparisonSettings, entry: Entry) -> DictConfig:

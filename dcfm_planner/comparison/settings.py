@@ -23,7 +23,18 @@ CONTROLS = {"paper": (), "given": ("null", "wrong")}
 """Controls that run with each protocol: where start and goal are held, what do the labels add?"""
 
 
-NOT_OF_THE_RECIPE = ("methods", "out", "device", "workers", "snapshots", "ship", "data", "collect", "domain")
+NOT_OF_THE_RECIPE = (
+    "methods",
+    "out",
+    "device",
+    "workers",
+    "snapshots",
+    "ship",
+    "data",
+    "collect",
+    "domain",
+    "tensorboard",
+)
 """Keys of ``configs/train_planner.yaml`` that may differ between entries that are to be compared."""
 
 

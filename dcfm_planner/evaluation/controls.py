@@ -10,6 +10,7 @@
 """
 
 import time
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -25,24 +26,27 @@ CONTROLS: Final = ("oracle", "random", "null", "wrong", "actions")
 
 
 def control_labels(
-    control: str, labels: Int[np.ndarray, "n 2"], seeds: Int[np.ndarray, " n"]
-) -> Int[np.ndarray, "n 2"]:
+    control: str,
+    labels: Int[np.ndarray, "n k"],
+    seeds: Int[np.ndarray, " n"],
+    cardinalities: Sequence[int] = (len(QUADRANTS), len(QUADRANTS)),
+) -> Int[np.ndarray, "n k"]:
     """The labels that a control's planner is given in place of the query's.
 
     Args:
-        control: ``random`` (uniform), ``wrong`` (uniform among those wrong in both), ``null``; others keep the query's.
+        control: ``random`` (uniform), ``wrong`` (uniform among those wrong in all), ``null``; others keep the query's.
         labels: the query's.
         seeds: of each problem.
+        cardinalities: values of each attribute.
     """
-    number = len(QUADRANTS)
     if control == "null":
-        return np.full_like(labels, number)
+        return np.broadcast_to(np.asarray(cardinalities), labels.shape).copy()
     if control not in ("random", "wrong"):
         return labels
-    drawn = [np.random.default_rng([int(seed), CONTROLS.index(control)]) for seed in seeds]
-    if control == "random":
-        return np.array([g.integers(number, size=2) for g in drawn]).reshape(labels.shape)
-    return (labels + np.array([g.integers(1, number, size=2) for g in drawn]).reshape(labels.shape)) % number
+    least = 0 if control == "random" else 1
+    generators = [np.random.default_rng([int(seed), CONTROLS.index(control)]) for seed in seeds]
+    drawn = np.array([[g.integers(least, n) for n in cardinalities] for g in generators]).reshape(labels.shape)
+    return drawn if control == "random" else (labels + drawn) % np.asarray(cardinalities)
 
 
 def replay_oracle(

@@ -9,7 +9,7 @@ import hashlib
 import importlib.resources
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -57,14 +57,14 @@ class Problems:
     Attributes:
         cell: ``known`` or ``novel``.
         index: number of each problem in its cell.
-        labels: the query: source and target quadrant.
+        labels: the query; for the cube source and target quadrant.
         noise_seed: of the plan; the execution's noise comes from the seed after it.
         starts: fixed starts and goals, or ``None`` where the plan proposes them.
     """
 
     cell: str
     index: Int[np.ndarray, " n"]
-    labels: Int[np.ndarray, "n 2"]
+    labels: Int[np.ndarray, "n k"]
     noise_seed: Int[np.ndarray, " n"]
     starts: Starts | None
 
@@ -103,22 +103,30 @@ def make_problems(protocol: str, trials: int, seed: int, file: Path | None = Non
     """
     if protocol not in PROTOCOLS:
         raise ProblemError(f"unknown protocol {protocol!r}; the protocols are {', '.join(PROTOCOLS)}")
+    problems = spread({cell: pair_labels(pairs) for cell, pairs in CELLS.items()}, trials, seed)
+    if protocol == "paper":
+        return problems
+    given = read_given(file)
+    for starts in given.values():
+        if trials > len(starts):
+            raise ProblemError(f"trials={trials}: the file of given problems has {len(starts)} a cell; ask for no more")
+    return {cell: replace(asked, starts=given[cell][:trials]) for cell, asked in problems.items()}
+
+
+def spread(cells: Mapping[str, Int[np.ndarray, "pairs k"]], trials: int, seed: int) -> dict[str, Problems]:
+    """Problems spread evenly over the combinations of each cell, their starts left to the plans.
+
+    Raises:
+        ProblemError: a number of trials or a seed that cannot be.
+    """
     if trials < 1 or seed < 0:
         raise ProblemError(f"trials={trials}, seed={seed}: give at least 1 trial a cell and a seed of 0 or more")
-    given = read_given(file) if protocol == "given" else None
     problems = {}
-    for number, (cell, pairs) in enumerate(CELLS.items()):
-        starts = None
-        labels = np.resize(pair_labels(pairs), (trials, 2))
-        if given is not None:
-            if trials > len(given[cell]):
-                raise ProblemError(
-                    f"trials={trials}: the file of given problems has {len(given[cell])} a cell; ask for no more"
-                )
-            starts = given[cell][:trials]
+    for number, (cell, combinations) in enumerate(cells.items()):
+        labels = np.resize(combinations, (trials, combinations.shape[1]))
         seeds = [np.random.SeedSequence([seed, number, i]).generate_state(1, np.uint32)[0] for i in range(trials)]
         # Even seeds for plans; the odd one after each is the execution's.
-        problems[cell] = Problems(cell, np.arange(trials), labels, 2 * np.array(seeds, dtype=np.int64), starts)
+        problems[cell] = Problems(cell, np.arange(trials), labels, 2 * np.array(seeds, dtype=np.int64), None)
     return problems
 
 

@@ -10,8 +10,9 @@ import csv
 import io
 import json
 import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, fields
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import fields
+from itertools import product
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,13 +20,14 @@ import numpy as np
 
 from dcfm.artefacts import git_revision, write_text_atomically
 from dcfm.metrics.intervals import wilson
+from dcfm_planner.domain import Domain
+from dcfm_planner.domains.cube import CUBE
 from dcfm_planner.evaluation.problems import CELLS
 from dcfm_planner.evaluation.run import Results
 from dcfm_planner.evaluation.success import NEVER
-from dcfm_planner.evaluation.trials import PLANNER_ARM, Trial
-from dcfm_planner.quadrants import QUADRANTS
+from dcfm_planner.evaluation.trials import PLANNER_ARM
 
-RULES: Final[dict[str, Callable[[Trial], bool]]] = {
+RULES: Final[dict[str, Callable[[Any], bool]]] = {
     "feasible": lambda trial: trial.feasible,
     "success": lambda trial: trial.success,
     "success_strict": lambda trial: trial.success_strict,
@@ -42,12 +44,12 @@ def rate(k: int, n: int) -> dict[str, float | int | None]:
     return {"k": k, "n": n, "rate": k / n if n else None, "low": low, "high": high}
 
 
-def solved_at_start(trial: Trial) -> bool:
+def solved_at_start(trial: Any) -> bool:
     """Whether a trial is outside the headline."""
     return trial.feasible and trial.at_start
 
 
-def count(trials: Sequence[Trial]) -> dict[str, Any]:
+def count(trials: Sequence[Any]) -> dict[str, Any]:
     """Rates of each rule over the trials that were not solved at the start, and what was left out."""
     counted = [trial for trial in trials if not solved_at_start(trial)]
     solved = [trial for trial in trials if solved_at_start(trial)]
@@ -62,7 +64,8 @@ def count(trials: Sequence[Trial]) -> dict[str, Any]:
 def metrics(results: Results, command: str) -> dict[str, Any]:
     """Everything that ``metrics.json`` holds."""
     own = [trial for trial in results.trials if trial.arm == PLANNER_ARM]
-    timing, settings = results.timing, results.settings
+    timing, settings, domain = results.timing, results.settings, results.settings.domain
+    evaluation = domain.evaluation
     return {
         "method": results.method,
         "partition": results.partition,
@@ -71,19 +74,15 @@ def metrics(results: Results, command: str) -> dict[str, Any]:
         "trials": settings.trials,
         "command": command,
         **{cell: count(_of(own, cell=cell)) for cell in CELLS},
-        "kinds": {kind: count(_of(own, kind=kind)) for kind in ("same", "adjacent", "diagonal")},
-        "pairs": {f"{s}-{t}": count(_of(own, source=s, target=t)) for s in QUADRANTS for t in QUADRANTS},
+        "kinds": {kind: count(_of(own, kind=kind)) for kind in evaluation.kinds},
+        "pairs": {pair: count(_of(own, combination=pair)) for pair in map("-".join, product(*domain.space.values))},
         "controls": {
             arm: {cell: count(_of(results.trials, arm=arm, cell=cell)) for cell in CELLS} for arm in settings.controls
         },
-        "gaps_m": {
-            name: _median(getattr(trial, name) for trial in own)
-            for name in ("effector_gap", "cube_gap", "start_jump", "goal_jump")
-        },
-        "infeasible_reasons": _reasons(own),
+        "gaps_m": {name: _median(getattr(trial, name) for trial in own) for name in evaluation.gaps},
+        "infeasible_reasons": _reasons(own, evaluation.reasons),
         "planner": results.planner,
-        "controller": settings.controller if settings.controller == "planned" else f"track, {settings.lookahead} ahead",
-        "execution": asdict(settings.options),
+        **evaluation.describe(settings),
         "weights": settings.weights,
         "weights_sha256": results.weights_hash,
         "git_revision": git_revision(),
@@ -97,7 +96,7 @@ def metrics(results: Results, command: str) -> dict[str, Any]:
     }
 
 
-def _of(trials: Iterable[Trial], **wanted: str) -> list[Trial]:
+def _of(trials: Iterable[Any], **wanted: str) -> list[Any]:
     return [trial for trial in trials if all(getattr(trial, name) == value for name, value in wanted.items())]
 
 
@@ -106,29 +105,18 @@ def _median(values: Iterable[float]) -> float | None:
     return float(np.median(finite)) if finite else None
 
 
-def _reasons(trials: Sequence[Trial]) -> dict[str, int]:
-    """How often each reason was given, numbers taken out."""
+def _reasons(trials: Sequence[Any], names: Mapping[str, str]) -> dict[str, int]:
+    """How often each reason was given, by the name of the first part that it contains, or by itself."""
     counts: dict[str, int] = {}
     for trial in trials:
         for reason in trial.reasons:
-            what = next(text for key, text in _REASONS.items() if key in reason)
+            what = next((text for key, text in names.items() if key in reason), reason)
             counts[what] = counts.get(what, 0) + 1
     return counts
 
 
-_REASONS: Final = {
-    "m high": "cube not on the floor",
-    "the cube starts in": "wrong source",
-    "the cube ends in": "wrong target",
-    "outside the workspace": "cube outside the workspace",
-    "the effector starts": "effector out of bounds",
-    "": "the arm cannot reach the start",
-}
-"""A part of each reason, and its name in the table; the last one takes what is left."""
-
-
-def table(values: dict[str, Any]) -> str:
-    """What is printed: the headline, the pairs, the controls."""
+def table(values: dict[str, Any], domain: Domain = CUBE) -> str:
+    """What is printed: the headline, the combinations, the controls."""
 
     def cell(entry: dict[str, Any]) -> str:
         if not entry["n"]:
@@ -150,7 +138,7 @@ def table(values: dict[str, Any]) -> str:
 
     for name in CELLS:
         lines.append(row(name, values[name]))
-    for kind in ("same", "adjacent"):
+    for kind in [kind for kind in ("same", "adjacent") if kind in values["kinds"]]:
         lines.append(row(f"  known, {kind}", values["kinds"][kind]))
     for arm, entries in values["controls"].items():
         lines += [row(f"{arm}: {name}", entries[name]) for name in CELLS]
@@ -164,17 +152,22 @@ def table(values: dict[str, Any]) -> str:
         lines.append(
             "Infeasible: " + ", ".join(f"{n} {what}" for what, n in values["infeasible_reasons"].items()) + "."
         )
+    names = domain.space.names
+    novel = {"-".join(combination) for combination in domain.novel}
+    rows, columns = domain.space.values[0], list(map("-".join, product(*domain.space.values[1:])))
+    margin = max(map(len, rows)) + 4
     lines += [
         "",
-        "success by pair (rows: source, columns: target; * novel)",
+        f"success by pair (rows: {names[0]}, columns: {'-'.join(names[1:])}; * novel)",
         "",
-        " " * 6 + "".join(f"{q:>11}" for q in QUADRANTS),
+        " " * margin + "".join(f"{column:>11}" for column in columns),
     ]
-    novel = {f"{s}-{t}" for s, t in CELLS["novel"]}
-    for s in QUADRANTS:
-        entries = [(values["pairs"][f"{s}-{t}"]["success"], f"{s}-{t}" in novel) for t in QUADRANTS]
+    for row_name in rows:
+        pairs = [f"{row_name}-{column}" for column in columns]
+        entries = [(values["pairs"][pair]["success"], pair in novel) for pair in pairs]
         lines.append(
-            f"{s:<6}" + "".join(f"{e['k']:>6}/{e['n']}{'*' if star else ' ':<1}".rjust(11) for e, star in entries)
+            f"{row_name:<{margin}}"
+            + "".join(f"{e['k']:>6}/{e['n']}{'*' if star else ' ':<1}".rjust(11) for e, star in entries)
         )
     lines += [
         "",
@@ -184,10 +177,10 @@ def table(values: dict[str, Any]) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def trials_csv(trials: Sequence[Trial]) -> str:
+def trials_csv(trials: Sequence[Any]) -> str:
     """One line a trial, paths left out; positions as ``start_x`` and so on."""
     text = io.StringIO()
-    plain = [f.name for f in fields(Trial) if f.name not in (*_PATHS, "start", "goal", "reasons")]
+    plain = [f.name for f in fields(trials[0]) if f.name not in (*_PATHS, "start", "goal", "reasons")]
     ends = ["start_x", "start_y", "goal_x", "goal_y"]
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([*plain, *ends, "solved_at_start", "reasons"])
@@ -215,13 +208,12 @@ def write_report(results: Results, out: Path, command: str, config: str) -> dict
         command: that gave the results.
         config: the resolved configuration as YAML.
     """
-    from dcfm_planner.evaluation.picture import draw_paths
-
+    domain = results.settings.domain
     values = metrics(results, command)
     out.mkdir(parents=True, exist_ok=True)
     write_text_atomically(out / "config.yaml", config)
     write_text_atomically(out / "trials.csv", trials_csv(results.trials))
-    write_text_atomically(out / "table.txt", table(values) + "\n")
-    draw_paths(_of(results.trials, arm=PLANNER_ARM), out / "paths.png")
+    write_text_atomically(out / "table.txt", table(values, domain) + "\n")
+    domain.evaluation.draw(_of(results.trials, arm=PLANNER_ARM), out / "paths.png")
     write_text_atomically(out / "metrics.json", json.dumps(values, indent=2, allow_nan=False) + "\n")
     return values

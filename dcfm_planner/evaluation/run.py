@@ -18,10 +18,11 @@ from typing import Any, Final
 import torch
 
 from dcfm_planner.controllers import Controller, PlannedActions, TrackEffector
+from dcfm_planner.domain import Bench, Domain
+from dcfm_planner.domains.cube import CUBE
 from dcfm_planner.evaluation.controls import CONTROLS
-from dcfm_planner.evaluation.problems import Problems, make_problems
-from dcfm_planner.evaluation.rollout import MAX_STEPS
-from dcfm_planner.evaluation.trials import PLANNER_ARM, Timing, Trial, Workbench
+from dcfm_planner.evaluation.problems import Problems
+from dcfm_planner.evaluation.trials import PLANNER_ARM, Timing
 from dcfm_planner.execution import ExecutionOptions
 from dcfm_planner.models import LoadedPlanner, Sampling, load_planner
 
@@ -51,7 +52,8 @@ class EvaluationSettings:
         lookahead: steps, of ``track``.
         options: of execution.
         sampling: how plans are sampled; ``None`` for what measured best.
-        max_steps: control steps a trial.
+        max_steps: control steps a trial; ``None`` for as many as the domain allows.
+        domain: of the planner.
 
     Raises:
         EvaluationError: a value that cannot be.
@@ -68,27 +70,34 @@ class EvaluationSettings:
     lookahead: int = TrackEffector.lookahead
     options: ExecutionOptions = field(default_factory=ExecutionOptions)
     sampling: Sampling | None = None
-    max_steps: int = MAX_STEPS
+    max_steps: int | None = None
+    domain: Domain = CUBE
 
     def __post_init__(self) -> None:
-        if unknown := [name for name in self.controls if name not in CONTROLS]:
-            raise EvaluationError(f"unknown controls {', '.join(map(repr, unknown))}; there are {', '.join(CONTROLS)}")
+        allowed, most = self.domain.evaluation.controls, self.domain.evaluation.max_steps
+        if unknown := [name for name in self.controls if name not in allowed]:
+            raise EvaluationError(f"unknown controls {', '.join(map(repr, unknown))}; there are {', '.join(allowed)}")
         if self.controller not in CONTROLLERS:
             raise EvaluationError(f"unknown controller {self.controller!r}; there are {', '.join(CONTROLLERS)}")
         if self.workers is not None and self.workers < 0:
             raise EvaluationError(f"workers={self.workers}: give a number of processes, or null for one a core")
-        if not 1 <= self.max_steps <= MAX_STEPS:
-            raise EvaluationError(f"max_steps={self.max_steps}: give 1 to {MAX_STEPS}, OGBench's limit")
+        if not 1 <= self.limit <= most:
+            raise EvaluationError(f"max_steps={self.max_steps}: give 1 to {most}, the limit of {self.domain.name}")
         self.make_controller()
         self.make_problems()
 
+    @property
+    def limit(self) -> int:
+        """Control steps a trial."""
+        return self.domain.evaluation.max_steps if self.max_steps is None else self.max_steps
+
     def make_controller(self) -> Controller:
-        """The controller asked for."""
+        """The cube's controller asked for."""
         return TrackEffector(self.lookahead) if self.controller == "track" else PlannedActions()
 
     def make_problems(self) -> dict[str, Problems]:
         """The problems asked for."""
-        return make_problems(self.protocol, self.trials, self.seed)
+        return self.domain.evaluation.problems(self)
 
 
 @dataclass(frozen=True)
@@ -100,7 +109,8 @@ class Results:
         method, partition: of the planner that was loaded.
         planner: how it is sampled, in words.
         weights_hash: SHA-256 of its weights' file.
-        trials: all arms', in the order of cells, arms and problems.
+        trials: all arms' (:class:`~dcfm_planner.evaluation.trials.Trial` or the domain's own kind), in the order of
+            cells, arms and problems.
         timing: of the planner's arm.
         seconds: of the whole evaluation, starting processes included.
         workers: processes.
@@ -111,7 +121,7 @@ class Results:
     partition: str
     planner: dict[str, Any]
     weights_hash: str
-    trials: list[Trial]
+    trials: list[Any]
     timing: Timing
     seconds: float
     workers: int
@@ -123,7 +133,7 @@ def load(settings: EvaluationSettings) -> LoadedPlanner:
     Raises:
         ModelError, ArtefactError: see :func:`~dcfm_planner.models.load_planner`.
     """
-    return load_planner(settings.weights, device=settings.device, sampling=settings.sampling)
+    return load_planner(settings.weights, device=settings.device, sampling=settings.sampling, domain=settings.domain)
 
 
 def evaluate(settings: EvaluationSettings, on_trials: Callable[[int, int], None] | None = None) -> Results:
@@ -145,7 +155,7 @@ def evaluate(settings: EvaluationSettings, on_trials: Callable[[int, int], None]
     total = sum(len(chunk) for chunk in chunks)
     notify = on_trials or (lambda done, total: None)
     notify(0, total)
-    found: dict[int, tuple[list[Trial], Timing]] = {}
+    found: dict[int, tuple[list[Any], Timing]] = {}
     done = 0
     for number, result in _run_chunks(settings, chunks, workers):
         found[number] = result
@@ -167,7 +177,7 @@ def evaluate(settings: EvaluationSettings, on_trials: Callable[[int, int], None]
 
 def _run_chunks(
     settings: EvaluationSettings, chunks: list[Problems], workers: int
-) -> Iterator[tuple[int, tuple[list[Trial], Timing]]]:
+) -> Iterator[tuple[int, tuple[list[Any], Timing]]]:
     """Chunks as they are done, with their numbers."""
     arms = (PLANNER_ARM, *settings.controls)
     if workers == 0:
@@ -191,10 +201,9 @@ def _run_chunks(
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def make_workbench(settings: EvaluationSettings) -> Workbench:
-    """A planner and simulations, as settings ask for."""
-    planner = load(settings).planner
-    return Workbench(planner, settings.make_controller(), settings.options, CHUNK, settings.max_steps)
+def make_workbench(settings: EvaluationSettings) -> Bench:
+    """A planner and the means to try its plans, as settings ask for."""
+    return settings.domain.evaluation.bench(load(settings).planner, settings, CHUNK)
 
 
 @contextmanager
@@ -213,7 +222,7 @@ def _without_pictures() -> Iterator[None]:
                 os.environ[name] = value
 
 
-_bench: list[Workbench] = []
+_bench: list[Bench] = []
 """A worker process's own, made once."""
 
 
@@ -223,5 +232,5 @@ def _start(settings: EvaluationSettings) -> None:
     _bench.append(make_workbench(settings))
 
 
-def _run(chunk: Problems, arms: tuple[str, ...]) -> tuple[list[Trial], Timing]:
+def _run(chunk: Problems, arms: tuple[str, ...]) -> tuple[list[Any], Timing]:
     return _bench[0].run(chunk, arms)

@@ -82,6 +82,11 @@ class Trial:
     planned: Float[np.ndarray, "horizon 2"] = field(default_factory=lambda: np.empty((0, 2)), repr=False)
     executed: Float[np.ndarray, "times 2"] = field(default_factory=lambda: np.empty((0, 2)), repr=False)
 
+    @property
+    def combination(self) -> str:
+        """What was asked for, its values joined by ``-``."""
+        return f"{self.source}-{self.target}"
+
 
 @dataclass
 class Timing:

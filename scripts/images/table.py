@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from omegaconf import DictConfig
 
+from dcfm.comparison import check_failed
 from dcfm.configuration import script, typed, writable
 from dcfm.progress import Stages
 from dcfm_images.evaluation_settings import EvaluationSettings
@@ -88,9 +89,7 @@ def run(config: DictConfig) -> None:
     summary = summarise(settings, command, failed)
     written = write_table(settings, summary)
     print(f"\n{markdown(summary)}\nwrote {', '.join(written)} to {out}")
-    if failed:
-        reasons = "\n".join(f"  {entry}: {reason}" for entry, reason in failed.items())
-        raise ValueError(f"{len(failed)} entries failed, all others are in the table:\n{reasons}")
+    check_failed(failed)
 
 
 @script("images/table", "nothing that was done is lost: the same command goes on from here")

@@ -6,17 +6,19 @@ Everything under ``out`` is resumable: start the same command again after an int
 configs/images/train.yaml, what is trained and how long in configs/images/preset.
 """
 
+from pathlib import Path
+
 from omegaconf import DictConfig
 
 from dcfm.configuration import script
-from dcfm.progress import TrainingBar
+from dcfm.curves import Watch
 from dcfm_images.training import train
 
 
 @script("images/train", "nothing is lost: the same command goes on from the last checkpoints")
 def main(cfg: DictConfig) -> None:
     """Check the settings, load digits, train, publish."""
-    train(cfg, progress=TrainingBar)
+    train(cfg, progress=Watch(Path(cfg.out), cfg.tensorboard))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,9 @@ import torch
 from omegaconf import DictConfig
 from tqdm import tqdm
 
+from dcfm.cards import write_card
 from dcfm.configuration import script, typed, writable
+from dcfm_images.card import reader_card
 from dcfm_images.digits import load_digits
 from dcfm_images.reader import load_reader, shipped_reader
 from dcfm_images.reader_training import ReaderConfig, measure, save_reader, train_reader
@@ -76,6 +78,7 @@ def run(config: DictConfig) -> None:
             command=shlex.join(["python", *sys.argv]),
         )
         load_reader(folder)
+        write_card(folder, reader_card(folder))
     for size, found in accuracy.items():
         both = found["both"]
         print(f"{size:>3} px: digit and colour right {both['rate']:.2%} [{both['low']:.2%}, {both['high']:.2%}]")

@@ -13,42 +13,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import hydra
 import torch
 from omegaconf import DictConfig
 
-from dcfm.configuration import one_line_errors, typed, writable
+from dcfm.configuration import script, typed, writable
 from dcfm.progress import Stages
 from dcfm_xray.evaluation import evaluate
-from dcfm_xray.evaluation_settings import settings_of
+from dcfm_xray.evaluation_settings import Keys, settings_of
 from dcfm_xray.problem import WARNING
 from dcfm_xray.text import describe_metrics, describe_utility
 
 
 @dataclass
-class Settings:
-    """The keys of configs/xray/evaluate.yaml and their types."""
+class Settings(Keys):
+    """The keys of configs/xray/evaluate.yaml and their types, beyond those of :class:`Keys`."""
 
     model: str
     out: str
     real: str | None
-    each: int
-    held_out: float
-    specificity: float
-    seed: int
-    rules: list[str]
-    selection_each: int
-    selection_seed: int
-    solver: str
-    evaluations: int
-    draws: int
-    batch: int
-    width: int
-    stem: str
-    norm: str
-    steps: int
-    classifier_batch: int
-    learning_rate: float
     path: str | None
     autoencoder: str | None
     pretrained: str | None
@@ -86,11 +68,10 @@ def _path(given: str | None) -> Path | None:
     return None if given is None else Path(given)
 
 
-@hydra.main(config_path="pkg://dcfm_configs.xray", config_name="evaluate", version_base="1.3")
+@script("xray/evaluate", "nothing that was done is lost: the same command goes on from here")
 def main(config: DictConfig) -> None:
     """Evaluate, with bars that tell the time left; one line for each thing that can be wrong."""
-    with one_line_errors("nothing that was done is lost: the same command goes on from here"):
-        run(config)
+    run(config)
 
 
 if __name__ == "__main__":

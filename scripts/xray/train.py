@@ -7,25 +7,26 @@ command again after an interruption. The keys are described in configs/xray/trai
 configs/xray/preset.
 """
 
-import hydra
+from pathlib import Path
+
 from omegaconf import DictConfig
 
-from dcfm.configuration import one_line_errors
-from dcfm.progress import Stages, TrainingBar
+from dcfm.configuration import script
+from dcfm.curves import Watch
+from dcfm.progress import Stages
 from dcfm_xray.problem import WARNING
 from dcfm_xray.training import train
 
 
-@hydra.main(config_path="pkg://dcfm_configs.xray", config_name="train", version_base="1.3")
+@script("xray/train", "nothing is lost: the same command goes on from the last checkpoints")
 def main(cfg: DictConfig) -> None:
     """Check the settings, open the data, encode, train, publish."""
     print(WARNING)
     stages = Stages()
-    with one_line_errors("nothing is lost: the same command goes on from the last checkpoints"):
-        try:
-            train(cfg, progress=TrainingBar, on_progress=stages)
-        finally:
-            stages.close()
+    try:
+        train(cfg, progress=Watch(Path(cfg.out), cfg.tensorboard), on_progress=stages)
+    finally:
+        stages.close()
 
 
 if __name__ == "__main__":

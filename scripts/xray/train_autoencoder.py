@@ -10,12 +10,12 @@ import shlex
 import sys
 from dataclasses import dataclass, replace
 
-import hydra
 import torch
 from omegaconf import DictConfig
 
-from dcfm.configuration import one_line_errors, typed, writable
-from dcfm.progress import TrainingBar
+from dcfm.cards import write_card
+from dcfm.configuration import script, typed, writable
+from dcfm.curves import Watch
 from dcfm.published import resolve_device
 from dcfm_xray.autoencoder import (
     AutoencoderConfig,
@@ -24,6 +24,8 @@ from dcfm_xray.autoencoder import (
     shipped_autoencoder,
     train_autoencoder,
 )
+from dcfm_xray.card import autoencoder_card
+from dcfm_xray.problem import WARNING
 from dcfm_xray.reconstruction import measure, picture
 
 HELD_OUT = 1
@@ -50,6 +52,7 @@ class Settings:
     contrasts: int
     seed: int
     device: str
+    tensorboard: bool
     ship: bool
     out: str
 
@@ -73,12 +76,13 @@ def run(config: DictConfig) -> None:
         )
     device = resolve_device(given.device)
     out = writable(given.out)
+    watch = Watch(out, given.tensorboard)
     torch.set_num_threads(1)
     trained = train_autoencoder(
         recipe,
         seed=given.seed,
         checkpoint=out / "training.safetensors",
-        progress=TrainingBar("autoencoder", 0),
+        progress=watch("autoencoder", 0),
         device=str(device),
     ).cpu()
     trained.half().float()  # as it is stored
@@ -87,6 +91,7 @@ def run(config: DictConfig) -> None:
     metrics["command"] = shlex.join(["python", *sys.argv])
     for folder in [out, *([shipped_autoencoder()] if given.ship else [])]:
         save_autoencoder(trained, folder, recipe, metrics)
+        write_card(folder, autoencoder_card(folder))
     picture(load_autoencoder(out), out / "findings.png", seed=held_out)
     error = metrics["error"]
     print(f"error {error['value']:.2f} [{error['low']:.2f}, {error['high']:.2f}] grey levels of 255, n = {error['n']}")
@@ -95,11 +100,11 @@ def run(config: DictConfig) -> None:
     print(f"wrote {out}" + (f" and {shipped_autoencoder()}" if given.ship else ""))
 
 
-@hydra.main(config_path="pkg://dcfm_configs.xray", config_name="train_autoencoder", version_base="1.3")
+@script("xray/train_autoencoder", "nothing is lost: the same command goes on from the last checkpoint")
 def main(config: DictConfig) -> None:
     """Train with a bar; one line for each thing that can be wrong."""
-    with one_line_errors("nothing is lost: the same command goes on from the last checkpoint"):
-        run(config)
+    print(WARNING)
+    run(config)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dcfm.comparison import ComparisonError, Entry, attempt, check_list, entries_of, training_config
+from dcfm.comparison import ComparisonError, Entry, attempt, check_failed, check_list, entries_of, training_config
 
 ENTRY = Entry("noniid", "dcfm_a", 3)
 
@@ -59,5 +59,8 @@ def test_failures_are_noted_and_work_goes_on(caplog: pytest.LogCaptureFixture) -
             attempt(name, lambda error=error: fail(error), failed)
     attempt("good", lambda: None, failed)
     assert failed == {"full": "disk full", "wrong": "too few", "bug": "KeyError: 'x'"}
+    check_failed({})
+    with pytest.raises(ComparisonError, match=r"3 entries failed.*\n  full: disk full\n"):
+        check_failed(failed)
     with pytest.raises(KeyboardInterrupt):
         attempt("stopped", lambda: fail(KeyboardInterrupt()), failed)  # pyright: ignore[reportArgumentType]

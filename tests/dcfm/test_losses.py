@@ -8,6 +8,7 @@ from dcfm.attributes import MaskRates, apply_mask, draw_masks
 from dcfm.fields import composed_velocity, marginal_labels
 from dcfm.losses import (
     TimeWeight,
+    draw_pairs,
     independence_loss,
     matching_loss,
     pairwise_independence_loss,
@@ -215,6 +216,25 @@ class TestPeerIndependence:
             own, [own, first, second], self.routing(1, 0, 2), 0, x, t, y, NULL, held, TimeWeight(1.0)
         )
         assert torch.allclose(loss, by_hand)
+
+    def test_of_the_only_pair_there_is_it_is_the_whole(self, batch, generator: torch.Generator) -> None:
+        fields = [Network(seed) for seed in range(3)]
+        routing, pair = torch.randint(3, (64, 3), generator=generator), draw_pairs(batch[2], generator)
+        ordered = torch.cat([routing[:, :1], routing.gather(1, pair + 1)], dim=1)
+        whole = peer_independence_loss(fields[0], fields, routing, 0, *batch, NULL)
+        assert torch.allclose(peer_independence_loss(fields[0], fields, ordered, 0, *batch, NULL, pair=pair), whole)
+
+    def test_of_a_pair_the_other_attributes_are_null(self, generator: torch.Generator) -> None:
+        x, t, y, null = torch.zeros(64, 1), torch.zeros(64), torch.ones(64, 5).long(), torch.full((5,), 2)
+        pair, seen = draw_pairs(y, generator), []
+
+        def own(x, t, y, held=None):
+            seen.append(y)
+            return x
+
+        peer_independence_loss(own, [own], torch.zeros(64, 3).long(), 0, x, t, y, null, pair=pair)
+        given = (seen[0] != null).sum(1).reshape(4, 64)
+        assert given.tolist() == [[0] * 64, [1] * 64, [1] * 64, [2] * 64]
 
     def test_peers_get_no_gradient_and_own_slots_do(self, batch, generator: torch.Generator) -> None:
         own, *peers = (Network(seed) for seed in range(3))

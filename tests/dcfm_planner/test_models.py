@@ -8,6 +8,7 @@ import torch
 from dcfm.artefacts import ArtefactError
 from dcfm.fields import Composed, Routed
 from dcfm.silos import LabelHistogram
+from dcfm_planner.domains.cube import CUBE
 from dcfm_planner.models import (
     METHODS,
     PARTITIONS,
@@ -100,7 +101,7 @@ def test_weights_of_another_architecture(folder: Path) -> None:
 
 
 def test_every_shipped_planner_loads_and_plans() -> None:
-    names = available()
+    names = [name for name in available() if name.startswith(CUBE.name)]
     assert set(names) == {shipped_name(p, m) for p in PARTITIONS for m in METHODS}
     labels = torch.from_numpy(pair_labels((("TL", "BR"),)))
     for name in names:

@@ -116,12 +116,28 @@ def test_no_room_on_the_disk_is_told_before_any_work_and_leaves_nothing(tmp_path
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))  # a largest file: what a quota does
     try:
-        with pytest.raises(CacheError, match="no room"):
+        with pytest.raises(CacheError, match=r"no room"):
             encode(SOURCE, ROWS, Pooling(), tmp_path / "cache", workers=0)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert not (tmp_path / "cache").exists()
     encode(SOURCE, ROWS, Pooling(), tmp_path / "cache", workers=0)
+
+
+def test_a_disk_that_fills_up_on_the_way_is_told_and_what_is_complete_stays(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def fill(done: int, total: int) -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+
+    try:
+        with pytest.raises(CacheError, match=r"no room .* 20 of 75 rows are cached .* and stay"):
+            encode(SOURCE, ROWS, Pooling(), tmp_path / "cache", shard=20, workers=0, on_shard=fill)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    reports: list[tuple[int, int]] = []
+    encode(SOURCE, ROWS, Pooling(), tmp_path / "cache", shard=20, workers=0, on_shard=lambda *n: reports.append(n))
+    assert [done for done, _ in reports] == [40, 60, 75]  # the first shard is not encoded again
 
 
 @pytest.mark.parametrize("name", ["cache.json", "shards/00000.json", "latents.npy"])

@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from dcfm.artefacts import load
 from dcfm_xray.autoencoder import load_autoencoder, read_all, shipped_autoencoder
+from dcfm_xray.cache import encode
 from dcfm_xray.encoders import Codec, EncoderError, load_codec
 from dcfm_xray.findings import FINDINGS
 from dcfm_xray.reconstruction import measure, picture, reconstruct
@@ -23,6 +25,8 @@ def test_the_shipped_one_is_small_and_keeps_phantoms() -> None:
     assert 0.7 < float(latents.std()) < 1.3
     error = (reconstruct(codec, pictures).float() - pictures.float()).abs().mean()
     assert error < 5.0  # grey levels of 255; the phantoms' own noise is about 3
+    kept = load(folder).metadata["metrics"]["contrast_kept"]
+    assert all(kept[finding]["low"] > 0.6 for finding in FINDINGS)  # no finding is lost at 64 pixels
 
 
 def test_measure_and_picture(small_autoencoder: Path, tmp_path: Path) -> None:
@@ -71,3 +75,26 @@ def test_what_is_refused(small_autoencoder: Path, tmp_path: Path) -> None:
     except ImportError:
         with pytest.raises(EncoderError, match="pip install diffusers"):
             load_codec(None, tmp_path, 256)
+
+
+def test_a_pretrained_one_from_disk(tmp_path: Path) -> None:
+    """An ``AutoencoderKL`` with weights drawn by chance, as diffusers saves it, where diffusers is installed."""
+    diffusers = pytest.importorskip("diffusers")
+    torch.manual_seed(0)
+    blocks = {"down_block_types": ["DownEncoderBlock2D"] * 4, "up_block_types": ["UpDecoderBlock2D"] * 4}
+    small = {"block_out_channels": [8] * 4, "layers_per_block": 1, "norm_num_groups": 4}
+    diffusers.AutoencoderKL(latent_channels=4, **blocks, **small).save_pretrained(tmp_path)
+    codec = load_codec(None, tmp_path, 32)
+    assert isinstance(codec, Codec)
+    pictures = read_all(PhantomSource(3, seed=7), 32)
+    latents = codec.encode(pictures)
+    assert latents.shape[1:] == codec.shape == (4, 4, 4)
+    assert codec.decode(latents).shape == pictures.shape
+    assert load_codec(None, tmp_path, 32).fingerprint == codec.fingerprint
+    (found,) = encode(PhantomSource(8, seed=7), torch.arange(8), codec, tmp_path / "cache", workers=0).latents[:1]
+    assert torch.allclose(found.float(), latents[0], atol=1e-2)  # float16
+    halved_once = {"down_block_types": ["DownEncoderBlock2D"] * 2, "up_block_types": ["UpDecoderBlock2D"] * 2}
+    another = diffusers.AutoencoderKL(latent_channels=4, **halved_once, **{**small, "block_out_channels": [8] * 2})
+    another.save_pretrained(tmp_path / "another")
+    with pytest.raises(EncoderError, match=r"gives latents of \(4, 16, 16\)"):
+        load_codec(None, tmp_path / "another", 32)

@@ -10,6 +10,7 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
+from dcfm.comparison import Entry
 from dcfm.records import RecordError
 from dcfm.trainers.loop import LoopConfig
 from dcfm_xray.classifier import ClassifierConfig
@@ -23,6 +24,7 @@ from dcfm_xray.real import balanced_rows, groups_of
 from dcfm_xray.synthesis import set_seed
 from dcfm_xray.table import TableSettings, make_table
 from dcfm_xray.training import train
+from tests.dcfm_xray.conftest import SMALL
 
 SETTINGS = EvaluationSettings(
     each=4,
@@ -70,6 +72,7 @@ def test_the_table_takes_what_is_there(runs: Path, tmp_path: Path) -> None:
         ("iid",),
         runs=runs,
         out=tmp_path,
+        train=False,
         evaluation=replace(SETTINGS, rules=("joint",)),
         device="cpu",
     )
@@ -83,6 +86,21 @@ def test_the_table_takes_what_is_there(runs: Path, tmp_path: Path) -> None:
     assert (tmp_path / "table.tex").is_file()
     assert (tmp_path / "bars-iid.png").stat().st_size > 1000
     assert (tmp_path / "grid-iid-seed0.png").stat().st_size > 1000
+
+
+def test_the_table_trains_what_is_missing(small_autoencoder: Path, tmp_path: Path) -> None:
+    training = (*SMALL, f"autoencoder={small_autoencoder}")
+    settings = TableSettings(
+        ("dcfm_b",), ("iid",), runs=tmp_path, out=tmp_path / "out", training=training, evaluate=False, device="cpu"
+    )
+    entry = Entry("iid", "dcfm_b", 0)
+    assert make_table(settings, "test")["failed"] == {}
+    assert entry.trained(tmp_path)
+    stamp = entry.published(tmp_path).stat().st_mtime_ns
+    make_table(settings, "test")
+    assert entry.published(tmp_path).stat().st_mtime_ns == stamp
+    with pytest.raises(ValueError, match="stage_seven"):
+        make_table(replace(settings, seeds=(1,), training=("stage_seven.loop.steps=2",)), "test")
 
 
 @pytest.mark.parametrize(

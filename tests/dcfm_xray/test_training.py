@@ -1,6 +1,7 @@
 """Presets are typed and fair to the baselines; a small training publishes, resumes and refuses another problem."""
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -10,14 +11,26 @@ import torch
 from omegaconf import DictConfig
 
 from dcfm.methods.method import Recipe
+from dcfm.trainers.loop import LoopConfig
 from dcfm_xray import models
+from dcfm_xray.classifier import ClassifierConfig
+from dcfm_xray.evaluation import evaluate
+from dcfm_xray.evaluation_settings import EvaluationSettings
 from dcfm_xray.silos import is_withheld
 from dcfm_xray.training import prepare, train
 
+JUDGE = EvaluationSettings(
+    each=4,
+    held_out=0.25,
+    rules=("joint",),
+    evaluations=2,
+    draws=5,
+    classifier=ClassifierConfig(width=8, loop=LoopConfig(steps=2, batch=8, warmup=1)),
+)
 Make = Callable[..., DictConfig]
 
 
-@pytest.mark.parametrize("preset", ["quick", "full"])
+@pytest.mark.parametrize("preset", ["quick", "full", "tiny"])
 def test_presets_are_typed_and_every_method_gets_as_many_steps(
     configuration: Make, small_autoencoder: Path, preset: str
 ) -> None:
@@ -26,7 +39,7 @@ def test_presets_are_typed_and_every_method_gets_as_many_steps(
         words.append("task.channels=[96]")
     ready = prepare(configuration(*words, f"autoencoder={small_autoencoder}", preset=preset))
     recipe, silos = ready.recipe, ready.settings.silos
-    assert silos == 4
+    assert silos == (2 if preset == "tiny" else 4)
     for part in fields(Recipe):
         objective = getattr(recipe, part.name).objective
         assert objective.independence.weight > 0
@@ -69,6 +82,21 @@ def test_train_publishes_resumes_and_refuses_another_problem(configuration: Make
         train(configuration(f"out={out}", "task.predict=velocity"))
     with pytest.raises(ValueError, match="cache of something else"):
         train(configuration(f"out={out}", "test_share=0.3"))
+
+
+def test_the_real_sample_goes_all_the_way(configuration: Make, tmp_path: Path) -> None:
+    """621 real images, where they are at hand: ``DCFM_NIH_SAMPLE`` names the folder."""
+    folder = os.environ.get("DCFM_NIH_SAMPLE")
+    if not folder:
+        pytest.skip("DCFM_NIH_SAMPLE is not set")
+    out = tmp_path / "out"
+    published = train(configuration(f"out={out}", "source=nih", f"path={folder}", "methods=[dcfm_b]"))
+    matrix = json.loads((out / "combinations.json").read_text())
+    assert matrix["unreadable_images"] == 0
+    assert sum(sum(n) for n in matrix["counts"].values()) + matrix["withheld_images"] + matrix["test_images"] == 621
+    metrics = evaluate(published["dcfm_b"], tmp_path / "results", JUDGE, command="test", device="cpu")
+    assert metrics["test_images"] == matrix["test_images"]
+    assert 0 <= metrics["utility"]["all"]["utility"]["value"] <= 1
 
 
 def test_a_model_of_something_else_is_refused(small_autoencoder: Path) -> None:

@@ -4,11 +4,13 @@ Every step leaves its result on disk when it is done, so that an interrupted tab
 fails leaves all others alone.
 """
 
+from pathlib import Path
+
 from omegaconf import DictConfig
 
 from dcfm import comparison
 from dcfm.comparison import Entry, attempt
-from dcfm.progress import TrainingBar
+from dcfm.curves import Watch
 from dcfm_images.control import evaluate_real
 from dcfm_images.evaluation import Progress, evaluate, silent
 from dcfm_images.lineage import problem_of
@@ -69,7 +71,8 @@ def training_config(settings: TableSettings, entry: Entry) -> DictConfig:
 def _complete(settings: TableSettings, entry: Entry, command: str, on_progress: Progress) -> None:
     if not entry.trained(settings.runs):
         on_progress("training", 0, 0)
-        train_images(training_config(settings, entry), progress=TrainingBar)
+        config = training_config(settings, entry)
+        train_images(config, progress=Watch(Path(config.out), config.tensorboard))
     if settings.evaluate:
         evaluate(
             entry.published(settings.runs),

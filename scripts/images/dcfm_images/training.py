@@ -56,6 +56,7 @@ class Settings:
     student: Any
     fedavg: Any
     pooled: Any
+    tensorboard: bool = False  # models of before it are read too
 
 
 @dataclass(frozen=True)

@@ -94,11 +94,31 @@ class EvaluationSettings:
         return self.evaluations // len(TABLEAUS[self.solver].nodes)
 
 
-def settings_of(given: Any) -> EvaluationSettings:
-    """What the keys of configs/xray/evaluate.yaml, which configs/xray/table.yaml has too, say about evaluating.
+@dataclass
+class Keys:
+    """The keys about evaluating that configs/xray/evaluate.yaml and configs/xray/table.yaml share, and their types."""
 
-    Args:
-        given: an object with these keys as attributes, typed.
+    each: int
+    held_out: float
+    specificity: float
+    seed: int
+    rules: list[str]
+    selection_each: int
+    selection_seed: int
+    solver: str
+    evaluations: int
+    draws: int
+    batch: int
+    width: int
+    stem: str
+    norm: str
+    steps: int
+    classifier_batch: int
+    learning_rate: float
+
+
+def settings_of(given: Keys) -> EvaluationSettings:
+    """What these keys ask for.
 
     Raises:
         ValueError: a value that cannot be.

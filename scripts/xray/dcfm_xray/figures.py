@@ -15,6 +15,9 @@ from dcfm_xray.findings import describe, label_table, to_set
 _DPI: Final = 130
 _COLUMNS: Final = 12
 
+CAPTION: Final = "synthetic: for research, not for diagnosis"
+"""Below every figure."""
+
 Kept = Mapping[str, UInt8[np.ndarray, "n size size"]]
 """Pictures by set of findings."""
 
@@ -61,7 +64,7 @@ def draw_grid(rows: Mapping[str, Kept], path: Path, *, columns: int = _COLUMNS) 
         line[0].set_ylabel(title, rotation=0, ha="right", va="center")
     for axes, name in zip(grid[0], shown, strict=True):
         axes.set_title(name.replace("|", "\n").replace("_", " "), fontsize=6)
-    figure.supxlabel("synthetic: for research, not for diagnosis", fontsize=7)
+    figure.supxlabel(CAPTION, fontsize=7)
     _save(figure, path)
 
 
@@ -93,6 +96,7 @@ def draw_bars(table: Mapping[str, Any], titles: Mapping[str, str], path: Path) -
     handles = figure.axes[1].get_legend_handles_labels()
     if handles[0]:
         figure.legend(*handles, loc="outside upper right", ncols=2, frameon=False)
+    figure.supxlabel(CAPTION, fontsize=7)
     _save(figure, path)
 
 

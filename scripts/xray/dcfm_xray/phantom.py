@@ -195,10 +195,12 @@ def _emphysema(c: _Canvas, picture: Image, draw: Draws) -> Image:
 
 
 def _fibrosis(c: _Canvas, picture: Image, draw: Draws) -> Image:
-    phase, pitch = draw.between(0.0, 6.28), draw.between(34.0, 40.0)
-    net = (torch.cos(pitch * (c.x + c.y) + phase) * torch.cos(pitch * (c.x - c.y) - phase)).clamp(min=0)
+    # A net of crossing bands, wide enough to be seen at 64 pixels.
+    phase, pitch = draw.between(0.0, 6.28), draw.between(9.0, 11.0)
+    falling, rising = torch.cos(pitch * (c.x + c.y) + phase), torch.cos(pitch * (c.x - c.y) - phase)
+    net = torch.exp(-4 * torch.minimum(falling**2, rising**2))
     bases = torch.sigmoid((c.y - 0.0) / 0.09)
-    return picture + draw.between(0.26, 0.34) * net * bases * c.lung
+    return picture + draw.between(0.34, 0.42) * net * bases * c.lung
 
 
 def _hernia(c: _Canvas, picture: Image, draw: Draws) -> Image:
@@ -217,15 +219,16 @@ def _infiltration(c: _Canvas, picture: Image, draw: Draws) -> Image:
     return picture + strength * patches.clamp(max=2) * c.lung_on(side)
 
 
+# The picture is some 35 cm wide: nodules are 2.3 to 3 cm across, the largest there are, and masses 4 to 5.6 cm.
 def _mass(c: _Canvas, picture: Image, draw: Draws) -> Image:
-    side, r = draw.side(), draw.between(0.095, 0.13)
+    side, r = draw.side(), draw.between(0.115, 0.16)
     spot = c.disc(side * draw.between(0.32, 0.48), draw.between(-0.30, 0.22), r, r * draw.between(0.9, 1.1))
     return torch.maximum(picture, 0.76 * spot)
 
 
 def _nodule(c: _Canvas, picture: Image, draw: Draws) -> Image:
     side = draw.side()
-    spot = c.disc(side * draw.between(0.26, 0.54), draw.between(-0.40, 0.25), draw.between(0.040, 0.055))
+    spot = c.disc(side * draw.between(0.26, 0.54), draw.between(-0.40, 0.25), draw.between(0.065, 0.085))
     return torch.maximum(picture, 0.82 * spot)
 
 

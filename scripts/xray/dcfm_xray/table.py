@@ -1,7 +1,8 @@
-"""All methods side by side: collect evaluations, compare novel utility with DDM+L's, draw Figures 8 and 9.
+"""All methods side by side: train what is missing, evaluate it, compare novel utility with DDM+L's, draw Figures 8, 9.
 
-A cell is a training folder's method: ``<runs>/<partition>/seed<k>/published/<method>``, its results beside it under
-``<out>/<partition>/seed<k>/<method>``. Cells that are not there are shown as not run.
+An entry is a training folder's method: ``<runs>/<partition>/seed<k>/published/<method>``, its results under
+``<out>/<partition>/seed<k>/<method>``. Every step leaves its result on disk when it is done, so that an interrupted
+table goes on where it was; an entry that fails leaves all others alone, and one that is not there is shown as not run.
 """
 
 import json
@@ -12,19 +13,24 @@ from statistics import mean
 from typing import Any, Final
 
 import torch
+from omegaconf import DictConfig
 
-from dcfm import records
-from dcfm.artefacts import MANIFEST, git_revision, write_text_atomically
+from dcfm import comparison, records
+from dcfm.artefacts import git_revision, write_text_atomically
+from dcfm.comparison import Entry, attempt, check_list, entries_of
+from dcfm.curves import Watch
 from dcfm.methods import registry
 from dcfm.metrics.bootstrap import Estimate, ratio
+from dcfm.published import resolve_device
 from dcfm.records import write_json
 from dcfm.silos import PARTITIONS
 from dcfm_xray.evaluation import PICTURES, evaluate, silent
-from dcfm_xray.evaluation_settings import EvaluationError, EvaluationSettings
+from dcfm_xray.evaluation_settings import EvaluationSettings
 from dcfm_xray.figures import draw_bars, draw_grid, read_pictures
 from dcfm_xray.problem import Progress
 from dcfm_xray.real import METRICS, REAL, RECORD
 from dcfm_xray.text import GROUPS, distance_entry, latex, markdown, utility_entry
+from dcfm_xray.training import prepare, train
 
 BASELINE: Final = "ddm_l"
 """What ratios are taken to."""
@@ -41,7 +47,8 @@ class TableSettings:
         partitions, seeds: of the trainings.
         runs: folder of trainings.
         out: folder of results.
-        evaluate: evaluate what is trained and not evaluated; else collect what is there.
+        train, evaluate: do what is missing; else take what is there.
+        training: overrides of ``configs/xray/train.yaml`` for what is trained.
         evaluation: how.
         device: ``auto``, ``cpu``, ``cuda``.
 
@@ -54,34 +61,25 @@ class TableSettings:
     seeds: tuple[int, ...] = (0,)
     runs: Path = Path("runs/xray/table")
     out: Path = Path("runs/xray/table/results")
+    train: bool = True
+    training: tuple[str, ...] = ()
     evaluate: bool = True
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
     device: str = "auto"
 
     def __post_init__(self) -> None:
-        for name, given, allowed in (
-            ("methods", self.methods, registry.names()),
-            ("partitions", self.partitions, PARTITIONS),
-            ("seeds", self.seeds, None),
-        ):
-            if not given or len(set(given)) != len(given):
-                raise EvaluationError(f"{name}={list(given)}: give one or more, each once")
-            if allowed is not None and (unknown := [value for value in given if value not in allowed]):
-                raise EvaluationError(f"unknown {name} {', '.join(map(repr, unknown))}; there are {', '.join(allowed)}")
+        check_list("methods", self.methods, registry.names())
+        check_list("partitions", self.partitions, PARTITIONS)
+        check_list("seeds", self.seeds)
+        resolve_device(self.device)
 
-    def training(self, partition: str, seed: int) -> Path:
-        """The folder of all trainings that share their silos."""
-        return self.runs / partition / f"seed{seed}"
-
-    def results(self, partition: str, seed: int, method: str) -> Path:
-        """The folder of a cell's results; the real classifier's is beside its training."""
-        if method == REAL:
-            return self.training(partition, seed) / "real"
-        return self.out / partition / f"seed{seed}" / method
+    def results(self, entry: Entry) -> Path:
+        """The folder of an entry's results; the real classifier's is beside its training."""
+        return entry.training(self.runs) / REAL if entry.method == REAL else entry.results(self.out)
 
 
 def make_table(settings: TableSettings, command: str, on_progress: Progress = silent) -> dict[str, Any]:
-    """Evaluate what is missing, collect, and write ``table.json``, ``table.md``, ``table.tex`` and figures.
+    """Do what is missing, collect, and write ``table.json``, ``table.md``, ``table.tex`` and figures.
 
     Args:
         settings: what to compare.
@@ -89,39 +87,56 @@ def make_table(settings: TableSettings, command: str, on_progress: Progress = si
         on_progress: see :data:`~dcfm_xray.problem.Progress`.
 
     Returns:
-        The content of ``table.json``; ``failed`` names the cells that could not be evaluated.
+        The content of ``table.json``; ``failed`` names the entries that could not be trained or evaluated.
+
+    Raises:
+        ValueError: settings of a training that cannot be; before any work.
     """
     failed: dict[str, str] = {}
-    for partition in settings.partitions:
-        for seed in settings.seeds:
-            for method in settings.methods:
-                published = settings.training(partition, seed) / "published" / method
-                if not settings.evaluate or not (published / MANIFEST).is_file():
-                    continue
-                cell = f"{partition}/seed{seed}/{method}"
-                try:
-                    evaluate(
-                        published,
-                        settings.results(partition, seed, method),
-                        settings.evaluation,
-                        command=command,
-                        device=settings.device,
-                        on_progress=_prefixed(cell, on_progress),
-                    )
-                except (ValueError, OSError) as error:
-                    failed[cell] = str(error)
+    entries = entries_of(settings.partitions, settings.seeds, settings.methods)
+    missing = [entry for entry in entries if not entry.trained(settings.runs)]
+    if settings.train and missing:
+        prepare(training_config(settings, missing[0]))
+    for entry in entries:
+        if settings.train or entry.trained(settings.runs):
+            attempt(str(entry), lambda entry=entry: _complete(settings, entry, command, on_progress), failed)
     summary = summarise(settings, command, failed)
     settings.out.mkdir(parents=True, exist_ok=True)
     _write(settings, summary)
     return summary
 
 
-def _prefixed(cell: str, on_progress: Progress) -> Progress:
-    return lambda what, done, total: on_progress(f"{cell}: {what}", done, total)
+def training_config(settings: TableSettings, entry: Entry) -> DictConfig:
+    """The configuration of an entry's training.
+
+    Raises:
+        dcfm.comparison.ComparisonError: overrides that the configuration does not take.
+    """
+    return comparison.training_config(
+        entry, settings.runs, "dcfm_configs.xray", "train", device=settings.device, training=settings.training
+    )
+
+
+def _complete(settings: TableSettings, entry: Entry, command: str, on_progress: Progress) -> None:
+    def show(what: str, done: int, total: int) -> None:
+        on_progress(f"{entry}: {what}", done, total)
+
+    if not entry.trained(settings.runs):
+        config = training_config(settings, entry)
+        train(config, progress=Watch(Path(config.out), config.tensorboard), on_progress=show)
+    if settings.evaluate:
+        evaluate(
+            entry.published(settings.runs),
+            settings.results(entry),
+            settings.evaluation,
+            command=command,
+            device=settings.device,
+            on_progress=show,
+        )
 
 
 def summarise(settings: TableSettings, command: str, failed: Mapping[str, str]) -> dict[str, Any]:
-    """All numbers of the table, read from the cells' folders."""
+    """All numbers of the table, read from the entries' folders."""
     return {
         "what": "utility, precision and distances, method by method; intervals 95 %",
         "command": command,
@@ -136,7 +151,7 @@ def summarise(settings: TableSettings, command: str, failed: Mapping[str, str]) 
 def _table(settings: TableSettings, partition: str) -> dict[str, Any]:
     found: dict[str, dict[int, Any]] = {}
     for method in (*settings.methods, REAL):
-        there = {seed: _read(settings.results(partition, seed, method)) for seed in settings.seeds}
+        there = {seed: _read(settings.results(Entry(partition, method, seed))) for seed in settings.seeds}
         found[method] = {seed: metrics for seed, metrics in there.items() if metrics is not None}
     every = [metrics for by_seed in found.values() for metrics in by_seed.values()]
     ratios = []
@@ -193,7 +208,7 @@ def _write(settings: TableSettings, summary: Mapping[str, Any]) -> None:
         for seed in settings.seeds:
             rows = {}
             for method in settings.methods:
-                path = settings.results(table["partition"], seed, method) / PICTURES
+                path = settings.results(Entry(table["partition"], method, seed)) / PICTURES
                 if path.is_file():
                     rows[summary["titles"][method]] = read_pictures(path)
             if rows:

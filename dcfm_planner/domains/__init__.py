@@ -1,0 +1,1 @@
+"""Domains that ship with the planner; yours can live in any module (docs/own-domain.md)."""

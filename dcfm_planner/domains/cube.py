@@ -1,0 +1,143 @@
+"""OGBench's cube: pick-and-places between the quadrants of a table, the domain of this package's own results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from dcfm.attributes import AttributeSpace
+from dcfm_planner.columns import Layout
+from dcfm_planner.domain import CollectionProgress, Segments
+from dcfm_planner.layout import LAYOUT
+from dcfm_planner.network import PlanNetwork
+from dcfm_planner.quadrants import NOVEL_PAIRS, SPACE
+from dcfm_planner.segments import cut
+
+if TYPE_CHECKING:
+    from dcfm_planner.evaluation.problems import Problems
+    from dcfm_planner.evaluation.run import EvaluationSettings
+    from dcfm_planner.evaluation.trials import Trial, Workbench
+    from dcfm_planner.planner import Planner
+
+
+@dataclass(frozen=True)
+class CubeSingle:
+    """A :class:`dcfm_planner.domain.Domain`.
+
+    Args:
+        border_margin: m, see :func:`dcfm_planner.segments.cut`.
+        train, val, seed: of the play data, where it is to be collected (:class:`dcfm_envs.collection.CollectionPlan`).
+    """
+
+    border_margin: float = 0.02
+    train: int = 500
+    val: int = 6
+    seed: int = 0
+
+    @property
+    def name(self) -> str:
+        return "cube-single"
+
+    @property
+    def space(self) -> AttributeSpace:
+        return SPACE
+
+    @property
+    def layout(self) -> Layout:
+        return LAYOUT
+
+    @property
+    def novel(self) -> tuple[tuple[str, str], ...]:
+        return NOVEL_PAIRS
+
+    @property
+    def guidance(self) -> tuple[float, float]:
+        return (1.5, 1.5)
+
+    @property
+    def evaluation(self) -> CubeEvaluation:
+        return CubeEvaluation()
+
+    def network(self, horizon: int, fold: int, channels: Sequence[int], condition: int) -> nn.Module:
+        """A fresh :class:`~dcfm_planner.network.PlanNetwork`."""
+        return PlanNetwork(SPACE.cardinalities, horizon, fold, tuple(channels), condition)
+
+    def segments(
+        self, source: str, horizon: int, workers: int = 1, collecting: CollectionProgress | None = None
+    ) -> Segments:
+        """One pick-and-place each, of play data (:mod:`dcfm_envs.sources`); a file is collected where it is absent."""
+        from dcfm_envs.collection import CollectionPlan, collect
+        from dcfm_envs.sources import is_file, open_play
+
+        path = Path(source)
+        if is_file(source) and not path.exists():
+            plan = CollectionPlan(self.train, self.val, self.seed)
+            show = None if collecting is None else collecting(plan.train + plan.val)
+            collect(plan, path.parent, name=path.stem, workers=workers, on_episode=show)
+        found = cut(open_play(source), horizon, self.border_margin)
+        return Segments(found.trajectories, found.labels, found.counts)
+
+
+@dataclass(frozen=True)
+class CubeEvaluation:
+    """A :class:`dcfm_planner.domain.Evaluation`: receding horizon, controllers, controls."""
+
+    @property
+    def controls(self) -> tuple[str, ...]:
+        from dcfm_planner.evaluation.controls import CONTROLS
+
+        return CONTROLS
+
+    @property
+    def max_steps(self) -> int:
+        from dcfm_planner.evaluation.rollout import MAX_STEPS
+
+        return MAX_STEPS
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        return ("same", "adjacent", "diagonal")
+
+    @property
+    def gaps(self) -> tuple[str, ...]:
+        return ("effector_gap", "cube_gap", "start_jump", "goal_jump")
+
+    @property
+    def reasons(self) -> Mapping[str, str]:
+        return {
+            "m high": "cube not on the floor",
+            "the cube starts in": "wrong source",
+            "the cube ends in": "wrong target",
+            "outside the workspace": "cube outside the workspace",
+            "the effector starts": "effector out of bounds",
+            "": "the arm cannot reach the start",
+        }
+
+    def problems(self, settings: EvaluationSettings) -> dict[str, Problems]:
+        from dcfm_planner.evaluation.problems import make_problems
+
+        return make_problems(settings.protocol, settings.trials, settings.seed)
+
+    def bench(self, planner: Planner, settings: EvaluationSettings, batch: int) -> Workbench:
+        from dcfm_planner.evaluation.trials import Workbench
+
+        return Workbench(planner, settings.make_controller(), settings.options, batch, settings.limit)
+
+    def describe(self, settings: EvaluationSettings) -> dict[str, Any]:
+        track = f"track, {settings.lookahead} ahead"
+        return {
+            "controller": settings.controller if settings.controller == "planned" else track,
+            "execution": asdict(settings.options),
+        }
+
+    def draw(self, trials: Sequence[Trial], path: Path) -> None:
+        from dcfm_planner.evaluation.picture import draw_paths, table_from_above
+
+        draw_paths(trials, path, table_from_above, axes=(1, 0))
+
+
+CUBE = CubeSingle()

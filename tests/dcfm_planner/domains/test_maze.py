@@ -1,0 +1,63 @@
+"""The maze in MuJoCo: recorded walks are feasible plans that succeed; bad plans are refused or fail."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from dcfm_planner.domain import Segments, split
+from dcfm_planner.domains.maze import DOOR, LAYOUT, ROOMS, PointMaze, cell_of, environment, inside
+
+MAZE = PointMaze(walks=12)
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("maze") / "walks.npz"
+
+
+@pytest.fixture(scope="module")
+def segments(source: Path) -> Segments:
+    return MAZE.segments(str(source), 32)
+
+
+def test_cells_are_ogbenchs() -> None:
+    env = environment()
+    rng = np.random.default_rng(0)
+    for xy in rng.uniform(-5, 25, size=(100, 2)):
+        assert cell_of(xy) == env.xy_to_ij(xy)
+    for room, cells in ROOMS.items():
+        for cell in cells:
+            assert env.maze_map[cell] == 0
+            assert [r for r in ROOMS if inside(np.array(env.ij_to_xy(cell)), r)] == [room]
+
+
+def test_a_walk_of_each_known_pair_and_the_same_for_a_seed(segments: Segments, source: Path, tmp_path: Path) -> None:
+    assert torch.equal(segments.labels, split(MAZE)["known"])
+    PointMaze(walks=2).segments(str(tmp_path / "again.npz"), 32)
+    with np.load(source) as first, np.load(tmp_path / "again.npz") as again:
+        assert np.array_equal(first["positions"][: len(again["positions"])], again["positions"])
+
+
+def test_recorded_walks_are_feasible_and_succeed(segments: Segments) -> None:
+    for trajectory, labels in zip(segments.trajectories, segments.labels.tolist(), strict=True):
+        plan = LAYOUT.parts(trajectory)
+        assert MAZE.check(plan, labels) == ()
+        done = MAZE.execute(plan, labels, MAZE.max_steps)
+        assert done.reached[-1]
+        assert done.strict
+        assert inside(done.states[-1], MAZE.space.values[1][labels[1]])
+        assert abs(plan["position"][15, 0] - DOOR) < 0.3  # half of the rows lead to the door
+        assert len(done.states) == len(done.reached)
+
+
+def test_bad_plans(segments: Segments) -> None:
+    plan = LAYOUT.parts(segments.trajectories[0])  # from A to F
+    wrong = MAZE.check(plan, [1, 2])
+    assert [reason.split()[2] for reason in wrong] == ["starts", "ends"]
+    straight = {"position": np.linspace(plan["position"][0], plan["position"][-1], 32)}
+    assert MAZE.check(straight, [0, 1]) == ("the walk leads through a wall",)
+    done = MAZE.execute(straight, [0, 1], 100)  # and it does not get through
+    assert not done.reached.any()
+    assert len(done.states) == 101

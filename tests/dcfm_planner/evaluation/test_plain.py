@@ -1,0 +1,108 @@
+"""Plain trials: a planner that knows the walk succeeds where its labels fit, what is given is held, controls differ."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from dcfm_planner.domains.maze import LAYOUT, PointMaze, inside
+from dcfm_planner.evaluation.plain import PlainBench
+from dcfm_planner.evaluation.report import metrics, table, write_report
+from dcfm_planner.evaluation.run import EvaluationError, EvaluationSettings, Results
+from dcfm_planner.execution import ExecutionOptions
+from dcfm_planner.planner import Planner
+
+MAZE = PointMaze(walks=1)
+
+
+@dataclass
+class Known:
+    """The field whose every path ends in one trajectory; labels are ignored."""
+
+    target: Tensor
+
+    def __call__(self, x: Tensor, t: Tensor, y: Tensor, held: Tensor | None = None) -> Tensor:
+        velocity = (self.target - x) / (1 - t)[:, None, None].clamp(min=1e-3)
+        return velocity if held is None else velocity.masked_fill(held, 0.0)
+
+
+@pytest.fixture(scope="module")
+def planner(tmp_path_factory: pytest.TempPathFactory) -> Planner:
+    """Its every plan is one walk from A to F."""
+    segments = MAZE.segments(str(tmp_path_factory.mktemp("maze") / "walks.npz"), 16)
+    return Planner(Known(segments.trajectories[0]), 16, 4, "euler", layout=LAYOUT)
+
+
+def settings(**change) -> EvaluationSettings:
+    return EvaluationSettings("none", trials=12, domain=MAZE, **change)
+
+
+def test_judged_by_the_query(planner: Planner) -> None:
+    problems = settings().make_problems()
+    assert len(problems["known"].labels) == len(problems["novel"].labels) == 12
+    trials, timing = PlainBench(MAZE, planner, False, 800).run(problems["known"], ("planner", "random"))
+    assert (timing.plans, len(trials)) == (12, 24)
+    assert [t.success for t in trials[:12]] == [t.combination == "A-F" for t in trials[:12]]
+    assert all(t.reasons for t in trials if not t.feasible)
+    good = trials[0]
+    assert good.success_strict
+    assert good.distance < 0.5
+    assert np.allclose(good.executed[0], good.planned[0], atol=1e-3)
+
+
+def test_given_starts_and_goals_are_held_and_the_same_for_every_seed(planner: Planner) -> None:
+    bench = PlainBench(MAZE, planner, True, 5)
+    first, other = (bench.run(settings(protocol="given", seed=s).make_problems()["novel"])[0] for s in (0, 1))
+    for trial, again in zip(first, other, strict=True):
+        start, goal = trial.combination.split("-")
+        assert inside(np.array(trial.start), start)
+        assert inside(np.array(trial.goal), goal)
+        assert np.allclose([*trial.start, *trial.goal], [*again.start, *again.goal])
+        assert trial.noise_seed != again.noise_seed
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"protocol": "mine"}, "the protocols are paper, given"),
+        ({"controls": ("oracle",)}, "there are random, null, wrong"),
+        ({"max_steps": 801}, "the limit of pointmaze-large"),
+        ({"options": ExecutionOptions(replan_every=8)}, "are the cube's"),
+        ({"controller": "planned"}, "are the cube's"),
+    ],
+)
+def test_bad_settings(change: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        settings(**change)
+    assert issubclass(EvaluationError, ValueError)
+
+
+def test_the_report_is_the_cubes(planner: Planner, tmp_path: Path) -> None:
+    asked = settings(controls=("random",))
+    bench = PlainBench(MAZE, planner, False, 800)
+    trials, timing = [], None
+    for problems in asked.make_problems().values():
+        found, timing = bench.run(problems, ("planner", "random"))
+        trials += found
+    assert timing is not None
+    results = Results(asked, "dcfm_b", "noniid", {}, "0" * 64, trials, timing, 1.0, 0)
+    values = metrics(results, "python x")
+    assert (values["known"]["success"]["k"], values["known"]["success"]["n"]) == (1, 12)
+    assert values["novel"]["feasible"]["k"] == 0
+    assert values["infeasible_reasons"]["the walk starts outside the room asked for"] > 0
+    text = table(values, MAZE)
+    assert "rows: start, columns: goal" in text
+    assert text.splitlines()[-6].split() == ["A", "0/3*", "1/1", "0/1", "0/1"]
+    write_report(results, tmp_path / "out", "python x", "seed: 0\n")
+    assert (tmp_path / "out" / "paths.png").stat().st_size > 1000
+    assert len((tmp_path / "out" / "trials.csv").read_text().splitlines()) == 1 + 48
+
+
+def test_without_labels_nothing_is_asked(planner: Planner) -> None:
+    problems = settings().make_problems()["known"].chunks(2)[0]
+    trials, _ = PlainBench(MAZE, planner, False, 5).run(problems, ("null",))
+    assert [trial.arm for trial in trials] == ["null"] * 2
+    assert torch.equal(torch.tensor(MAZE.space.cardinalities), MAZE.space.null)

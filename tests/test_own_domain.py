@@ -1,0 +1,67 @@
+"""docs/own-domain.md: its code is the maze of the package, and runs by import path as somebody's own module."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dcfm_planner.domains.maze import PointMaze
+from dcfm_planner.models import ModelError, available, load_planner
+
+REPOSITORY = Path(__file__).parents[1]
+PAGE = (REPOSITORY / "docs" / "own-domain.md").read_text()
+SMALL = [
+    "preset=maze",
+    "partition=iid",
+    "methods=[dcfm_b]",
+    "task.channels=[8,8]",
+    "task.condition=8",
+    "stage_one.loop.steps=2",
+    "student.loop.steps=2",
+    "student.replay.paths=8",
+    "workers=0",
+]
+
+
+def block(language: str) -> str:
+    found = re.search(rf"```{language}\n(.*?)```", PAGE, flags=re.DOTALL)
+    assert found is not None
+    return found[1]
+
+
+def test_the_page_shows_the_packages_maze() -> None:
+    assert block("py") == (REPOSITORY / "dcfm_planner" / "domains" / "maze.py").read_text()
+
+
+def run(folder: Path, script: str, *overrides: str) -> str:
+    env = dict(os.environ, MUJOCO_GL="disable", OMP_NUM_THREADS="1", PYTHONPATH=str(folder))
+    command = [sys.executable, f"scripts/{script}.py", "--config-dir", str(folder), "domain=mine", *overrides]
+    done = subprocess.run(command, cwd=REPOSITORY, env=env, capture_output=True, text=True, timeout=280)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def test_trained_and_evaluated_by_the_same_scripts_from_outside(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(block("py"))
+    (tmp_path / "domain").mkdir()
+    (tmp_path / "domain" / "mine.yaml").write_text("_target_: mine.PointMaze\nwalks: 24\n")
+    said = run(tmp_path, "train_planner", *SMALL, f"data={tmp_path / 'walks.npz'}", f"out={tmp_path / 'out'}")
+    assert "24 segments" in said or "12 segments" in said
+    weights = f"weights={tmp_path / 'out' / 'published' / 'dcfm_b'}"
+    shown = run(tmp_path, "plan_eval", weights, "trials=1", "workers=0", "device=cpu", f"out={tmp_path / 'eval'}")
+    assert "rows: start, columns: goal" in shown
+    values = json.loads((tmp_path / "eval" / "metrics.json").read_text())
+    assert values["novel"]["success"]["n"] == 1
+
+
+@pytest.mark.skipif("pointmaze-large/noniid/dcfm_b" not in available(), reason="no maze weights in this checkout")
+def test_a_model_of_another_domain_is_refused() -> None:
+    assert load_planner("pointmaze-large/noniid/dcfm_b", device="cpu", domain=PointMaze()).planner.horizon == 32
+    with pytest.raises(ModelError, match="was trained over the attributes"):
+        load_planner("pointmaze-large/noniid/dcfm_b", device="cpu")
+    with pytest.raises(ValueError, match=r"coordinates|architecture"):
+        load_planner("cube-single/noniid/dcfm_b", device="cpu", domain=PointMaze())

@@ -13,12 +13,14 @@ from dcfm.methods import registry
 
 @dataclass(frozen=True)
 class _Scene:
-    """What a card says of a domain: what a plan is, what data there is, an example, further limits."""
+    """What a card says of a domain: what a plan is, what data there is, an example, further limits, and, if it is not
+    the default one, where its class is."""
 
     what: str
     data: str
     example: str
     limits: tuple[str, ...]
+    domain: tuple[str, str] | None = None
 
 
 SCENES = {
@@ -32,6 +34,18 @@ SCENES = {
             "With start and goal held, labels add nothing: null labels succeed as often (docs/planner_table.md).",
             "Sampled by Eq. 5 with guidance 1.5 unless said otherwise, which makes plans less varied (README).",
         ),
+    ),
+    "pointmaze-large": _Scene(
+        "walks of a point through OGBench's `pointmaze-large-v0`, 32 positions, for a pair of rooms (start, goal)",
+        "walks of OGBench's own oracle, collected by the first training",
+        "labels = torch.tensor([[0, 0]])  # from A to E: nobody's walk\n"
+        "plan = planner.trajectories(labels, torch.Generator().manual_seed(0))",
+        (
+            "An example of a domain of one's own (docs/own-domain.md); all ways lead through one door, which is what "
+            "makes composing them possible.",
+            "The training settings were changed once after novel pairs had failed.",
+        ),
+        ("dcfm_planner.domains.maze", "PointMaze"),
     ),
 }
 """By the name of the domain, the first folder under ``dcfm_planner/weights``."""
@@ -52,7 +66,10 @@ def planner_card(folder: Path, results: Path | None = None) -> Card:
     title, silos = registry.make(config["method"]).title, len(config["silos"])
     samples = sum(sum(silo["counts"]) for silo in config["silos"])
     combinations = {tuple(pair) for silo in config["silos"] for pair in silo["combinations"]}
-    load = f'"{scene}/{partition}/{method}"'
+    load, imports = f'"{scene}/{partition}/{method}"', "from dcfm_planner import load_planner"
+    if said.domain is not None:
+        module, name = said.domain
+        load, imports = f"{load}, domain={name}()", f"import torch\n\n{imports}\nfrom {module} import {name}"
     limits = [
         "One training seed. Intervals are over trials, not over trainings.",
         *said.limits,
@@ -62,7 +79,7 @@ def planner_card(folder: Path, results: Path | None = None) -> Card:
         title=f"{title}, {scene}, {partition}",
         summary=f"Plans {said.what}. Trained by {silos} silos ({partition}) that exchanged network weights and label "
         "counts, never a sample.",
-        use=f"from dcfm_planner import load_planner\n\nplanner = load_planner({load}).planner\n{said.example}",
+        use=f"{imports}\n\nplanner = load_planner({load}).planner\n{said.example}",
         data=f"{samples:,} {said.data}; {len(combinations)} combinations of labels occur, in one silo or more.",
         limits=limits,
         task="robotics",

@@ -74,9 +74,6 @@ class Domain(Protocol):
     @property
     def guidance(self) -> tuple[float, ...]: ...
 
-    @property
-    def evaluation(self) -> Evaluation: ...
-
     def network(self, horizon: int, fold: int, channels: Sequence[int], condition: int) -> nn.Module:
         """A fresh :class:`dcfm.fields.Field` over ``(batch, horizon, layout.width)``, such as
         :class:`~dcfm_planner.trajectory_network.TrajectoryNetwork`."""
@@ -87,6 +84,10 @@ class Domain(Protocol):
     ) -> Segments:
         """Trajectories of ``horizon`` rows from ``source``, usually a file, which is made first where there is none.
         Those of ``novel`` combinations are left out later."""
+        ...
+
+    def evaluation(self) -> Evaluation:
+        """How its plans are tried."""
         ...
 
 

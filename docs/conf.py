@@ -10,7 +10,6 @@ author = "the DCFM developers"
 release = importlib.metadata.version("dcfm")
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["results"]
-suppress_warnings = ["toc.not_included"]  # a page may come before its place in the menu
 myst_heading_anchors = 3
 autodoc_default_options = {"members": True, "member-order": "bysource"}
 html_theme = "furo"

@@ -71,7 +71,7 @@ def read_settings(config: DictConfig) -> tuple[EvaluationSettings, Path]:
         seed=given.seed,
         device=given.device,
         workers=given.workers,
-        controls=_controls(given.controls, domain.evaluation.controls),
+        controls=_controls(given.controls, domain.evaluation().controls),
         controller=given.controller,
         lookahead=given.lookahead,
         options=ExecutionOptions(

@@ -58,7 +58,6 @@ class CubeSingle:
     def guidance(self) -> tuple[float, float]:
         return (1.5, 1.5)
 
-    @property
     def evaluation(self) -> CubeEvaluation:
         return CubeEvaluation()
 

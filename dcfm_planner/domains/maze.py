@@ -97,7 +97,6 @@ class PointMaze:
     guidance = (1.0, 1.0)
     max_steps = 800
 
-    @property
     def evaluation(self) -> PlainEvaluation:
         return PlainEvaluation(self)
 

@@ -65,7 +65,7 @@ def metrics(results: Results, command: str) -> dict[str, Any]:
     """Everything that ``metrics.json`` holds."""
     own = [trial for trial in results.trials if trial.arm == PLANNER_ARM]
     timing, settings, domain = results.timing, results.settings, results.settings.domain
-    evaluation = domain.evaluation
+    evaluation = domain.evaluation()
     return {
         "method": results.method,
         "partition": results.partition,
@@ -214,6 +214,6 @@ def write_report(results: Results, out: Path, command: str, config: str) -> dict
     write_text_atomically(out / "config.yaml", config)
     write_text_atomically(out / "trials.csv", trials_csv(results.trials))
     write_text_atomically(out / "table.txt", table(values, domain) + "\n")
-    domain.evaluation.draw(_of(results.trials, arm=PLANNER_ARM), out / "paths.png")
+    domain.evaluation().draw(_of(results.trials, arm=PLANNER_ARM), out / "paths.png")
     write_text_atomically(out / "metrics.json", json.dumps(values, indent=2, allow_nan=False) + "\n")
     return values

@@ -74,7 +74,7 @@ class EvaluationSettings:
     domain: Domain = CUBE
 
     def __post_init__(self) -> None:
-        allowed, most = self.domain.evaluation.controls, self.domain.evaluation.max_steps
+        allowed, most = self.domain.evaluation().controls, self.domain.evaluation().max_steps
         if unknown := [name for name in self.controls if name not in allowed]:
             raise EvaluationError(f"unknown controls {', '.join(map(repr, unknown))}; there are {', '.join(allowed)}")
         if self.controller not in CONTROLLERS:
@@ -89,7 +89,7 @@ class EvaluationSettings:
     @property
     def limit(self) -> int:
         """Control steps a trial."""
-        return self.domain.evaluation.max_steps if self.max_steps is None else self.max_steps
+        return self.domain.evaluation().max_steps if self.max_steps is None else self.max_steps
 
     def make_controller(self) -> Controller:
         """The cube's controller asked for."""
@@ -97,7 +97,7 @@ class EvaluationSettings:
 
     def make_problems(self) -> dict[str, Problems]:
         """The problems asked for."""
-        return self.domain.evaluation.problems(self)
+        return self.domain.evaluation().problems(self)
 
 
 @dataclass(frozen=True)
@@ -203,7 +203,7 @@ def _run_chunks(
 
 def make_workbench(settings: EvaluationSettings) -> Bench:
     """A planner and the means to try its plans, as settings ask for."""
-    return settings.domain.evaluation.bench(load(settings).planner, settings, CHUNK)
+    return settings.domain.evaluation().bench(load(settings).planner, settings, CHUNK)
 
 
 @contextmanager

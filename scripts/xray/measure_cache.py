@@ -51,9 +51,9 @@ def run(config: DictConfig) -> None:
         ValueError: settings that cannot be, or a cache that is there already: nothing would be measured.
     """
     given = typed(config, Settings, "xray/measure_cache")
-    out = writable(given.out)
     if not given.rows or min(given.rows) < 1 or sorted(set(given.rows)) != given.rows:
         raise ValueError(f"rows={given.rows}: give numbers of at least 1, each larger than the one before it")
+    out = writable(given.out)
     if there := [rows for rows in given.rows if (out / f"cache-{rows}").exists()]:
         raise ValueError(f"{out} holds caches of {there} rows already; choose another out=, or delete them")
     torch.set_num_threads(1)

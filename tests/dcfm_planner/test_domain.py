@@ -16,7 +16,7 @@ def test_both_are_domains() -> None:
     assert isinstance(CUBE, Domain)
     assert isinstance(PointMaze(), Executable)
     for domain in (CUBE, PointMaze()):
-        assert isinstance(domain.evaluation, Evaluation)
+        assert isinstance(domain.evaluation(), Evaluation)
         assert len(domain.guidance) == domain.space.size
         domain.space.check_coverage(split(domain)["known"])  # Eq. 2 and full rank
 

@@ -57,7 +57,7 @@ class EvaluationSettings:
     selection_each: int = 8
     selection_seed: int = 1
     solver: str = "midpoint"
-    evaluations: int = 16
+    evaluations: int = 8
     draws: int = 200
     batch: int = 128
     classifier: ClassifierConfig = field(default_factory=ClassifierConfig)

@@ -1,17 +1,15 @@
 """The planner in a federation (:mod:`dcfm.federated`). Trajectories are in coordinates fixed by the scene, so silos
 need no common normaliser."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from omegaconf import DictConfig
 
 from dcfm.methods.method import Recipe
 from dcfm.runs import read_recipe, read_task
-from dcfm.silos import PARTITIONS, LabelHistogram, Silo
-from dcfm.weights import Weights
+from dcfm.silos import PARTITIONS, Silo
 from dcfm_envs.play_data import load_play
 from dcfm_planner.models import publish
 from dcfm_planner.segments import cut
@@ -47,17 +45,8 @@ class FederatedPlanner:
         segments = cut(load_play(self.data), self.task.horizon, self.border_margin)
         return deal(segments, self.partition, self.silos, alpha=self.alpha, seed=self.seed)
 
-    def publish(
-        self,
-        folder: Path,
-        protocol: str,
-        partition: str,
-        experts: Sequence[Weights],
-        histograms: Sequence[LabelHistogram],
-        training: Mapping[str, Any],
-    ) -> None:
-        """As :func:`dcfm_planner.models.load_planner` loads it."""
-        publish(folder, experts, histograms, self.task, method=protocol, partition=partition, training=training)
+    publish = staticmethod(publish)
+    """As :func:`dcfm_planner.models.load_planner` loads it."""
 
 
 def read(config: DictConfig) -> FederatedPlanner:

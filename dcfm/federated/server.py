@@ -99,7 +99,8 @@ def _serve(grid: Grid, config: DictConfig, run: str) -> None:
     for i, weights in enumerate(experts):
         artefacts.save(out / "result" / f"expert{i}", weights, {"run": identity(config), "expert": i})
     folder = out / "published" / settings.protocol
-    problem.publish(folder, settings.protocol, settings.partition, experts, histograms, identity(config))
+    how = {"method": settings.protocol, "partition": settings.partition, "training": identity(config)}
+    problem.publish(folder, experts, histograms, problem.task, **how)
     members.report("finished")
     log.info("finished: %s", folder)
 

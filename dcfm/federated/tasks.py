@@ -4,20 +4,18 @@ A kind is one function ``read(config) -> FederatedTask`` in a module of its pack
 ``configs/federated/task`` that names the function under ``reader`` and lists the kind's settings.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from hydra.errors import HydraException
 from hydra.utils import get_method
 from omegaconf import DictConfig
 
 from dcfm.methods.method import Recipe, without_independence
-from dcfm.silos import LabelHistogram, Silo
+from dcfm.silos import Silo
 from dcfm.task import Task
 from dcfm.trainers.fedavg import FedAvgConfig
-from dcfm.weights import Weights
 
 
 @runtime_checkable
@@ -43,16 +41,10 @@ class FederatedTask(Protocol):
         """
         ...
 
-    def publish(
-        self,
-        folder: Path,
-        protocol: str,
-        partition: str,
-        experts: Sequence[Weights],
-        histograms: Sequence[LabelHistogram],
-        training: Mapping[str, Any],
-    ) -> None:
-        """Write the result, one network or one a silo, as this kind's models are loaded."""
+    @property
+    def publish(self) -> Callable[..., None]:
+        """What writes the result, one network or one a silo, as this kind's models are loaded; called as
+        :func:`dcfm.published.publish_task` is."""
         ...
 
 

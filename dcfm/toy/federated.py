@@ -1,20 +1,17 @@
 """The toy in a federation (:mod:`dcfm.federated`)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from dcfm import published
 from dcfm.configuration import typed
 from dcfm.methods.method import Recipe
-from dcfm.silos import LabelHistogram, Silo
+from dcfm.published import publish_task
+from dcfm.silos import Silo
 from dcfm.toy.problem import ProblemSettings, make_problem, read_problem
 from dcfm.toy.task import ToyTask
 from dcfm.toy.training import Training, read_training
-from dcfm.weights import Weights
 
 
 @dataclass
@@ -49,26 +46,8 @@ class FederatedToy:
         """The problem's silos."""
         return make_problem(self.problem).silos
 
-    def publish(
-        self,
-        folder: Path,
-        protocol: str,
-        partition: str,
-        experts: Sequence[Weights],
-        histograms: Sequence[LabelHistogram],
-        training: Mapping[str, Any],
-    ) -> None:
-        """As :mod:`dcfm.published` loads it with ``ToyTask(**settings)``."""
-        published.publish(
-            folder,
-            experts,
-            histograms,
-            method=protocol,
-            partition=partition,
-            task=asdict(self.task),
-            training=training,
-            space=self.task.space,
-        )
+    publish = staticmethod(publish_task)
+    """As :func:`dcfm.published.load_task` loads it."""
 
 
 def read(config: DictConfig) -> FederatedToy:

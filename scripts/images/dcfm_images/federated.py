@@ -1,18 +1,16 @@
 """Coloured digits in a federation (:mod:`dcfm.federated`). A silo's file holds grey bytes ``(n, size, size)`` and the
 labels digit and colour; colours are painted batch by batch, so silos need nothing in common but the task."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from dcfm.configuration import typed
 from dcfm.methods.method import Recipe
 from dcfm.runs import read_recipe, read_task
-from dcfm.silos import PARTITIONS, LabelHistogram, Silo
-from dcfm.weights import Weights
+from dcfm.silos import PARTITIONS, Silo
 from dcfm_images.digits import load_digits
 from dcfm_images.models import publish
 from dcfm_images.problem import make_problem
@@ -61,17 +59,8 @@ class FederatedImages:
             seed=given.seed,
         ).silos
 
-    def publish(
-        self,
-        folder: Path,
-        protocol: str,
-        partition: str,
-        experts: Sequence[Weights],
-        histograms: Sequence[LabelHistogram],
-        training: Mapping[str, Any],
-    ) -> None:
-        """As :func:`dcfm_images.models.load` loads it."""
-        publish(folder, experts, histograms, self.task, method=protocol, partition=partition, training=training)
+    publish = staticmethod(publish)
+    """As :func:`dcfm_images.models.load` loads it."""
 
 
 def read(config: DictConfig) -> FederatedImages:

@@ -1,10 +1,9 @@
 """Chest X-rays in a federation (:mod:`dcfm.federated`). A silo's file holds latents of the one autoencoder that all
 silos share, as float16, and the 14 findings as 0 or 1; :func:`write_hospital` makes it from a hospital's own images."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
@@ -13,8 +12,7 @@ from dcfm.configuration import typed
 from dcfm.federated.silo_files import write_silo
 from dcfm.methods.method import Recipe
 from dcfm.runs import read_recipe, read_task
-from dcfm.silos import PARTITIONS, LabelHistogram, Silo
-from dcfm.weights import Weights
+from dcfm.silos import PARTITIONS, Silo
 from dcfm_xray.cache import encode
 from dcfm_xray.encoders import Codec, load_codec
 from dcfm_xray.models import publish
@@ -90,17 +88,8 @@ class FederatedXray:
         cache = Path(given.out) / "cache"
         return make_problem(source, codec, cache, dealt, shard=given.shard, workers=given.workers).silos
 
-    def publish(
-        self,
-        folder: Path,
-        protocol: str,
-        partition: str,
-        experts: Sequence[Weights],
-        histograms: Sequence[LabelHistogram],
-        training: Mapping[str, Any],
-    ) -> None:
-        """As :func:`dcfm_xray.models.load` loads it."""
-        publish(folder, experts, histograms, self.task, method=protocol, partition=partition, training=training)
+    publish = staticmethod(publish)
+    """As :func:`dcfm_xray.models.load` loads it."""
 
 
 def read(config: DictConfig) -> FederatedXray:

@@ -6,7 +6,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from dcfm.configuration import typed
-from dcfm.privacy.audit import Subject, make_targets
+from dcfm.privacy.audit import Subject, describe_model, make_targets
 from dcfm.privacy.neighbours import Samples
 from dcfm.published import ModelError, load_published, resolve_device
 from dcfm.silos import LabelHistogram
@@ -54,14 +54,7 @@ def read(config: DictConfig) -> Subject:
             "trained on; give planner.data the play data of its training"
         )
     new = without_novel(cut(load_play(given.heldout), horizon, training["border_margin"]))
-    facts = {
-        "model": given.model,
-        "method": found.name,
-        "partition": found.partition,
-        "segments_trained_on": total,
-        "segments_that_differ_from_the_training": different,
-        "parameters": sum(p.numel() for p in found.networks[0].parameters()),
-    }
+    facts = describe_model(given.model, found) | {"segments_that_differ_from_the_training": different}
     return Subject(make_targets(found.networks, silos, Samples(new.trajectories, new.labels)), facts, steps=5)
 
 

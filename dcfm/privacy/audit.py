@@ -13,11 +13,14 @@ from hydra.errors import HydraException
 from hydra.utils import get_method
 from omegaconf import DictConfig
 
+from dcfm.artefacts import MODEL
 from dcfm.fields import Field
 from dcfm.privacy.membership import TIMES, Contest, matching_scores
 from dcfm.privacy.neighbours import Samples, neighbour_test
+from dcfm.published import Published
 from dcfm.silos import Silo
 from dcfm.solvers import integrate
+from dcfm.task import Task
 
 APART: Final = 982_451_653
 """Added to the audit's seed: noise equal to that of data made from the same seed would find copies where none are."""
@@ -70,15 +73,41 @@ def read_subject(config: DictConfig) -> Subject:
     return subject
 
 
-def make_targets(networks: Sequence[Field], silos: Sequence[Silo], heldout: Samples) -> list[Target]:
-    """One target for a network that all silos' samples went into, or one for each silo's own."""
-    own = [Samples(silo.data, silo.labels) for silo in silos]
+def make_targets(
+    networks: Sequence[Field], silos: Sequence[Silo], heldout: Samples, task: Task | None = None
+) -> list[Target]:
+    """One target for a network that all silos' samples went into, or one for each silo's own.
+
+    Args:
+        networks: trained; one, or one a silo.
+        silos: what they were trained on.
+        heldout: new samples in the coordinates that are generated.
+        task: brings the silos' samples into these coordinates, where they are stored otherwise.
+    """
+
+    def samples(silo: Silo) -> Samples:
+        x = silo.data if task is None else task.prepare(silo.data, silo.labels)
+        return Samples(x, silo.labels)
+
+    own = [samples(silo) for silo in silos]
     if len(networks) == 1:
         return [Target("all silos' network", networks[0], _joined(own), heldout)]
     return [
         Target(f"{silo.name}'s expert", network, samples, heldout)
         for silo, network, samples in zip(silos, networks, own, strict=True)
     ]
+
+
+def describe_model(name: str, model: Published) -> dict[str, Any]:
+    """What the record of an audit says of any published model."""
+    return {
+        "model": name,
+        "method": model.name,
+        "partition": model.partition,
+        "weights_sha256": model.metadata["files"][MODEL],
+        "samples_trained_on": sum(h.total for h in model.histograms),
+        "parameters": sum(p.numel() for p in model.networks[0].parameters()),
+    }
 
 
 def _joined(parts: Sequence[Samples]) -> Samples:

@@ -30,7 +30,7 @@ from dcfm.artefacts import plain_settings
 from dcfm.exchange import Exchange, Ledger, Received
 from dcfm.privacy.accounting import spent
 from dcfm.silos import LabelHistogram, Silo, check_silos
-from dcfm.task import Task
+from dcfm.task import Task, task_settings
 from dcfm.trainers import parallel
 from dcfm.trainers.fedavg import FedAvgConfig, RoundCheckpoint, moving_average, train_round, weighted_mean
 from dcfm.trainers.local import LocalConfig, train_local
@@ -128,7 +128,7 @@ class Federation:
         folder, template = self.out / name, self.task.network().state_dict()
         counts = [len(silo) for silo in self.silos]
         data_hash = fingerprint([{"data": silo.data, "labels": silo.labels} for silo in self.silos])
-        identity = _identity(name, plain_settings(config), self.seed)
+        identity = _identity(self.task, name, plain_settings(config), self.seed)
         messages = folder.with_name(f"{name}.messages.jsonl")
         if (found := _finished(folder, identity, data_hash, template)) is not None:
             exchange.ledger.messages += Ledger.from_jsonl(messages, exchange.ledger.model_size).messages
@@ -278,9 +278,10 @@ def _pool(workers: int) -> Iterator[Callable[..., list[Any]]]:
         yield lambda function, *arguments: list(pool.map(function, *arguments))
 
 
-def _identity(training: str, settings: dict[str, Any], seed: int, started_from: str = "") -> dict[str, Any]:
+def _identity(task: Task, training: str, settings: dict[str, Any], seed: int, started_from: str = "") -> dict[str, Any]:
     """What an artefact must agree with to stand for this training; plain, as YAML gives it back."""
-    return json.loads(json.dumps(settings | {"training": training, "seed": seed, "from": started_from}))
+    own = {"training": training, "seed": seed, "from": started_from, "task": task_settings(task)}
+    return json.loads(json.dumps(settings | own))
 
 
 def _finished(folder: Path, identity: dict[str, Any], data_hash: str | None, template: Weights) -> Weights | None:
@@ -288,7 +289,8 @@ def _finished(folder: Path, identity: dict[str, Any], data_hash: str | None, tem
     if not (folder / artefacts.MANIFEST).exists():
         return None
     found = artefacts.load(folder, template=template)
-    if found.config == identity and found.metadata["data_hash"] == data_hash:
+    # Artefacts of before tasks were recorded tell a network's shape alone.
+    if {"task": identity["task"]} | found.config == identity and found.metadata["data_hash"] == data_hash:
         return found.weights
     raise artefacts.ArtefactError(
         f"{folder} holds a training with other settings, data or predecessors; choose another out folder, or "
@@ -317,7 +319,7 @@ def run_job(
     parallel.join()
     silo = job.arguments[0] if isinstance(job.arguments[0], Silo) else None
     data_hash = fingerprint([{"data": silo.data, "labels": silo.labels}]) if silo else None
-    identity = _identity(job.name, job.settings, seed, job.started_from)
+    identity = _identity(task, job.name, job.settings, seed, job.started_from)
     if (found := _finished(job.folder, identity, data_hash, task.network().state_dict())) is not None:
         return found
     checkpoint = job.folder.with_name(job.folder.name + ".checkpoint.safetensors")

@@ -3,7 +3,8 @@
 The planner, images and X-rays are tasks in importable modules; trainers, scripts and federation see only this.
 """
 
-from typing import Protocol, runtime_checkable
+from dataclasses import fields, is_dataclass
+from typing import Any, Final, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int, Shaped
@@ -40,3 +41,30 @@ class Task(Protocol):
     ) -> Bool[Tensor, "batch *shape"] | None:
         """Entries that training holds at their clean value, or ``None`` where the task never inpaints."""
         ...
+
+
+EXECUTION: Final = ("precision", "compile")
+"""Settings of tasks that say how a network is computed, not which one: a training may go on on another machine."""
+
+
+def task_settings(task: Task) -> dict[str, Any]:
+    """A task's own settings as plain data, what two trainings of one result must agree in.
+
+    Of a task that is a dataclass, its fields, dataclasses in them included, without :data:`EXECUTION`. What is not
+    plain data (a domain's functions) is left out and must tell by the data that it makes.
+    """
+    plain = {name: _plain(value) for name, value in _fields(task).items() if name not in EXECUTION}
+    return {name: value for name, value in plain.items() if value is not None}
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    return {f.name: getattr(value, f.name) for f in fields(value)} if is_dataclass(value) else {}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    inner = {name: _plain(item) for name, item in _fields(value).items()}
+    return {name: item for name, item in inner.items() if item is not None} or None

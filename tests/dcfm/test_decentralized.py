@@ -1,5 +1,6 @@
 """The methods from start to end on the toy: what crosses, what is kept, what is trained again."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,23 @@ def test_other_settings_in_the_same_folder_are_refused(tmp_path: Path) -> None:
         federation(tmp_path).stage_one(LocalConfig(LoopConfig(steps=7, batch=16)))
     with pytest.raises(ArtefactError, match="choose another out folder"):
         federation(tmp_path, seed=5).stage_one(LOCAL)
+
+
+@dataclass(frozen=True)
+class _Renamed(ToyTask):
+    """Of the same network, with a setting that no shape tells."""
+
+    rate: float = 0.5
+
+
+def test_another_task_in_the_same_folder_is_refused(tmp_path: Path) -> None:
+    def train(rate: float) -> None:
+        Federation(_Renamed(width=8, rate=rate), silos(), tmp_path, workers=0).stage_one(LOCAL)
+
+    train(0.5)
+    train(0.5)
+    with pytest.raises(ArtefactError, match="choose another out folder"):
+        train(0.25)
 
 
 def test_processes_give_what_one_process_gives(tmp_path: Path) -> None:

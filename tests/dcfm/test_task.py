@@ -1,0 +1,32 @@
+"""What of a task two trainings of one result must agree in."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from dcfm.task import task_settings
+from dcfm.toy.task import ToyTask
+
+
+@dataclass(frozen=True)
+class _Part:
+    rate: float = 0.5
+    rule: Callable[[int], int] = abs
+
+
+@dataclass(frozen=True)
+class _Composite(ToyTask):
+    channels: tuple[int, ...] = (8, 16)
+    part: _Part = _Part()
+    precision: str = "float32"
+    nothing: str | None = None
+
+
+def test_settings_are_plain_and_nested() -> None:
+    expected = {"attributes": 2, "width": 128, "depth": 3}
+    assert task_settings(ToyTask()) == expected
+    assert task_settings(_Composite()) == expected | {"channels": [8, 16], "part": {"rate": 0.5}}
+
+
+def test_how_a_network_is_computed_is_not_which_one() -> None:
+    assert task_settings(_Composite(precision="bfloat16")) == task_settings(_Composite())
+    assert task_settings(replace(_Composite(), part=_Part(rate=0.1))) != task_settings(_Composite())

@@ -17,7 +17,7 @@ import logging
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,10 @@ from dcfm.federated.parcels import Parcel, by_number, kind_of, pack, scalar, sca
 from dcfm.federated.settings import Settings, composed, read_settings
 from dcfm.federated.silo_files import read_silo
 from dcfm.federated.tasks import FederatedTask, fedavg_config, read_task
+from dcfm.privacy.accounting import spent
+from dcfm.privacy.settings import PrivacyConfig
 from dcfm.published import resolve_device
+from dcfm.records import write_json
 from dcfm.silos import LabelHistogram, Silo
 from dcfm.trainers import parallel
 from dcfm.trainers.fedavg import train_round
@@ -148,6 +151,10 @@ class Node:
         with (self.work / "seconds.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps({"phase": label, "seconds": round(seconds, 2)}) + "\n")
 
+    def note_privacy(self, privacy: PrivacyConfig, batch: int, steps: int) -> None:
+        """Write what ``steps`` steps cost the silo so far into its own ``privacy.json``."""
+        write_json(self.work / "privacy.json", asdict(spent(privacy, len(self.silo()), batch, steps)))
+
     def histogram(self) -> LabelHistogram:
         """What may be known of the labels; noise is drawn once in a silo's life, since averages would reveal counts."""
         found = self.silo().histogram(self.problem.task.space)
@@ -212,10 +219,13 @@ def fedavg(node: Node, parcel: Parcel) -> Parcel:
     """A silo's part of a round of federated averaging."""
     config = fedavg_config(node.settings.protocol, node.problem.recipe)
     silo, device = node.silo(), node.device
+    number = scalar(parcel, "round")
     network = build_network(node.problem.task, parcel["weights"], device)
     seed = node.settings.seed + node.number
     data, labels = silo.data.to(device), silo.labels.to(device)
-    moved = train_round(node.problem.task, data, labels, network, config, scalar(parcel, "round"), seed=seed)
+    moved = train_round(node.problem.task, data, labels, network, config, number, seed=seed)
+    if config.privacy is not None:
+        node.note_privacy(config.privacy, config.batch, (number + 1) * config.steps)
     return {"weights": {name: value.cpu() for name, value in moved.state_dict().items()}}
 
 

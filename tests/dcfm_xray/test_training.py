@@ -46,7 +46,7 @@ def test_presets_are_typed_and_every_method_gets_as_many_steps(
         assert objective.masks == recipe.stage_one.objective.masks
         assert objective.masks.pair > 0  # the pairwise CI term asks about pairs
         assert objective.time_power == recipe.stage_one.objective.time_power
-        assert objective.independence.pairwise or part.name == "peers"
+        assert objective.independence.pairwise
     # Of a silo: Stage I and the student's share. A lone expert and FedFlow get as many.
     assert recipe.student.loop.steps % silos == 0
     silo = recipe.stage_one.loop.steps + recipe.student.loop.steps // silos

@@ -9,7 +9,8 @@ from torch import Tensor
 from dcfm.decentralized import Federation
 from dcfm.exchange import Exchange
 from dcfm.fields import Field, Routed
-from dcfm.methods.method import Method, Recipe, check_rule, stage_one
+from dcfm.methods.method import FULL, Method, Recipe, check_rule, stage_one
+from dcfm.mixtures import LabelMixture
 from dcfm.silos import LabelHistogram
 from dcfm.weights import Weights
 
@@ -17,7 +18,8 @@ from dcfm.weights import Weights
 @dataclass(frozen=True)
 class DcfmA(Method):
     """Stage I, then rounds of an allgather and cross-peer CI; sampled by :class:`~dcfm.fields.Routed`. With
-    ``rule="joint"`` combinations that some silo holds are answered jointly and all others composed."""
+    ``rule="joint"`` combinations that some silo holds are answered jointly and all others composed; with ``full`` all
+    are answered jointly, by experts mixed as in DDM: for many attributes, where the errors of Eq. 5's terms add up."""
 
     title: str = "DCFM-A"
 
@@ -35,6 +37,8 @@ class DcfmA(Method):
         weights: tuple[float, ...] | None = None,
     ) -> Field:
         check_rule(rule)
+        if rule == FULL:
+            return LabelMixture(networks, histograms)
         return Routed(networks, histograms, null, weights, joint=rule == "joint")
 
 

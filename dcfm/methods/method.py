@@ -21,6 +21,9 @@ from dcfm.trainers.student import StudentConfig
 from dcfm.weights import Weights
 
 RULES: Final = ("joint", "composed")
+"""Ways to answer whole labels; see :meth:`Method.field`."""
+FULL: Final = "full"
+"""A third way, ``joint`` for combinations that nobody holds too; of all methods here only DCFM-A knows a difference."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,7 @@ class Method(ABC):
             histograms: one a silo.
             null: the null tokens.
             rule: ``joint`` answers a combination by what was trained on whole labels, where there is such an answer;
-                ``composed`` answers every combination by Eq. 5.
+                ``composed`` answers every combination by Eq. 5; ``full`` none, not even what nobody holds.
             weights: guidance ``w`` of Eq. 5.
 
         Raises:
@@ -96,15 +99,15 @@ class Method(ABC):
 
 
 def check_rule(rule: str) -> None:
-    """Raise ``ValueError`` unless the rule is one of :data:`RULES`."""
-    if rule not in RULES:
-        raise ValueError(f"unknown rule {rule!r}; the rules are {' and '.join(RULES)}")
+    """Raise ``ValueError`` unless the rule is one of :data:`RULES` or :data:`FULL`."""
+    if rule not in (*RULES, FULL):
+        raise ValueError(f"unknown rule {rule!r}; the rules are {', '.join(RULES)} and {FULL}")
 
 
 def answered(answer: Field, rule: str, null: Int[Tensor, " k"], weights: tuple[float, ...] | None) -> Field:
     """A field that answers whole labels, as it is or by Eq. 5 over its own marginals, as ``rule`` says."""
     check_rule(rule)
-    return answer if rule == "joint" else Composed(answer, null, weights)
+    return Composed(answer, null, weights) if rule == "composed" else answer
 
 
 def without_independence(objective: ObjectiveConfig) -> ObjectiveConfig:

@@ -55,7 +55,7 @@ def test_evaluate_resumes_and_refuses_other_settings(runs: Path, tmp_path: Path)
     assert groups["novel"]["sets"] >= 16  # ten pairs and six triples
     assert 0 <= groups["all"]["utility"]["value"] <= 1
     chosen = json.loads((out / "selection.json").read_text())
-    assert set(chosen["tried"]) == {"joint", "composed, w = 1", "composed, w = 1.5"}
+    assert set(chosen["tried"]) == {"full", "composed, w = 1", "composed, w = 1.5"}
     novel = groups_of(torch.tensor(chosen["scored_combinations"]))["novel"]
     assert len(novel) == groups["novel"]["sets"]  # no novel set was scored
     assert set(rare_sets()) <= set(read_pictures(out / "pictures.npz"))

@@ -109,8 +109,8 @@ class Evaluation:
     def choose(self) -> str:
         """The name of the candidate that known sets choose; ``selection.json`` is written if missing."""
         settings = self.settings
-        if tuple(settings.rules) == ("joint",):
-            return "joint"
+        if len(settings.rules) == 1 and settings.rules[0] in CANDIDATES:  # nothing to choose
+            return settings.rules[0]
         asked = self.asked()
         record = self.out / SELECTION_RECORD
         if (found := records.matching(record, asked, redo=self.redo)) is not None:

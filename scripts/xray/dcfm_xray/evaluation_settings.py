@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from dcfm.methods.method import RULES
+from dcfm.methods.method import FULL, RULES
 from dcfm.solvers import TABLEAUS
 from dcfm_xray.classifier import ClassifierConfig
 
@@ -21,6 +21,7 @@ class Sampling:
 
 
 CANDIDATES: Final = {
+    FULL: Sampling(FULL, 1.0),
     "joint": Sampling("joint", 1.0),
     "composed, w = 1": Sampling("composed", 1.0),
     "composed, w = 1.5": Sampling("composed", 1.5),
@@ -53,7 +54,7 @@ class EvaluationSettings:
     held_out: float = 0.2
     specificity: float = 0.9
     seed: int = 0
-    rules: tuple[str, ...] = RULES
+    rules: tuple[str, ...] = (FULL, "composed")
     selection_each: int = 8
     selection_seed: int = 1
     solver: str = "midpoint"
@@ -75,8 +76,9 @@ class EvaluationSettings:
                 f"specificity={self.specificity} lies between 0 and 1, held_out={self.held_out} of each={self.each} "
                 "pictures leaves some on both sides"
             )
-        if not self.rules or set(self.rules) - set(RULES):
-            raise EvaluationError(f"rules={list(self.rules)}: give one or more of {', '.join(RULES)}")
+        allowed = (FULL, *RULES)
+        if not self.rules or set(self.rules) - set(allowed):
+            raise EvaluationError(f"rules={list(self.rules)}: give one or more of {', '.join(allowed)}")
         if self.solver not in TABLEAUS or self.steps < 1:
             raise EvaluationError(
                 f"solver={self.solver!r} with evaluations={self.evaluations}: give one of {', '.join(TABLEAUS)}, and "

@@ -34,7 +34,7 @@ def set_seed(seed: int, label: list[int]) -> int:
 
 def field_of(model: LoadedModel, sampling: Sampling) -> Field:
     """What a model is sampled from."""
-    guidance = None if sampling.rule == "joint" else (sampling.weight,) * len(FINDINGS)
+    guidance = None if sampling.rule != "composed" else (sampling.weight,) * len(FINDINGS)
     return model.field(sampling.rule, guidance)
 
 

@@ -43,10 +43,15 @@ class TestEveryMethod:
         assert {m.kind for m in exchange.ledger.messages} <= {"weights", "histogram"}
         x, t = torch.randn(6, 2, generator=generator), torch.rand(6, generator=generator)
         y = torch.tensor([[0, 0], [0, 1], [1, 0], [1, 1], [2, 1], [2, 2]])
-        for rule in ("joint", "composed"):
+        velocities = {}
+        for rule in ("joint", "composed", "full"):
             field = method.field(networks, run.histograms, TASK.space.null, rule, (1.0, 1.0))
-            assert field(x, t, y).isfinite().all()
-        with pytest.raises(ValueError, match="the rules are joint and composed"):
+            velocities[rule] = field(x, t, y)
+            assert velocities[rule].isfinite().all()
+        # Whole labels that no silo holds, here (1, 1), are answered jointly by every method but DCFM-A.
+        nobody = (y == 1).all(1)
+        assert torch.equal(velocities["full"][nobody], velocities["joint"][nobody]) == (name != "dcfm_a")
+        with pytest.raises(ValueError, match="the rules are joint, composed and full"):
             method.field(networks, run.histograms, TASK.space.null, "marginal")
 
     def test_again_gives_the_same_without_training(self, name: str, tmp_path: Path) -> None:
@@ -67,6 +72,17 @@ def test_what_is_sampled_by_what(tmp_path: Path) -> None:
         method = registry.make(name)
         assert isinstance(method.field([TASK.network()] * 2, run.histograms, TASK.space.null), kind)
     assert [registry.make(n).decentralised for n in ("pooled", "factored", "dcfm_b")] == [False, True, True]
+
+
+def test_full_asks_experts_for_what_nobody_holds(tmp_path: Path, generator: torch.Generator) -> None:
+    """DCFM-A by whole labels: the experts' own velocities, mixed by label statistics."""
+    run, y = federation(tmp_path), torch.tensor([[1, 1]] * 4)
+    experts = [TASK.network() for _ in run.silos]
+    field = registry.make("dcfm_a").field(experts, run.histograms, TASK.space.null, "full")
+    x, t = torch.randn(4, 2, generator=generator), torch.rand(4, generator=generator)
+    # (1, 1) is held by nobody; silo 1 alone holds a first value of 1, silo 0 alone a second value of 1.
+    half = (experts[0](x, t, y) + experts[1](x, t, y)) / 2
+    torch.testing.assert_close(field(x, t, y), half)
 
 
 def test_local_ci_is_all_that_l_adds(tmp_path: Path) -> None:

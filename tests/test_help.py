@@ -86,7 +86,7 @@ def test_ctrl_c_is_one_line_and_status_130(tmp_path: Path) -> None:
         running.send_signal(signal.SIGINT)
         try:
             _, rest = running.communicate(timeout=30)
-        except subprocess.TimeoutExpired:  # Python drops the interrupt in a finalizer; people press again
+        except subprocess.TimeoutExpired:  # Python drops what arrives in a finalizer; people press again
             running.send_signal(signal.SIGINT)
             _, rest = running.communicate(timeout=60)
     assert running.returncode == 130, said + rest

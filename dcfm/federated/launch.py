@@ -78,18 +78,19 @@ def federate(config: DictConfig, overrides: Sequence[str], follow: Follow | None
 def phase_seconds(out: Path, silos: int) -> dict[str, dict[str, float]]:
     """By phase: its seconds on the server's clock; how many of them the slowest silo worked, where that is known on
     this machine; the rest is the engine's (starting processes, sending, checking, waiting for each other)."""
-    work: dict[str, float] = {}
+    attempts: dict[str, list[float]] = {}
     for number in range(silos):
         path = silo_path(out, number).parent / "work/seconds.jsonl"
-        rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-        for phase, seconds in {row["phase"]: row["seconds"] for row in rows}.items():  # the last attempt's
-            work[phase] = max(work.get(phase, 0.0), seconds)
+        for line in path.read_text().splitlines() if path.exists() else []:
+            row = json.loads(line)
+            attempts.setdefault(row["phase"], []).append(row["seconds"])
     status = json.loads((out / "status.json").read_text(encoding="utf-8"))
     found: dict[str, dict[str, float]] = {}
     for phase, seconds in status["seconds"].items():
         found[phase] = {"seconds": seconds}
-        if phase in work:
-            found[phase] |= {"work": work[phase], "engine": round(seconds - work[phase], 1)}
+        # Asked twice, a silo answers at once the second time; what took longer than the phase was before a restart.
+        if within := [s for s in attempts.get(phase, []) if s <= seconds]:
+            found[phase] |= {"work": max(within), "engine": round(seconds - max(within), 1)}
     return found
 
 

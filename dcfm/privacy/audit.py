@@ -73,6 +73,13 @@ def read_subject(config: DictConfig) -> Subject:
     return subject
 
 
+def check_counts(section: str, **counts: int) -> None:
+    """Raise ``ValueError`` where a key of a subject's section, a number of something, is below 1."""
+    for name, count in counts.items():
+        if count < 1:
+            raise ValueError(f"{section}.{name}={count}; it must be at least 1")
+
+
 def make_targets(
     networks: Sequence[Field], silos: Sequence[Silo], heldout: Samples, task: Task | None = None
 ) -> list[Target]:

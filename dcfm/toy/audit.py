@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from dcfm.configuration import typed
 from dcfm.decentralized import Federation
 from dcfm.methods import registry
-from dcfm.privacy.audit import Subject, make_targets
+from dcfm.privacy.audit import Subject, check_counts, make_targets
 from dcfm.privacy.neighbours import Samples
 from dcfm.toy.problem import ProblemSettings, make_problem
 from dcfm.toy.task import ToyTask
@@ -37,8 +37,7 @@ def read(config: DictConfig) -> Subject:
         ValueError: a setting that cannot be.
     """
     given = typed(config.toy, _Keys, "subject/toy")
-    if given.heldout < 1:
-        raise ValueError(f"toy.heldout={given.heldout}; give at least 1 sample of each combination")
+    check_counts("toy", heldout=given.heldout)
     problem = make_problem(
         ProblemSettings(given.partition, given.attributes, given.silos, samples=given.samples, seed=given.seed)
     )

@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from dcfm.configuration import typed
-from dcfm.privacy.audit import Subject, describe_model, make_targets
+from dcfm.privacy.audit import Subject, check_counts, describe_model, make_targets
 from dcfm.privacy.neighbours import Samples
 from dcfm_images.digits import Digits
 from dcfm_images.lineage import problem_of
@@ -34,8 +34,7 @@ def read(config: DictConfig) -> Subject:
         ValueError: no such model, digits that its silos did not have, or no digits held out.
     """
     given = typed(config.images, _Keys, "subject/images")
-    if min(given.heldout, given.steps) < 1:
-        raise ValueError(f"images.heldout={given.heldout} and images.steps={given.steps} must be at least 1")
+    check_counts("images", heldout=given.heldout, steps=given.steps)
     model = load(given.model, "cpu")
     problem = problem_of(model, digits=given.digits, folder=None if given.folder is None else Path(given.folder))
     generator = torch.Generator().manual_seed(config.seed)

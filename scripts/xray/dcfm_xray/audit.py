@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from dcfm.configuration import typed
-from dcfm.privacy.audit import Subject, describe_model, make_targets
+from dcfm.privacy.audit import Subject, check_counts, describe_model, make_targets
 from dcfm.privacy.neighbours import Samples
 from dcfm_xray.cache import BATCH
 from dcfm_xray.encoders import Codec
@@ -37,8 +37,7 @@ def read(config: DictConfig) -> Subject:
         ValueError: no such model, data that its hospitals did not have, or no image held out.
     """
     given = typed(config.xray, _Keys, "subject/xray")
-    if min(given.heldout, given.steps) < 1:
-        raise ValueError(f"xray.heldout={given.heldout} and xray.steps={given.steps} must be at least 1")
+    check_counts("xray", heldout=given.heldout, steps=given.steps)
     model = load(given.model, "cpu")
     path, autoencoder, pretrained = (
         None if value is None else Path(value) for value in (given.path, given.autoencoder, given.pretrained)

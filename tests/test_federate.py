@@ -5,10 +5,8 @@ import importlib.util
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -19,11 +17,12 @@ import torch
 from dcfm.artefacts import load, write_bytes_atomically
 from dcfm.decentralized import Federation
 from dcfm.federated.launch import deal_silos
-from dcfm.federated.processes import LOOPBACK, Flower, free_port
+from dcfm.federated.processes import SUPERNODE, Flower, free_port
 from dcfm.federated.settings import composed, read_settings
 from dcfm.federated.silo_files import read_silo, write_silo
 from dcfm.federated.tasks import read_task
 from dcfm.methods import registry
+from tests.dcfm.federated.gateway import Gateway
 
 REPOSITORY = Path(__file__).parents[1]
 TINY = ("training.width=16", "training.stage_one.steps=20", "training.student.steps=20", "arrival=300")
@@ -72,45 +71,6 @@ def test_the_documented_command_in_simulation(tmp_path: Path) -> None:
     assert_ledgers_agree(tmp_path, [tmp_path / "silos" / str(n) / "work" for n in (0, 1)])
 
 
-class Gateway:
-    """Passes bytes between a SuperNode and the SuperLink and keeps count of those that leave the silo."""
-
-    def __init__(self, port: int) -> None:
-        self.port, self.sent = port, 0
-        self.listener = socket.create_server((LOOPBACK, 0))
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    @property
-    def port_of_silo(self) -> int:
-        return self.listener.getsockname()[1]
-
-    def close(self) -> None:
-        self.listener.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                inner, _ = self.listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._join, args=(inner,), daemon=True).start()
-
-    def _join(self, inner: socket.socket) -> None:
-        with inner, contextlib.suppress(OSError), socket.create_connection((LOOPBACK, self.port)) as outer:
-            back = threading.Thread(target=self._pass, args=(outer, inner, False), daemon=True)
-            back.start()
-            self._pass(inner, outer, True)
-            back.join()
-
-    def _pass(self, source: socket.socket, target: socket.socket, counted: bool) -> None:
-        with contextlib.suppress(OSError):
-            while piece := source.recv(1 << 16):
-                self.sent += len(piece) if counted else 0
-                target.sendall(piece)
-        with contextlib.suppress(OSError):
-            target.shutdown(socket.SHUT_WR)
-
-
 class Machines:
     """Programs with logs, each with its children in a process group of its own, as if on a machine of its own."""
 
@@ -146,7 +106,7 @@ class Machines:
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
-    def wait_for(self, what: str, until: Callable[[], bool], seconds: float = 1500) -> None:
+    def wait_for(self, what: str, until: Callable[[], bool], seconds: float = 900) -> None:
         end = time.monotonic() + seconds
         while not until():
             logs = [f"{path}:\n{path.read_text()[-1500:]}" for path in self.folder.glob("*.log")]
@@ -202,7 +162,7 @@ def test_the_documented_scripts_with_a_killed_supernode_and_a_killed_superlink(
     machines.start("run", "federate.py", *overrides)
 
     machines.wait_for("checkpoint", (work[1] / "stage1.checkpoint.safetensors").exists)
-    machines.kill_child("silo1", "flower-supernode")
+    machines.kill_child("silo1", SUPERNODE)
     assert not (work[1] / "stage1").exists()
     machines.wait_for("Stage I", lambda: len(list(out.glob("received/stage_one/*/complete.safetensors"))) == 2)
 

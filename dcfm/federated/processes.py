@@ -22,9 +22,8 @@ from dcfm.federated.certificates import make_certificates, make_node_key
 
 LOOPBACK: Final = "127.0.0.1"
 APP: Final = Path(__file__).parent / "app"
+SUPERNODE: Final = "dcfm.federated.supernode"
 ENDED: Final = "finished"
-GAVE_UP: Final = b"Giving up reconnection"
-"""What a SuperNode writes that will never ask the SuperLink for work again."""
 
 
 class FlowerError(RuntimeError):
@@ -87,7 +86,7 @@ class Flower:
             arguments += ["--enable-supernode-auth"]
             connection += f"root-certificates = {json.dumps(str(self.certificates / 'ca.pem'))}\n"
         write_text_atomically(self.home("server") / "config.toml", connection)
-        process = self._start("superlink", ["flower-superlink", *arguments], self.home("server"))
+        process = self._start("superlink", [str(_program("flower-superlink")), *arguments], self.home("server"))
         end = time.monotonic() + 180
         while time.monotonic() < end and process.poll() is None:
             with socket.socket() as probe:
@@ -118,7 +117,7 @@ class Flower:
         arguments += ["--auth-supernode-private-key", str(self.key(number)), "--port", str(free_port())]
         arguments += ["--node-config", f"partition-id={number} data={json.dumps(str(data.resolve()))} {more}".strip()]
         name = f"silo{number}"
-        self._start(name, ["flower-supernode", *arguments], self.home(name))
+        self._start(name, [sys.executable, "-m", SUPERNODE, *arguments], self.home(name))
 
     def run(self, overrides: str, silos: int) -> str:
         """Start the app with these overrides; returns the run's id."""
@@ -196,15 +195,8 @@ class Flower:
             process.wait()
 
     def wait_for_end(self, name: str) -> None:
-        """Wait until a SuperNode ends, and end it when it gave up the SuperLink: Flower leaves it there, idle."""
-        process, read = self.running[name], self.log(name).stat().st_size
-        while process.poll() is None:
-            time.sleep(1)
-            with self.log(name).open("rb") as file:
-                file.seek(max(0, read - len(GAVE_UP)))
-                if GAVE_UP in file.read():
-                    self.stop(name)
-                read = file.tell()
+        """Wait until a process ends by itself."""
+        self.running[name].wait()
 
     def key(self, number: int) -> Path:
         """A node's private key."""
@@ -219,9 +211,7 @@ class Flower:
     def _start(self, name: str, command: Sequence[str], home: Path) -> subprocess.Popen[bytes]:
         self.log(name).parent.mkdir(parents=True, exist_ok=True)
         with self.log(name).open("ab") as file:
-            process = subprocess.Popen(
-                [str(_program(command[0])), *command[1:]], env=self._environment(home), stdout=file, stderr=file
-            )
+            process = subprocess.Popen(command, env=self._environment(home), stdout=file, stderr=file)
         self.running[name] = process
         return process
 

@@ -76,13 +76,13 @@ def pairwise_independence_loss(
     t: Float[Tensor, " batch"],
     y: Int[Tensor, "batch k"],
     null: Int[Tensor, " k"],
-    generator: torch.Generator,
+    pair: Int[Tensor, "batch 2"],
     held: Bool[Tensor, "batch *shape"] | None = None,
     weight: TimeWeight = TimeWeight(),
 ) -> Float[Tensor, ""]:
-    """``E || v(y_i, y_j) - v(y_i) - v(y_j) + v(0) ||^2`` on a random pair ``i != j`` per sample: four evaluations
-    whatever ``k`` (form from CoInD). With two attributes this is :func:`independence_loss`."""
-    labels = pair_labels(y, null, draw_pairs(y, generator))
+    """``E || v(y_i, y_j) - v(y_i) - v(y_j) + v(0) ||^2`` on one ``pair`` ``i != j`` a sample (:func:`draw_pairs`): four
+    evaluations whatever ``k`` (form from CoInD). With two attributes this is :func:`independence_loss`."""
+    labels = pair_labels(y, null, pair)
     none, first, second, both = evaluate_labels(field, x, t, labels, held)
     return squared_difference(both, first + second - none, t, weight)
 

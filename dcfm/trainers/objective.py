@@ -8,7 +8,7 @@ from torch import Tensor
 
 from dcfm.attributes import AttributeSpace, MaskRates, apply_mask, draw_masks
 from dcfm.fields import Field
-from dcfm.losses import TimeWeight, independence_loss, pairwise_independence_loss
+from dcfm.losses import TimeWeight, draw_pairs, independence_loss, pair_labels, pairwise_independence_loss
 from dcfm.path import draw_noise, interpolate, over, target_velocity
 from dcfm.task import Task
 
@@ -23,7 +23,7 @@ class IndependenceConfig:
         labels: ``own`` takes the batch's own labels; ``global`` draws them uniformly from the whole attribute space,
             combinations that nobody holds included.
         paths: ``batch`` evaluates it at the batch's points ``x_t``; ``own`` on the network's own ODE paths from fresh
-            noise, for the term's labels.
+            noise, for the term's labels (of a pair of attributes: for these two alone).
         path_steps: Euler steps of such a path.
         pairwise: on a random pair of attributes instead of all (four evaluations, for many attributes).
     """
@@ -63,23 +63,23 @@ class ObjectiveConfig:
 
 @dataclass(frozen=True)
 class Points:
-    """Points at which fields are compared: ``x`` at times ``t``, full labels ``y``, held entries."""
+    """Points at which fields are compared: ``x`` at times ``t``, full labels ``y``, held entries, and the ``pair`` of
+    attributes that a pairwise CI term is about."""
 
     x: Float[Tensor, "batch *shape"]
     t: Float[Tensor, " batch"]
     y: Int[Tensor, "batch k"]
     held: Bool[Tensor, "batch *shape"] | None
+    pair: Int[Tensor, "batch 2"] | None = None
 
     def __len__(self) -> int:
         return len(self.t)
 
     def first(self, number: int) -> "Points":
         """The first ``number`` points; batches are drawn in random order, so these are a random share."""
-        return Points(self.x[:number], self.t[:number], self.y[:number], _first(self.held, number))
-
-
-def _first(held: Tensor | None, number: int) -> Tensor | None:
-    return None if held is None else held[:number]
+        rows = slice(number)
+        held, pair = (None if part is None else part[rows] for part in (self.held, self.pair))
+        return Points(self.x[rows], self.t[rows], self.y[rows], held, pair)
 
 
 def draw_batch(
@@ -107,23 +107,24 @@ def independence_points(
     y = part.y
     if config.labels == "global":
         y = space.draw_combinations(len(part), generator)
+    pair = draw_pairs(y, generator) if config.pairwise else None
     if config.paths == "batch":
-        return Points(part.x, part.t, y, part.held)
+        return Points(part.x, part.t, y, part.held, pair)
+    asked = y if pair is None else pair_labels(y, space.null, pair)[-1]
     noise = torch.randn(part.x.shape, generator=generator, device=part.x.device, dtype=part.x.dtype)
     x = noise if part.held is None else torch.where(part.held, part.x, noise)
     with torch.no_grad():
         for step in range(config.path_steps):
             share = part.t / config.path_steps
-            x = x + over(share, x) * network(x, share * step, y, part.held)
-    return Points(x, part.t, y, part.held)
+            x = x + over(share, x) * network(x, share * step, asked, part.held)
+    return Points(x, part.t, y, part.held, pair)
 
 
 def independence_term(
     network: Field, points: Points, space: AttributeSpace, objective: ObjectiveConfig, generator: torch.Generator
 ) -> Float[Tensor, ""]:
     """Eq. 10 or 16 (or its pairwise form) at the points that the configuration asks for."""
-    config = objective.independence
-    at = independence_points(points, network, space, config, generator)
-    if config.pairwise:
-        return pairwise_independence_loss(network, at.x, at.t, at.y, space.null, generator, at.held, objective.weight)
+    at = independence_points(points, network, space, objective.independence, generator)
+    if at.pair is not None:
+        return pairwise_independence_loss(network, at.x, at.t, at.y, space.null, at.pair, at.held, objective.weight)
     return independence_loss(network, at.x, at.t, at.y, space.null, at.held, objective.weight)

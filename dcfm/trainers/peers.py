@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from dcfm.artefacts import plain_settings
 from dcfm.fields import Field, value_weights
-from dcfm.losses import draw_pairs, peer_independence_loss
+from dcfm.losses import peer_independence_loss
 from dcfm.silos import LabelHistogram
 from dcfm.task import Task
 from dcfm.trainers import parallel
@@ -135,10 +135,9 @@ def train_peers(
 
     def extra(network: Field, points: Points, generator: torch.Generator) -> Float[Tensor, ""]:
         at = independence_points(points, network, task.space, objective.independence, generator)
-        pair = draw_pairs(at.y, generator) if objective.independence.pairwise else None
-        routing = draw_routing(at.y, histograms, index, generator, config.routing, pair)
+        routing = draw_routing(at.y, histograms, index, generator, config.routing, at.pair)
         return peer_independence_loss(
-            network, frozen, routing, index, at.x, at.t, at.y, task.space.null, at.held, objective.weight, pair
+            network, frozen, routing, index, at.x, at.t, at.y, task.space.null, at.held, objective.weight, at.pair
         )
 
     loss = matching_with(extra, task, data, labels, config.loop.batch, objective)

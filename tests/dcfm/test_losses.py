@@ -147,7 +147,7 @@ class TestIndependence:
 class TestPairwise:
     def test_equals_the_full_term_for_two_attributes(self, batch, held: Tensor, generator: torch.Generator) -> None:
         x, t, y = batch
-        pairwise = pairwise_independence_loss(Network(0), x, t, y, NULL, generator, held)
+        pairwise = pairwise_independence_loss(Network(0), x, t, y, NULL, draw_pairs(y, generator), held)
         assert torch.allclose(pairwise, independence_loss(Network(0), x, t, y, NULL, held))
 
     def test_four_evaluations_of_pairs_whatever_k(self, generator: torch.Generator) -> None:
@@ -160,7 +160,7 @@ class TestPairwise:
             return x
 
         x, t = torch.zeros(batch, 1), torch.zeros(batch)
-        assert pairwise_independence_loss(field, x, t, y, null, generator) == 0
+        assert pairwise_independence_loss(field, x, t, y, null, draw_pairs(y, generator)) == 0
         none, first, second, both = seen[0].reshape(4, batch, 5)
         given = [(labels != null) for labels in (none, first, second, both)]
         assert [g.sum(1).unique().tolist() for g in given] == [[0], [1], [1], [2]]
@@ -180,13 +180,12 @@ class TestPairwise:
         def interacting(x, t, y, held=None):
             return additive(x, t, y) + ((y[:, 0] == 1) & (y[:, 1] == 1)).float()[:, None]
 
-        assert pairwise_independence_loss(additive, x, t, y, null, generator) < 1e-12
-        assert pairwise_independence_loss(interacting, x, t, y, null, generator) > 1e-2
+        assert pairwise_independence_loss(additive, x, t, y, null, draw_pairs(y, generator)) < 1e-12
+        assert pairwise_independence_loss(interacting, x, t, y, null, draw_pairs(y, generator)) > 1e-2
 
     def test_one_attribute_has_no_pairs(self, generator: torch.Generator) -> None:
-        x, t, y = torch.zeros(4, 1), torch.zeros(4), torch.zeros(4, 1).long()
         with pytest.raises(ValueError, match="a pair of attributes is needed"):
-            pairwise_independence_loss(lambda x, t, y, held=None: x, x, t, y, torch.tensor([2]), generator)
+            draw_pairs(torch.zeros(4, 1).long(), generator)
 
 
 class TestPeerIndependence:

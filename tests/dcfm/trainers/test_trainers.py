@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dcfm.attributes import MaskRates
+from dcfm.attributes import AttributeSpace, MaskRates
 from dcfm.silos import LabelHistogram
 from dcfm.solvers import integrate
 from dcfm.trainers import student as student_module
@@ -160,6 +160,24 @@ def test_own_paths_keep_what_is_held(generator: torch.Generator) -> None:
     at = independence_points(points, ToyTask().network(), SPACE, IndependenceConfig(paths="own", share=1.0), generator)
     assert torch.equal(at.x[:, 0], points.x[:, 0])
     assert not torch.equal(at.x[:, 1], points.x[:, 1])
+
+
+def test_own_paths_of_a_pair_are_those_of_its_two_values_alone(generator: torch.Generator) -> None:
+    """The points lie where the network goes when asked for the pair, all other attributes null."""
+    space, asked = AttributeSpace(("a", "b", "c"), (("0", "1"),) * 3), []
+
+    def field(x, t, y, held=None):
+        asked.append(y)
+        return x
+
+    points = Points(torch.randn(40, 2), torch.rand(40), torch.zeros(40, 3, dtype=torch.long), None)
+    config = IndependenceConfig(labels="global", paths="own", share=1.0, path_steps=2, pairwise=True)
+    at = independence_points(points, field, space, config, generator)
+    assert at.pair is not None
+    assert at.pair.shape == (40, 2)
+    kept = torch.zeros(40, 3).bool().scatter_(1, at.pair, True)
+    assert len(asked) == 2
+    assert all(torch.equal(y, torch.where(kept, at.y, space.null)) for y in asked)
 
 
 def test_bad_input_is_refused_before_training() -> None:

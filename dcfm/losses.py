@@ -74,16 +74,18 @@ def pairwise_independence_loss(
     field: Field,
     x: Float[Tensor, "batch *shape"],
     t: Float[Tensor, " batch"],
-    y: Int[Tensor, "batch k"],
-    null: Int[Tensor, " k"],
-    pair: Int[Tensor, "batch 2"],
+    terms: Int[Tensor, "4 batch k"],
     held: Bool[Tensor, "batch *shape"] | None = None,
     weight: TimeWeight = TimeWeight(),
 ) -> Float[Tensor, ""]:
-    """``E || v(y_i, y_j) - v(y_i) - v(y_j) + v(0) ||^2`` on one ``pair`` ``i != j`` a sample (:func:`draw_pairs`): four
-    evaluations whatever ``k`` (form from CoInD). With two attributes this is :func:`independence_loss`."""
-    labels = pair_labels(y, null, pair)
-    none, first, second, both = evaluate_labels(field, x, t, labels, held)
+    """``E || v(y_i, y_j) - v(y_i) - v(y_j) + v(0) ||^2`` on one pair ``i != j`` a sample, whose four labels are
+    ``terms`` (:func:`pair_labels`): four evaluations whatever ``k`` (form from CoInD).
+
+    With all other attributes null and two attributes this is :func:`independence_loss`. Between whole labels it is the
+    *contrast* ``v(y_i, y_j, z) - v(y_i, y'_j, z) - v(y'_i, y_j, z) + v(y'_i, y'_j, z)``, zero under Eq. 1 as well:
+    ``log p(x|y) = sum_i log p(y_i|x) + log p(x) + const``, of which only ``i`` and ``j`` do not cancel, and these do
+    between the two pairs of terms."""
+    none, first, second, both = evaluate_labels(field, x, t, terms, held)
     return squared_difference(both, first + second - none, t, weight)
 
 
@@ -96,10 +98,10 @@ def draw_pairs(y: Int[Tensor, "batch k"], generator: torch.Generator) -> Int[Ten
 
 
 def pair_labels(
-    y: Int[Tensor, "batch k"], null: Int[Tensor, " k"], pair: Int[Tensor, "batch 2"]
+    y: Int[Tensor, "batch k"], base: Int[Tensor, " k"] | Int[Tensor, "batch k"], pair: Int[Tensor, "batch 2"]
 ) -> Int[Tensor, "4 batch k"]:
-    """All null; with the first of the pair's values; with the second; with both."""
-    labels = null.to(y.device).expand(4, *y.shape).clone()
+    """``base``, e.g. the null tokens; with the first of the pair's values of ``y``; with the second; with both."""
+    labels = base.to(y.device).expand(4, *y.shape).clone()
     value = y.gather(1, pair)
     labels[1].scatter_(1, pair[:, :1], value[:, :1])
     labels[2].scatter_(1, pair[:, 1:], value[:, 1:])
@@ -118,18 +120,15 @@ def peer_independence_loss(
     null: Int[Tensor, " k"],
     held: Bool[Tensor, "batch *shape"] | None = None,
     weight: TimeWeight = TimeWeight(),
-    pair: Int[Tensor, "batch 2"] | None = None,
+    pair: Int[Tensor, "4 batch k"] | None = None,
 ) -> Float[Tensor, ""]:
     """Cross-peer CI, Eqs. 12 and 13: the silo's own joint velocity against a composition whose terms are served as
     ``routing`` says (column 0 the unconditional term), by the silo's own network where it names ``index`` and by the
     frozen peer of that number, without gradient, elsewhere.
 
-    With a ``pair`` of attributes a sample, all others are null on both sides, and three terms are routed, not
-    ``k + 1``: what Eq. 12 says of the attributes ``(y_i, y_j)`` alone."""
-    labels, joint = marginal_labels(y, null), y
-    if pair is not None:
-        *rest, joint = pair_labels(y, null, pair)
-        labels = torch.stack(rest)
+    With the four labels of a ``pair`` of attributes a sample (:func:`pair_labels`) instead of ``y``, the last is the
+    joint and three terms are routed, not ``k + 1``: what Eq. 12 says of the attributes ``(y_i, y_j)`` alone."""
+    labels, joint = (marginal_labels(y, null), y) if pair is None else (pair[:-1], pair[-1])
     terms, batch, _ = labels.shape
     slots = routing.T
     served = torch.zeros(terms, *x.shape, dtype=x.dtype, device=x.device)

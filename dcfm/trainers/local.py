@@ -14,6 +14,7 @@ from dcfm.fields import Field
 from dcfm.losses import matching_loss
 from dcfm.privacy.gradients import private_loss
 from dcfm.privacy.settings import PrivacyConfig
+from dcfm.silos import LabelHistogram
 from dcfm.task import Task
 from dcfm.trainers.loop import LoopConfig, Loss, Progress, fit
 from dcfm.trainers.objective import ObjectiveConfig, Points, draw_batch, independence_term
@@ -71,8 +72,10 @@ def local_loss(
     if privacy is not None:
         return private_loss(task, data, labels, batch, objective, privacy)
 
+    histogram = LabelHistogram.from_labels(labels, task.space.cardinalities)
+
     def extra(field: Field, points: Points, generator: torch.Generator) -> Float[Tensor, ""]:
-        return independence_term(field, points, task.space, objective, generator)
+        return independence_term(field, points, task.space, objective, generator, histogram)
 
     return matching_with(extra, task, data, labels, batch, objective)
 

@@ -18,8 +18,9 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
 from dcfm.artefacts import plain_settings
-from dcfm.fields import Field, value_weights
+from dcfm.fields import Field, joint_weights, value_weights
 from dcfm.losses import peer_independence_loss
+from dcfm.mixtures import label_weights
 from dcfm.silos import LabelHistogram
 from dcfm.task import Task
 from dcfm.trainers import parallel
@@ -88,21 +89,31 @@ def draw_routing(
     index: int,
     generator: torch.Generator,
     routing: str = "support",
-    pair: Int[Tensor, "batch 2"] | None = None,
+    pair: Int[Tensor, "4 batch k"] | None = None,
 ) -> Int[Tensor, "batch terms"]:
-    """``r`` in ``{0 .. n-1}^(k+1)``, slot 0 the unconditional term, at least one slot equal to ``index``; of a pair of
-    attributes, the slots of these alone."""
-    batch, k = y.shape
-    n = len(histograms)
+    """``r`` in ``{0 .. n-1}^(k+1)``, slot 0 the unconditional term, at least one slot equal to ``index``; with the four
+    labels of a pair of attributes instead of ``y``, one slot for each of the first three, and none that is forced on a
+    silo which does not hold what slot 0 asks for."""
+    batch, terms = len(y), y.shape[1] + 1 if pair is None else 3
+    weights = value_weights(histograms, y) if pair is None else holder_weights(histograms, pair[:3])
     if routing == "uniform":
-        drawn = torch.randint(n, (batch, k + 1), generator=generator, device=y.device)
+        drawn = torch.randint(len(histograms), (batch, terms), generator=generator, device=y.device)
     else:
-        weights = value_weights(histograms, y)
-        drawn = torch.multinomial(weights.flatten(0, 1), 1, generator=generator).reshape(k + 1, batch).T.contiguous()
-    if pair is not None:
-        drawn = torch.cat([drawn[:, :1], drawn.gather(1, pair + 1)], dim=1)
-    drawn[:, 0] = torch.where((drawn == index).any(1), drawn[:, 0], index)
+        drawn = torch.multinomial(weights.flatten(0, 1), 1, generator=generator).reshape(terms, batch).T.contiguous()
+    free = (drawn == index).any(1) | (weights[0, :, index] == 0)
+    drawn[:, 0] = torch.where(free, drawn[:, 0], index)
     return drawn
+
+
+def holder_weights(
+    histograms: Sequence[LabelHistogram], labels: Int[Tensor, "terms batch k"]
+) -> Float[Tensor, "terms batch n"]:
+    """``p(a|label)`` of each label, null tokens allowed: from the samples that agree with it in all that it gives, or,
+    where no silo has one, from its values apart (:func:`~dcfm.mixtures.label_weights`)."""
+    flat = labels.flatten(0, 1)
+    joint, known = joint_weights(histograms, flat)
+    weights = torch.where(known[:, None], joint, label_weights(histograms, flat))
+    return weights.reshape(*labels.shape[:2], len(histograms))
 
 
 def train_peers(
@@ -132,9 +143,10 @@ def train_peers(
     own = deepcopy(networks[index]).requires_grad_(True).to(data.device)
     frozen = [parallel.shared(deepcopy(peer).requires_grad_(False).eval().to(data.device)) for peer in networks]
     objective = config.objective
+    held = LabelHistogram.merge(histograms)
 
     def extra(network: Field, points: Points, generator: torch.Generator) -> Float[Tensor, ""]:
-        at = independence_points(points, network, task.space, objective.independence, generator)
+        at = independence_points(points, network, task.space, objective.independence, generator, held)
         routing = draw_routing(at.y, histograms, index, generator, config.routing, at.pair)
         return peer_independence_loss(
             network, frozen, routing, index, at.x, at.t, at.y, task.space.null, at.held, objective.weight, at.pair

@@ -181,6 +181,7 @@ def train_student(
     torch.manual_seed(seed)
     student = deepcopy(networks[0]).requires_grad_(True) if config.warm_start else task.network().to(device)
     objective, batch = config.objective, config.loop.batch
+    held = LabelHistogram.merge(histograms)
     source = _ReplaySource(task, teachers, histograms, config, seed)
 
     def loss(network: nn.Module, step: int, generator: torch.Generator) -> dict[str, Tensor]:
@@ -190,7 +191,7 @@ def train_student(
         terms = {"matching": matching_loss(network, velocity, points.x, points.t, given, points.held, objective.weight)}
         terms["loss"] = terms["matching"]
         if objective.independence.weight > 0:
-            terms["independence"] = independence_term(network, points, task.space, objective, generator)
+            terms["independence"] = independence_term(network, points, task.space, objective, generator, held)
             terms["loss"] = terms["matching"] + objective.independence.weight * terms["independence"]
         return terms
 

@@ -11,6 +11,7 @@ from dcfm.losses import (
     draw_pairs,
     independence_loss,
     matching_loss,
+    pair_labels,
     pairwise_independence_loss,
     peer_independence_loss,
     squared_difference,
@@ -147,7 +148,7 @@ class TestIndependence:
 class TestPairwise:
     def test_equals_the_full_term_for_two_attributes(self, batch, held: Tensor, generator: torch.Generator) -> None:
         x, t, y = batch
-        pairwise = pairwise_independence_loss(Network(0), x, t, y, NULL, draw_pairs(y, generator), held)
+        pairwise = pairwise_independence_loss(Network(0), x, t, pair_labels(y, NULL, draw_pairs(y, generator)), held)
         assert torch.allclose(pairwise, independence_loss(Network(0), x, t, y, NULL, held))
 
     def test_four_evaluations_of_pairs_whatever_k(self, generator: torch.Generator) -> None:
@@ -160,7 +161,7 @@ class TestPairwise:
             return x
 
         x, t = torch.zeros(batch, 1), torch.zeros(batch)
-        assert pairwise_independence_loss(field, x, t, y, null, draw_pairs(y, generator)) == 0
+        assert pairwise_independence_loss(field, x, t, pair_labels(y, null, draw_pairs(y, generator))) == 0
         none, first, second, both = seen[0].reshape(4, batch, 5)
         given = [(labels != null) for labels in (none, first, second, both)]
         assert [g.sum(1).unique().tolist() for g in given] == [[0], [1], [1], [2]]
@@ -180,8 +181,19 @@ class TestPairwise:
         def interacting(x, t, y, held=None):
             return additive(x, t, y) + ((y[:, 0] == 1) & (y[:, 1] == 1)).float()[:, None]
 
-        assert pairwise_independence_loss(additive, x, t, y, null, draw_pairs(y, generator)) < 1e-12
-        assert pairwise_independence_loss(interacting, x, t, y, null, draw_pairs(y, generator)) > 1e-2
+        terms = pair_labels(y, null, draw_pairs(y, generator))
+        assert pairwise_independence_loss(additive, x, t, terms) < 1e-12
+        assert pairwise_independence_loss(interacting, x, t, terms) > 1e-2
+
+    def test_of_whole_labels_is_zero_where_attributes_act_apart(
+        self, separable, batch_of, generator: torch.Generator
+    ) -> None:
+        """The contrast of a mixture whose attributes act on separate coordinates vanishes; joint labels alone are
+        asked for."""
+        x, t, y = batch_of(separable)
+        terms = pair_labels((y + 1) % NULL, y, draw_pairs(y, generator))
+        assert (terms < NULL).all()
+        assert pairwise_independence_loss(separable, x, t, terms) < 1e-20
 
     def test_one_attribute_has_no_pairs(self, generator: torch.Generator) -> None:
         with pytest.raises(ValueError, match="a pair of attributes is needed"):
@@ -219,13 +231,14 @@ class TestPeerIndependence:
     def test_of_the_only_pair_there_is_it_is_the_whole(self, batch, generator: torch.Generator) -> None:
         fields = [Network(seed) for seed in range(3)]
         routing, pair = torch.randint(3, (64, 3), generator=generator), draw_pairs(batch[2], generator)
+        terms = pair_labels(batch[2], NULL, pair)
         ordered = torch.cat([routing[:, :1], routing.gather(1, pair + 1)], dim=1)
         whole = peer_independence_loss(fields[0], fields, routing, 0, *batch, NULL)
-        assert torch.allclose(peer_independence_loss(fields[0], fields, ordered, 0, *batch, NULL, pair=pair), whole)
+        assert torch.allclose(peer_independence_loss(fields[0], fields, ordered, 0, *batch, NULL, pair=terms), whole)
 
     def test_of_a_pair_the_other_attributes_are_null(self, generator: torch.Generator) -> None:
         x, t, y, null = torch.zeros(64, 1), torch.zeros(64), torch.ones(64, 5).long(), torch.full((5,), 2)
-        pair, seen = draw_pairs(y, generator), []
+        pair, seen = pair_labels(y, null, draw_pairs(y, generator)), []
 
         def own(x, t, y, held=None):
             seen.append(y)

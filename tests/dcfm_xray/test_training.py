@@ -57,7 +57,7 @@ def test_presets_are_typed_and_every_method_gets_as_many_steps(
     assert recipe.pooled.loop.steps == recipe.stage_one.loop.steps + recipe.student.loop.steps
     loops = (recipe.stage_one.loop, recipe.further.loop, recipe.peers.loop, recipe.student.loop, recipe.pooled.loop)
     assert {loop.batch for loop in loops} == {recipe.fedavg.batch}
-    assert recipe.student.objective.independence.labels == "global"
+    assert recipe.student.objective.independence.contrast
 
 
 def test_train_publishes_resumes_and_refuses_another_problem(configuration: Make, tmp_path: Path) -> None:

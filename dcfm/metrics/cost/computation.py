@@ -130,18 +130,22 @@ def _path_evaluations(config: IndependenceConfig) -> int:
     return config.path_steps if config.paths == "own" else 0
 
 
+def _terms(k: int, config: IndependenceConfig) -> int:
+    return 4 if config.pairwise else k + 2
+
+
 def local_as_run(k: int, config: IndependenceConfig, batch: int) -> Evaluations:
     """Stage I as run: ``1 + s (k + 2)`` with ``s`` the CI term's share of the batch; 4 in place of ``k + 2`` for the
     pairwise term; walking to points on the network's own paths is forward only."""
-    share, terms = term_share(config, batch), 4 if config.pairwise else k + 2
+    share, terms = term_share(config, batch), _terms(k, config)
     return Evaluations(1 + share * (terms + _path_evaluations(config)), 1 + share * terms)
 
 
 def peers_as_run(k: int, config: IndependenceConfig, batch: int, own_terms: float | int) -> Evaluations:
     """DCFM-A as run: ``1 + s (k + 2)`` forward, ``1 + s (1 + c)`` backward, ``c`` the number of the composition's
-    ``k + 1`` terms that the routing leaves to the silo itself (:func:`expected_own_terms`)."""
+    ``k + 1`` terms that the routing leaves to the silo itself (:func:`expected_own_terms`); of a pair 4 and 3."""
     share = term_share(config, batch)
-    return Evaluations(1 + share * (k + 2 + _path_evaluations(config)), 1 + share * (1 + own_terms))
+    return Evaluations(1 + share * (_terms(k, config) + _path_evaluations(config)), 1 + share * (1 + own_terms))
 
 
 def student_as_run(k: int, config: StudentConfig, steps: int) -> Evaluations:

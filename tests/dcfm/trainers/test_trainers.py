@@ -7,13 +7,21 @@ import pytest
 import torch
 
 from dcfm.attributes import AttributeSpace, MaskRates
+from dcfm.losses import pair_labels
 from dcfm.silos import LabelHistogram
 from dcfm.solvers import integrate
 from dcfm.trainers import student as student_module
 from dcfm.trainers.local import LocalConfig, train_local
 from dcfm.trainers.loop import LoopConfig, fit
-from dcfm.trainers.objective import IndependenceConfig, ObjectiveConfig, Points, independence_points
-from dcfm.trainers.peers import PeerConfig, draw_routing, train_peers
+from dcfm.trainers.objective import (
+    IndependenceConfig,
+    ObjectiveConfig,
+    Points,
+    draw_contrast,
+    independence_points,
+    is_among,
+)
+from dcfm.trainers.peers import PeerConfig, draw_routing, holder_weights, train_peers
 from dcfm.trainers.student import ReplayConfig, StudentConfig, jittered_grid, make_replay, train_student
 from tests.dcfm.trainers.toy import DISTANCE, SPACE, ToyTask, silo_data
 
@@ -118,17 +126,49 @@ def test_routing_follows_support_and_always_names_the_silo(generator: torch.Gene
 
 def test_routing_of_a_pair_takes_its_slots_and_names_the_silo(generator: torch.Generator) -> None:
     y, pair = torch.tensor([[1, 1]]).repeat(500, 1), torch.tensor([[1, 0]]).repeat(500, 1)
-    routing = draw_routing(y, [histogram(LEFT), histogram(BOTTOM)], 0, generator, pair=pair)
+    terms = pair_labels(y, SPACE.null, pair)
+    routing = draw_routing(y, [histogram(LEFT), histogram(BOTTOM)], 0, generator, pair=terms)
     assert (routing[:, 1:] == torch.tensor([0, 1])).all()  # attribute 1 by silo 0, attribute 0 by silo 1
     assert (routing == 0).any(1).all()
 
 
-@pytest.mark.parametrize("pairwise", [False, True])
-def test_peers_stay_frozen_and_the_own_network_moves(pairwise: bool) -> None:
+def test_routing_of_a_contrast_asks_who_holds_the_whole_label(generator: torch.Generator) -> None:
+    y = torch.zeros(500, 2, dtype=torch.long)
+    terms = pair_labels(1 - y, y, torch.tensor([[0, 1]]).repeat(500, 1))  # 00, 10, 01 and the novel 11
+    routing = draw_routing(y, [histogram(LEFT), histogram(BOTTOM)], 0, generator, pair=terms)
+    assert (routing[:, 1] == 1).all()  # 10 lies at the bottom
+    assert (routing[:, 2] == 0).all()  # 01 on the left
+    assert set(routing[:, 0].tolist()) == {0, 1}  # 00 in both
+
+
+def test_a_silo_serves_no_base_that_it_does_not_hold(generator: torch.Generator) -> None:
+    y = torch.tensor([[0, 1]]).repeat(200, 1)  # on the left alone
+    terms = pair_labels(1 - y, y, torch.tensor([[0, 1]]).repeat(200, 1))
+    routing = draw_routing(y, [histogram(LEFT), histogram(BOTTOM)], 1, generator, pair=terms)
+    assert (routing[:, 0] == 0).all()
+
+
+def test_held_labels_are_drawn_as_often_as_they_are_held(generator: torch.Generator) -> None:
+    points = Points(torch.randn(400, 2), torch.rand(400), torch.zeros(400, 2, dtype=torch.long), None)
+    config = IndependenceConfig(labels="held", share=1.0)
+    held = LabelHistogram.merge([histogram(LEFT, 10), histogram(BOTTOM, 30)])
+    y = independence_points(points, ToyTask().network(), SPACE, config, generator, held).y
+    counts = torch.bincount(2 * y[:, 0] + y[:, 1], minlength=4)
+    assert counts[3] == 0
+    assert (counts[:3] / 400 - torch.tensor([0.5, 0.125, 0.375])).abs().max() < 0.08
+
+
+def test_weights_of_a_label_that_nobody_holds_come_from_its_values() -> None:
+    novel = torch.tensor([[[1, 1]]])
+    assert holder_weights([histogram(LEFT), histogram(BOTTOM)], novel)[0, 0].tolist() == [0.5, 0.5]
+
+
+@pytest.mark.parametrize(("pairwise", "contrast"), [(False, None), (True, None), (True, True)])
+def test_peers_stay_frozen_and_the_own_network_moves(pairwise: bool, contrast: bool | None) -> None:
     data, labels = silo_data(LEFT, 50, seed=0)
     networks = [ToyTask().network(), ToyTask().network()]
     before = [{k: v.clone() for k, v in n.state_dict().items()} for n in networks]
-    term = IndependenceConfig(weight=1.0, labels="own", share=1.0, pairwise=pairwise)
+    term = IndependenceConfig(weight=1.0, labels="own", share=1.0, pairwise=pairwise, contrast=contrast)
     config = PeerConfig(SHORT, ObjectiveConfig(independence=term))
     moved = train_peers(ToyTask(), data, labels, networks, [histogram(LEFT), histogram(BOTTOM)], 0, config, seed=0)
     for network, weights in zip(networks, before, strict=True):
@@ -174,10 +214,36 @@ def test_own_paths_of_a_pair_are_those_of_its_two_values_alone(generator: torch.
     config = IndependenceConfig(labels="global", paths="own", share=1.0, path_steps=2, pairwise=True)
     at = independence_points(points, field, space, config, generator)
     assert at.pair is not None
-    assert at.pair.shape == (40, 2)
-    kept = torch.zeros(40, 3).bool().scatter_(1, at.pair, True)
+    assert (at.pair != space.null).sum(-1).tolist() == [[0] * 40, [1] * 40, [1] * 40, [2] * 40]
     assert len(asked) == 2
-    assert all(torch.equal(y, torch.where(kept, at.y, space.null)) for y in asked)
+    assert all(torch.equal(y, at.pair[-1]) for y in asked)
+
+
+def test_a_contrast_says_what_the_fourth_label_is_by_three_that_are_known(generator: torch.Generator) -> None:
+    space = AttributeSpace.from_cardinalities(2, 3, 2)
+    known = torch.tensor([[0, 0, 0], [1, 0, 0], [0, 2, 0], [0, 0, 1]])
+    y = known[:1].repeat(200, 1)
+    none, first, second, both = draw_contrast(y, space, known, generator)
+    assert torch.equal(none, y)
+    assert is_among(first, known).all()
+    assert is_among(second, known).all()
+    assert torch.equal(both, first + second)  # of the label of zeros: both changes
+    assert (first != second).any(1).all()
+    assert len(torch.unique(both, dim=0)) == 3  # each pair of the three values occurs
+    assert not is_among(both, known).any()
+
+
+def test_a_contrast_takes_any_pair_where_none_is_known(generator: torch.Generator) -> None:
+    y = torch.zeros(50, 3, dtype=torch.long)
+    terms = draw_contrast(y, AttributeSpace.from_cardinalities(2, 2, 2), y[:1], generator)
+    assert terms.sum(-1).tolist() == [[0] * 50, [1] * 50, [1] * 50, [2] * 50]
+
+
+def test_a_contrast_starts_from_a_label_that_is_held() -> None:
+    with pytest.raises(ValueError, match="set pairwise: true and labels: own or held"):
+        IndependenceConfig(contrast=True, pairwise=True, labels="global")
+    with pytest.raises(ValueError, match="set pairwise: true and labels: own or held"):
+        IndependenceConfig(contrast=True, labels="own")
 
 
 def test_bad_input_is_refused_before_training() -> None:

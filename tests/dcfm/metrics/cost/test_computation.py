@@ -67,6 +67,7 @@ class TestFormulas:
     def test_pairs_cost_the_same_whatever_k(self) -> None:
         config = IndependenceConfig(share=1.0, pairwise=True)
         assert {computation.local_as_run(k, config, 8) for k in (2, 5, 14)} == {Evaluations(5, 5)}
+        assert {computation.peers_as_run(k, config, 8, own_terms=2) for k in (2, 5, 14)} == {Evaluations(5, 4)}
 
     @pytest.mark.parametrize(
         ("share", "weight", "expected"), [(0.25, 1.0, 0.2), (0.01, 1.0, 0.1), (1.0, 0.0, 0.0), (0.26, 1.0, 0.3)]

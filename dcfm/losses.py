@@ -113,7 +113,7 @@ def peer_independence_loss(
     own: Field,
     peers: Sequence[Field],
     routing: Int[Tensor, "batch terms"],
-    index: int,
+    index: int | None,
     x: Float[Tensor, "batch *shape"],
     t: Float[Tensor, " batch"],
     y: Int[Tensor, "batch k"],
@@ -124,7 +124,8 @@ def peer_independence_loss(
 ) -> Float[Tensor, ""]:
     """Cross-peer CI, Eqs. 12 and 13: the silo's own joint velocity against a composition whose terms are served as
     ``routing`` says (column 0 the unconditional term), by the silo's own network where it names ``index`` and by the
-    frozen peer of that number, without gradient, elsewhere.
+    frozen peer of that number, without gradient, elsewhere. ``index=None`` is a network that is no silo's, a student
+    whose teachers compose.
 
     With the four labels of a ``pair`` of attributes a sample (:func:`pair_labels`) instead of ``y``, the last is the
     joint and three terms are routed, not ``k + 1``: what Eq. 12 says of the attributes ``(y_i, y_j)`` alone."""
@@ -141,7 +142,7 @@ def peer_independence_loss(
                 velocity = peers[silo](x[row], t[row], labels[term, row], None if held is None else held[row])
             served[term, row] = velocity
     # One batch through the own network: its slots of the composition and the joint.
-    term, row = (slots == index).nonzero(as_tuple=True)
+    term, row = (slots == (-1 if index is None else index)).nonzero(as_tuple=True)
     everyone = torch.arange(batch, device=x.device)
     rows = torch.cat([row, everyone])
     velocity = own(x[rows], t[rows], torch.cat([labels[term, row], joint]), None if held is None else held[rows])

@@ -86,9 +86,10 @@ class LabelHistogram:
             agrees &= (y[:, i, None] == combinations[:, i]) | (y[:, i, None] == null)
         return (agrees * counts).sum(1)
 
-    def sample(self, n: int, generator: torch.Generator) -> Int[Tensor, "n k"]:
-        """``n`` labels drawn from the histogram, on the generator's device."""
-        weights = self.counts.double().to(generator.device)
+    def sample(self, n: int, generator: torch.Generator, power: float = 1.0) -> Int[Tensor, "n k"]:
+        """``n`` labels drawn in proportion to ``counts ** power``, on the generator's device: as often
+        as they occur at 1, all equally at 0."""
+        weights = self.counts.double().to(generator.device) ** power
         rows = torch.multinomial(weights, n, replacement=True, generator=generator)
         return self.combinations.to(generator.device)[rows]
 

@@ -23,8 +23,8 @@ class IndependenceConfig:
         weight: ``lambda`` of Eqs. 11, 14 and 17; 0 leaves the term out.
         share: share of the batch that the term sees.
         labels: ``own`` takes the batch's own labels; ``global`` draws them uniformly from the whole attribute space,
-            combinations that nobody holds included; ``held`` from the labels of all silos that take part, as often as
-            they hold them.
+            combinations that nobody holds included; ``held`` from the labels of all silos that take part, by the
+            square root of their counts, so that rare ones occur.
         paths: ``batch`` evaluates it at the batch's points ``x_t``; ``own`` on the network's own ODE paths from fresh
             noise, for the term's labels (of a pair of attributes: for the label with both).
         path_steps: Euler steps of such a path.
@@ -123,8 +123,9 @@ def draw_contrast(
     """The labels of a contrast: ``y``; with one of two random attributes changed to a random other value; with the
     other changed; with both.
 
-    Of :data:`CANDIDATES` draws the first is taken of which both single changes are ``known`` labels, so that three
-    labels that are learned from data say what the fourth must be, novel or not; the last draw where there is none.
+    Of :data:`CANDIDATES` draws the first is taken of which both single changes are ``known`` labels and the double one
+    is not: three labels that are learned from data say what the fourth must be, and where there is data of the fourth
+    it speaks for itself. Without such a draw, one of known single changes is taken, then any.
     """
     labels = y.repeat(CANDIDATES, 1)
     shift = torch.stack(
@@ -137,9 +138,8 @@ def draw_contrast(
     changed = (labels + shift) % torch.tensor(space.cardinalities, device=y.device)
     terms = pair_labels(changed, labels, draw_pairs(labels, generator))
     supported = is_among(terms[1], known) & is_among(terms[2], known)
-    supported = supported.reshape(CANDIDATES, len(y))
-    supported[-1] = True
-    chosen = supported.int().argmax(0) * len(y) + torch.arange(len(y), device=y.device)
+    rank = supported.int() + (supported & ~is_among(terms[3], known)).int()
+    chosen = rank.reshape(CANDIDATES, len(y)).argmax(0) * len(y) + torch.arange(len(y), device=y.device)
     return terms[:, chosen]
 
 
@@ -163,7 +163,7 @@ def independence_points(
     if config.labels == "global":
         y = space.draw_combinations(len(part), generator)
     elif config.labels == "held" and histogram is not None:
-        y = histogram.sample(len(part), generator)
+        y = histogram.sample(len(part), generator, power=0.5)
     pair = None
     if config.contrast:
         pair = draw_contrast(y, space, y if histogram is None else histogram.combinations.to(y.device), generator)

@@ -86,22 +86,23 @@ def choose_peers(silos: Sequence[int], per_round: int | None, number: int, *, se
 def draw_routing(
     y: Int[Tensor, "batch k"],
     histograms: Sequence[LabelHistogram],
-    index: int,
+    index: int | None,
     generator: torch.Generator,
     routing: str = "support",
     pair: Int[Tensor, "4 batch k"] | None = None,
 ) -> Int[Tensor, "batch terms"]:
     """``r`` in ``{0 .. n-1}^(k+1)``, slot 0 the unconditional term, at least one slot equal to ``index``; with the four
     labels of a pair of attributes instead of ``y``, one slot for each of the first three, and none that is forced on a
-    silo which does not hold what slot 0 asks for."""
+    silo which does not hold what slot 0 asks for. Nor is one for ``index=None``, a network that is no silo's."""
     batch, terms = len(y), y.shape[1] + 1 if pair is None else 3
     weights = value_weights(histograms, y) if pair is None else holder_weights(histograms, pair[:3])
     if routing == "uniform":
         drawn = torch.randint(len(histograms), (batch, terms), generator=generator, device=y.device)
     else:
         drawn = torch.multinomial(weights.flatten(0, 1), 1, generator=generator).reshape(terms, batch).T.contiguous()
-    free = (drawn == index).any(1) | (weights[0, :, index] == 0)
-    drawn[:, 0] = torch.where(free, drawn[:, 0], index)
+    if index is not None:
+        free = (drawn == index).any(1) | (weights[0, :, index] == 0)
+        drawn[:, 0] = torch.where(free, drawn[:, 0], index)
     return drawn
 
 

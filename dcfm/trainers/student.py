@@ -19,13 +19,14 @@ from torch import Tensor, nn
 from dcfm.artefacts import plain_settings
 from dcfm.attributes import apply_mask, draw_masks
 from dcfm.fields import Field
-from dcfm.losses import matching_loss
+from dcfm.losses import matching_loss, peer_independence_loss
 from dcfm.silos import LabelHistogram
 from dcfm.solvers import integrate
 from dcfm.task import Task
 from dcfm.trainers import parallel
 from dcfm.trainers.loop import LoopConfig, Progress, fit
-from dcfm.trainers.objective import ObjectiveConfig, Points, independence_term
+from dcfm.trainers.objective import ObjectiveConfig, Points, independence_points, independence_term
+from dcfm.trainers.peers import draw_routing
 
 
 @dataclass(frozen=True)
@@ -53,12 +54,20 @@ class ReplayConfig:
 
 @dataclass(frozen=True)
 class StudentConfig:
-    """The student's loop, objective, replay, and start (``warm_start``: from the first silo's weights)."""
+    """The student's training.
+
+    Args:
+        loop, objective, replay: see there.
+        warm_start: from the first silo's weights.
+        teachers_compose: the CI term's composition is served by the frozen teachers, each term by those that hold it,
+            as in DCFM-A's round (Eq. 12), instead of by the student itself (Eq. 16).
+    """
 
     loop: LoopConfig = field(default_factory=LoopConfig)
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     replay: ReplayConfig = field(default_factory=ReplayConfig)
     warm_start: bool = True
+    teachers_compose: bool | None = None  # nothing, rather than false, leaves older settings as they were written
 
 
 @dataclass(frozen=True)
@@ -182,6 +191,16 @@ def train_student(
     student = deepcopy(networks[0]).requires_grad_(True) if config.warm_start else task.network().to(device)
     objective, batch = config.objective, config.loop.batch
     held = LabelHistogram.merge(histograms)
+
+    def independence(network: Field, points: Points, generator: torch.Generator) -> Float[Tensor, ""]:
+        if not config.teachers_compose:
+            return independence_term(network, points, task.space, objective, generator, held)
+        at = independence_points(points, network, task.space, objective.independence, generator, held)
+        routing = draw_routing(at.y, histograms, None, generator, pair=at.pair)
+        return peer_independence_loss(
+            network, teachers, routing, None, at.x, at.t, at.y, task.space.null, at.held, objective.weight, at.pair
+        )
+
     source = _ReplaySource(task, teachers, histograms, config, seed)
 
     def loss(network: nn.Module, step: int, generator: torch.Generator) -> dict[str, Tensor]:
@@ -191,7 +210,7 @@ def train_student(
         terms = {"matching": matching_loss(network, velocity, points.x, points.t, given, points.held, objective.weight)}
         terms["loss"] = terms["matching"]
         if objective.independence.weight > 0:
-            terms["independence"] = independence_term(network, points, task.space, objective, generator, held)
+            terms["independence"] = independence(network, points, generator)
             terms["loss"] = terms["matching"] + objective.independence.weight * terms["independence"]
         return terms
 

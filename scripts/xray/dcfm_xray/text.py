@@ -63,7 +63,7 @@ def describe_metrics(metrics: Mapping[str, Any]) -> str:
 def rows_of(table: Mapping[str, Any], titles: Mapping[str, str]) -> tuple[list[str], list[list[str]]]:
     """Head and rows of one partition's table."""
     head = ["method", "U known", "U novel", "U all", "precision known", "precision novel"]
-    head += ["FID known", "FID novel", "sampling"]
+    head += ["FID known", "FID novel", "FID all", "sampling"]
     rows = []
     for row in table["rows"]:
         cells = [titles[row["method"]]]
@@ -72,7 +72,7 @@ def rows_of(table: Mapping[str, Any], titles: Mapping[str, str]) -> tuple[list[s
             continue
         cells += [number(row["utility"][group], 1, 100.0) for group in GROUPS]
         cells += [number(row["precision"][group], 1, 100.0) for group in GROUPS[:2]]
-        cells += [number(row["fid"][group]) for group in GROUPS[:2]]
+        cells += [number(row["fid"][group]) for group in GROUPS]
         rows.append([*cells, row["sampling"]])
     return head, rows
 

@@ -77,6 +77,38 @@ def test_student_resumes_exactly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         assert torch.equal(value, resumed.state_dict()[name]), name
 
 
+def test_teachers_that_compose_teach_the_student_what_nobody_holds() -> None:
+    """Its velocity for the novel label comes to that of the teachers' contrast, which no replayed label shows."""
+    teachers = [ToyTask(width=16).network() for _ in range(2)]
+    with torch.no_grad():  # networks start at zero velocity; these two give constants that the labels shift
+        for index, teacher in enumerate(teachers):
+            for parameter in teacher.parameters():
+                parameter.normal_(generator=torch.Generator().manual_seed(index)).mul_(0.3)
+    before = [{k: v.clone() for k, v in t.state_dict().items()} for t in teachers]
+    term = IndependenceConfig(weight=4.0, share=1.0, labels="held", paths="own", pairwise=True, contrast=True)
+    loop = LoopConfig(steps=400, batch=64, warmup=20, learning_rate=5e-3, ema=0.95)
+    objective = ObjectiveConfig(MaskRates(1.0, 0.0, 0.0), term, time_power=0.0)
+    replay = ReplayConfig(paths=64, steps=8, held=0.0)
+    histograms = [histogram(LEFT), histogram(BOTTOM)]
+    x, t = torch.randn(256, 2, generator=torch.Generator().manual_seed(9)), torch.full((256,), 0.3)
+
+    def at(network, *label: int):
+        with torch.no_grad():
+            return network(x, t, torch.tensor([label]).repeat(256, 1))
+
+    none = (at(teachers[0], 0, 0) + at(teachers[1], 0, 0)) / 2
+    composed = at(teachers[0], 0, 1) + at(teachers[1], 1, 0) - none
+    errors = []
+    for compose in (None, True):
+        objective = replace(objective, independence=replace(term, weight=4.0 if compose else 0.0))
+        config = StudentConfig(loop, objective, replay, teachers_compose=compose)
+        student = train_student(ToyTask(width=16), teachers, histograms, config, seed=0)
+        errors.append(float((at(student, 1, 1) - composed).square().mean()))
+    assert errors[1] < 0.2 * errors[0]
+    for teacher, weights in zip(teachers, before, strict=True):
+        assert all(torch.equal(v, weights[k]) for k, v in teacher.state_dict().items())
+
+
 def test_replay_lies_on_the_teachers_paths() -> None:
     """Points carry the teacher's own velocity, its silo's labels, all times, and held entries of its own samples."""
     teachers = [ToyTask().network(), ToyTask().network()]
@@ -148,14 +180,15 @@ def test_a_silo_serves_no_base_that_it_does_not_hold(generator: torch.Generator)
     assert (routing[:, 0] == 0).all()
 
 
-def test_held_labels_are_drawn_as_often_as_they_are_held(generator: torch.Generator) -> None:
+def test_held_labels_are_drawn_by_the_root_of_their_counts(generator: torch.Generator) -> None:
     points = Points(torch.randn(400, 2), torch.rand(400), torch.zeros(400, 2, dtype=torch.long), None)
     config = IndependenceConfig(labels="held", share=1.0)
     held = LabelHistogram.merge([histogram(LEFT, 10), histogram(BOTTOM, 30)])
     y = independence_points(points, ToyTask().network(), SPACE, config, generator, held).y
     counts = torch.bincount(2 * y[:, 0] + y[:, 1], minlength=4)
     assert counts[3] == 0
-    assert (counts[:3] / 400 - torch.tensor([0.5, 0.125, 0.375])).abs().max() < 0.08
+    roots = torch.tensor([40.0, 10.0, 30.0]).sqrt()
+    assert (counts[:3] / 400 - roots / roots.sum()).abs().max() < 0.08
 
 
 def test_weights_of_a_label_that_nobody_holds_come_from_its_values() -> None:
@@ -231,6 +264,12 @@ def test_a_contrast_says_what_the_fourth_label_is_by_three_that_are_known(genera
     assert (first != second).any(1).all()
     assert len(torch.unique(both, dim=0)) == 3  # each pair of the three values occurs
     assert not is_among(both, known).any()
+
+
+def test_a_contrast_prefers_a_label_that_nobody_holds(generator: torch.Generator) -> None:
+    known = torch.tensor([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0], [0, 1, 1]])
+    *_, both = draw_contrast(known[:1].repeat(200, 1), AttributeSpace.from_cardinalities(2, 2, 2), known, generator)
+    assert ((both == torch.tensor([1, 0, 1])).all(1).float().mean()) > 0.98
 
 
 def test_a_contrast_takes_any_pair_where_none_is_known(generator: torch.Generator) -> None:

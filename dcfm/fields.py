@@ -106,6 +106,29 @@ class Composed:
 
 
 @dataclass(frozen=True)
+class Guided:
+    """A field whose whole labels are stressed, ``v(0) + w (v(y) - v(0))``: classifier-free guidance (Ho 2022).
+
+    With ``weight=1`` this is the field itself, at twice the evaluations; of one attribute it is :class:`Composed`.
+    """
+
+    field: Field
+    null: Int[Tensor, " k"]
+    weight: float
+
+    def __call__(
+        self,
+        x: Float[Tensor, "batch *shape"],
+        t: Float[Tensor, " batch"],
+        y: Int[Tensor, "batch k"],
+        held: Bool[Tensor, "batch *shape"] | None = None,
+    ) -> Float[Tensor, "batch *shape"]:
+        none = self.null.to(y.device).expand_as(y)
+        base, given = evaluate_labels(self.field, x, t, torch.stack([none, y]), held)
+        return combine(base, given[None], [self.weight])
+
+
+@dataclass(frozen=True)
 class Held:
     """A field with some coordinates held: the mask is bound, so that only ``(x, t, y)`` is left to give."""
 

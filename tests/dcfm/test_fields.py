@@ -6,6 +6,7 @@ from torch import Tensor
 
 from dcfm.fields import (
     Composed,
+    Guided,
     Held,
     Routed,
     composed_velocity,
@@ -70,6 +71,22 @@ class TestComposition:
         field = CountingField(separable)
         Composed(field, separable.null)(x, t, y)
         assert (field.evaluations, field.rows) == (1, 3 * len(x))
+
+
+class TestGuided:
+    def test_without_stress_it_is_the_field(self, separable, batch_of) -> None:
+        x, t, y = batch_of(separable)
+        assert torch.allclose(Guided(separable, separable.null, 1.0)(x, t, y), separable(x, t, y))
+
+    def test_of_separate_coordinates_it_is_equation_5_with_equal_weights(self, separable, batch_of) -> None:
+        x, t, y = batch_of(separable)
+        guided = Guided(separable, separable.null, 1.5)(x, t, y)
+        assert torch.allclose(guided, Composed(separable, separable.null, (1.5, 1.5))(x, t, y))
+
+    def test_labels_without_a_value_stay_as_they_are(self, separable, batch_of) -> None:
+        x, t, y = batch_of(separable)
+        nothing = separable.null.expand_as(y)
+        assert torch.allclose(Guided(separable, separable.null, 3.0)(x, t, nothing), separable(x, t, nothing))
 
 
 class TestWeights:

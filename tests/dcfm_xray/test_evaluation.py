@@ -21,7 +21,7 @@ from dcfm_xray.figures import rare_sets, read_pictures
 from dcfm_xray.findings import label_table
 from dcfm_xray.problem import WARNING, Pictures, feasible_sets, is_among
 from dcfm_xray.real import balanced_rows, groups_of
-from dcfm_xray.synthesis import set_seed
+from dcfm_xray.synthesis import add_grain, residual_grain, set_seed
 from dcfm_xray.table import TableSettings, make_table
 from dcfm_xray.training import train
 from tests.dcfm_xray.conftest import SMALL
@@ -55,7 +55,7 @@ def test_evaluate_resumes_and_refuses_other_settings(runs: Path, tmp_path: Path)
     assert groups["novel"]["sets"] >= 16  # ten pairs and six triples
     assert 0 <= groups["all"]["utility"]["value"] <= 1
     chosen = json.loads((out / "selection.json").read_text())
-    assert set(chosen["tried"]) == {"full", "composed, w = 1", "composed, w = 1.5"}
+    assert set(chosen["tried"]) == {"full", "full, w = 1.5", "full, w = 2", "composed, w = 1", "composed, w = 1.5"}
     novel = groups_of(torch.tensor(chosen["scored_combinations"]))["novel"]
     assert len(novel) == groups["novel"]["sets"]  # no novel set was scored
     assert set(rare_sets()) <= set(read_pictures(out / "pictures.npz"))
@@ -64,6 +64,31 @@ def test_evaluate_resumes_and_refuses_other_settings(runs: Path, tmp_path: Path)
     assert stamps == {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}
     with pytest.raises(RecordError, match="evaluations"):
         evaluate(model, out, replace(SETTINGS, evaluations=4), command="test", device="cpu")
+
+
+def test_grain_is_what_the_autoencoder_takes_away(generator: torch.Generator) -> None:
+    """Of an autoencoder that keeps nothing but a constant, the residual is the pictures' own spread; putting it back
+    gives pictures of that spread, whole grey levels, the same for the same seed."""
+
+    class Constant:
+        size, shape, fingerprint = 32, (1, 1, 1), "constant"
+
+        def encode(self, pictures: Tensor) -> Tensor:
+            return torch.zeros(len(pictures), 1, 1, 1)
+
+        def decode(self, latents: Tensor) -> Tensor:
+            return torch.full((len(latents), 32, 32), 128, dtype=torch.uint8)
+
+    codec = Constant()
+    pictures = (128 + 6 * torch.randn(300, 32, 32, generator=generator)).round().to(torch.uint8)
+    grain = residual_grain(codec, pictures)
+    assert grain == pytest.approx(6.0, abs=0.05)
+    plain = codec.decode(torch.zeros(300, 1, 1, 1))
+    found = add_grain(plain, grain, seed=3)
+    assert found.float().std() == pytest.approx(grain, abs=0.05)
+    assert found.float().mean() == pytest.approx(128, abs=0.1)
+    assert torch.equal(found, add_grain(plain, grain, seed=3))
+    assert torch.equal(add_grain(plain, 0.0, seed=3), plain)
 
 
 def test_the_table_takes_what_is_there(runs: Path, tmp_path: Path) -> None:

@@ -118,8 +118,8 @@ class Evaluation:
     def choose(self) -> str:
         """The name of the candidate that known combinations choose; ``selection.json`` is written if missing."""
         settings = self.settings
-        if len(settings.rules) == 1 and settings.rules[0] == "joint":
-            return "joint"
+        if len(settings.rules) == 1 and settings.rules[0] in CANDIDATES:
+            return settings.rules[0]
         asked = {
             "weights_sha256": self.model.metadata["files"][MODEL],
             "reader_sha256": self.reader.weights_hash,

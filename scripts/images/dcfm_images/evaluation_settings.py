@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from dcfm.methods.method import RULES
+from dcfm.methods.method import FULL, RULES
 from dcfm_images.features import check_features
 from dcfm_images.sampling import Solver
 
@@ -59,8 +59,9 @@ class EvaluationSettings:
                 f"seed={self.seed} and selection_seed={self.selection_seed}: sampling is chosen with other noise than "
                 "it is judged with; give two different seeds"
             )
-        if not self.rules or set(self.rules) - set(RULES):
-            raise EvaluationError(f"rules={list(self.rules)}: give one or more of {', '.join(RULES)}")
+        allowed = (FULL, *RULES)
+        if not self.rules or set(self.rules) - set(allowed):
+            raise EvaluationError(f"rules={list(self.rules)}: give one or more of {', '.join(allowed)}")
         for evaluations in (self.evaluations, *self.curve):
             Solver(self.solver, evaluations)
         check_features(self.features, 10**9)  # the name; how many pictures there are depends on the model

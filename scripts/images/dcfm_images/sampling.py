@@ -15,7 +15,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from dcfm.fields import Field
-from dcfm.methods.method import RULES
+from dcfm.methods.method import FULL, RULES
 from dcfm.selection import KnownOnly, Selection, select
 from dcfm.solvers import TABLEAUS, integrate
 from dcfm_images.features import as_bytes
@@ -37,6 +37,7 @@ class Sampling:
 
 
 CANDIDATES: Final = {
+    FULL: Sampling(FULL, (1.0, 1.0)),
     "joint": Sampling("joint", (1.0, 1.0)),
     "composed, w = 1": Sampling("composed", (1.0, 1.0)),
     "composed, w = 1.5": Sampling("composed", (1.5, 1.5)),
@@ -132,7 +133,7 @@ def choose(
     each: int,
     seed: int,
     solver: Solver,
-    rules: Sequence[str] = RULES,
+    rules: Sequence[str] = (FULL, *RULES),
     batch: int = 256,
     on_candidate: Callable[[int, int], None] | None = None,
 ) -> Selection:

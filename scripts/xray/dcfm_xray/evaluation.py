@@ -61,6 +61,7 @@ class Evaluation:
         out: folder of results.
         settings: how it is evaluated.
         command: for the record.
+        grain: of synthetic pictures, in grey levels (:func:`~dcfm_xray.synthesis.add_grain`).
         redo: make again what was made otherwise.
         on_progress: see :data:`~dcfm_xray.problem.Progress`.
     """
@@ -71,6 +72,7 @@ class Evaluation:
     out: Path
     settings: EvaluationSettings
     command: str
+    grain: float = 0.0
     redo: bool = False
     on_progress: Progress = silent
 
@@ -104,6 +106,7 @@ class Evaluation:
             "judge_sha256": self.judge.metadata["files"][MODEL],
             "data_sha256": self.model.metadata["data_hash"],
             "settings": settings,
+            "grain": self.grain,
         }
 
     def choose(self) -> str:
@@ -128,7 +131,7 @@ class Evaluation:
         def show(done: int, total: int) -> None:
             self.on_progress("choosing how to sample", done, total)
 
-        selection = choose(self.model, self.problem.codec, self.judge, reference, known, settings, show)
+        selection = choose(self.model, self.problem.codec, self.judge, reference, known, settings, self.grain, show)
         selection.to_json(self.out / SELECTION)
         records.finish(record, asked, [SELECTION], {"chosen": selection.chosen})
         return selection.chosen
@@ -148,6 +151,7 @@ class Evaluation:
                 settings,
                 seed=settings.seed,
                 device=self.model.device,
+                grain=self.grain,
                 on_progress=lambda done, total: self.on_progress("synthesising", done, total),
             )
             self.out.mkdir(parents=True, exist_ok=True)
@@ -264,4 +268,5 @@ def evaluate(
     )
     if announce is not None:
         announce(ceiling)
-    return Evaluation(model, problem, judge, out, settings, command, redo, on_progress).run()
+    grain = float(ceiling["grain"]) if settings.grain else 0.0
+    return Evaluation(model, problem, judge, out, settings, command, grain, redo, on_progress).run()

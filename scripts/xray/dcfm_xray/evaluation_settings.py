@@ -14,7 +14,8 @@ class EvaluationError(ValueError):
 
 @dataclass(frozen=True)
 class Sampling:
-    """How whole labels are answered: see :meth:`dcfm.methods.method.Method.field`."""
+    """How whole labels are answered: see :meth:`dcfm.methods.method.Method.field`; ``weight`` of guidance, in Eq. 5 or
+    of whole labels (:class:`~dcfm.fields.Guided`)."""
 
     rule: str
     weight: float
@@ -22,6 +23,8 @@ class Sampling:
 
 CANDIDATES: Final = {
     FULL: Sampling(FULL, 1.0),
+    "full, w = 1.5": Sampling(FULL, 1.5),
+    "full, w = 2": Sampling(FULL, 2.0),
     "joint": Sampling("joint", 1.0),
     "composed, w = 1": Sampling("composed", 1.0),
     "composed, w = 1.5": Sampling("composed", 1.5),
@@ -44,6 +47,7 @@ class EvaluationSettings:
         evaluations: of the field for a picture, at most.
         draws: of the bootstrap.
         batch: pictures sampled at once.
+        grain: put back into synthetic pictures, as white noise, what the autoencoder takes away from real ones.
         classifier: how the classifiers are made and trained.
 
     Raises:
@@ -61,6 +65,7 @@ class EvaluationSettings:
     evaluations: int = 8
     draws: int = 200
     batch: int = 128
+    grain: bool = True
     classifier: ClassifierConfig = field(default_factory=ClassifierConfig)
 
     def __post_init__(self) -> None:
@@ -111,6 +116,7 @@ class Keys:
     evaluations: int
     draws: int
     batch: int
+    grain: bool
     width: int
     stem: str
     norm: str
@@ -134,6 +140,6 @@ def settings_of(given: Keys) -> EvaluationSettings:
         warmup=min(usual.warmup, given.steps // 4),
     )
     names = ("each", "held_out", "specificity", "seed", "selection_each", "selection_seed", "solver", "evaluations")
-    plain: dict[str, Any] = {name: getattr(given, name) for name in (*names, "draws", "batch")}
+    plain: dict[str, Any] = {name: getattr(given, name) for name in (*names, "draws", "batch", "grain")}
     classifier = ClassifierConfig(width=given.width, stem=given.stem, norm=given.norm, loop=loop)
     return EvaluationSettings(rules=tuple(given.rules), classifier=classifier, **plain)

@@ -28,6 +28,7 @@ from dcfm_xray.classifier import (
 )
 from dcfm_xray.evaluation_settings import EvaluationError, EvaluationSettings
 from dcfm_xray.problem import WARNING, Pictures, Problem, feasible_sets, is_among, read_pictures
+from dcfm_xray.synthesis import residual_grain
 from dcfm_xray.utility import utility
 
 CLASSIFIER: Final = "classifier"
@@ -154,6 +155,7 @@ def real_classifier(
     asked = {
         "classifier_sha256": trained.metadata["files"][MODEL],
         "test": fingerprint([{"images": test.images, "labels": test.labels}]),
+        "autoencoder": problem.codec.fingerprint,
         "draws": settings.draws,
         "seed": settings.seed,
         "known": problem.known.tolist(),
@@ -172,6 +174,7 @@ def real_classifier(
             "training_images": int((~held).sum()),
             "distinct_training_images": len(distinct),
             "test_images": len(test),
+            "grain": residual_grain(problem.codec, read.images),
             "utility": utility(
                 trained.predict(test.images), test.labels, test.patients, sets, draws=settings.draws, seed=settings.seed
             ),

@@ -9,10 +9,10 @@ from dataclasses import asdict
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Int, UInt8
 from torch import Tensor
 
-from dcfm.fields import Field
+from dcfm.fields import Field, Guided
 from dcfm.metrics.manifold import membership
 from dcfm.selection import KnownOnly, Selection, select
 from dcfm.solvers import integrate
@@ -34,8 +34,10 @@ def set_seed(seed: int, label: list[int]) -> int:
 
 def field_of(model: LoadedModel, sampling: Sampling) -> Field:
     """What a model is sampled from."""
-    guidance = None if sampling.rule != "composed" else (sampling.weight,) * len(FINDINGS)
-    return model.field(sampling.rule, guidance)
+    if sampling.rule == "composed":
+        return model.field("composed", (sampling.weight,) * len(FINDINGS))
+    field = model.field(sampling.rule, None)
+    return field if sampling.weight == 1 else Guided(field, SPACE.null, sampling.weight)
 
 
 @torch.no_grad()
@@ -48,9 +50,12 @@ def synthesise(
     *,
     seed: int,
     device: torch.device,
+    grain: float = 0.0,
     on_progress: Done | None = None,
 ) -> Pictures:
     """Sample latents and decode them; the pictures of a set lie beside each other, in the sets' order.
+
+    ``grain`` is the standard deviation, in grey levels, of white noise on them (:func:`add_grain`).
 
     Raises:
         ValueError: latents that are not finite: the training diverged.
@@ -68,7 +73,30 @@ def synthesise(
         images.append(codec.decode(latents.float().cpu()))
         if on_progress is not None:
             on_progress(sum(map(len, images)), len(labels))
-    return Pictures(torch.cat(images), labels, torch.arange(len(labels)))
+    found = add_grain(torch.cat(images), grain, set_seed(seed, [len(FINDINGS)]))
+    return Pictures(found, labels, torch.arange(len(labels)))
+
+
+def add_grain(images: UInt8[Tensor, "n height width"], grain: float, seed: int) -> UInt8[Tensor, "n height width"]:
+    """Put back what an autoencoder takes away: white Gaussian noise of standard deviation ``grain``, in grey levels.
+
+    A decoder gives the mean of the pictures that have a latent; with its residual as noise it gives one of them. Else
+    a classifier meets noise first in the real pictures, and its thresholds mean nothing there.
+    """
+    if grain == 0:
+        return images
+    noise = torch.randn(images.shape, generator=torch.Generator().manual_seed(seed))
+    return (images.float() + grain * noise).round().clamp(0, 255).to(torch.uint8)
+
+
+@torch.no_grad()
+def residual_grain(codec: Codec, images: UInt8[Tensor, "n height width"]) -> float:
+    """Standard deviation, in grey levels, of what the autoencoder changes in pictures."""
+    squares = [
+        (codec.decode(codec.encode(part)).float() - part.float()).square().flatten(1).mean(1)
+        for part in images.split(256)
+    ]
+    return float(torch.cat(squares).mean().sqrt())
 
 
 def choose(
@@ -78,6 +106,7 @@ def choose(
     reference: Pictures,
     sets: Int[Tensor, "m 14"],
     settings: EvaluationSettings,
+    grain: float = 0.0,
     on_progress: Done | None = None,
 ) -> Selection:
     """Choose among :data:`~dcfm_xray.evaluation_settings.CANDIDATES` for one model.
@@ -92,6 +121,7 @@ def choose(
         reference: real pictures of known sets, from the silos.
         sets: known feasible sets.
         settings: how many, and how.
+        grain: of the generated pictures, see :func:`synthesise`.
         on_progress: called with (candidates scored, candidates).
     """
     allowed = {name: sampling for name, sampling in CANDIDATES.items() if sampling.rule in settings.rules}
@@ -102,7 +132,14 @@ def choose(
         nonlocal scored
         field = KnownOnly(field_of(model, sampling), known, SPACE.null)
         made = synthesise(
-            field, codec, known, settings.selection_each, settings, seed=settings.selection_seed, device=model.device
+            field,
+            codec,
+            known,
+            settings.selection_each,
+            settings,
+            seed=settings.selection_seed,
+            device=model.device,
+            grain=grain,
         )
         inside = membership(features(judge.network, made.images), real)
         right = (judge.predict(made.images) | ~made.labels.bool()).all(1)

@@ -95,7 +95,7 @@ def test_chosen_by_known_combinations_alone(trained: Any) -> None:
     assert list(found.scores) == list(CANDIDATES)
     assert torch.equal(found.known, problem.known)
     assert found.scores["joint"][1] == 200  # 2 generated and 2 real ones of 50 combinations
-    assert seen[-1] == (3, 3)
+    assert seen[-1] == (4, 4)
     assert "k = 3" in found.criterion
     one = choose(model, judge, each=2, seed=1, solver=Solver("euler", 2), rules=("joint",))
     assert one.chosen == "joint"

@@ -70,7 +70,7 @@ def test_a_recipe_is_made_of_the_given_numbers() -> None:
         ({"student": {"lambda": 1}}, "unknown key training.student.lambda"),
         ({"student": 3}, "training.student=3"),
         ({"student": {"labels": 3}}, "training.student.labels=3"),
-        ({"student": {"labels": "mine"}}, "labels are 'own' or 'global'"),
+        ({"student": {"labels": "mine"}}, "labels are 'own', 'global' or 'held'"),
         ({"student": {"steps": 1.5}}, "a whole number"),
         ({"student": {"weight": "much"}}, "give a number"),
         ({"student": {"marg": 1.2}}, "mask rates"),

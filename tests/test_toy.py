@@ -117,7 +117,7 @@ def test_defaults(script: ModuleType) -> None:
         ("+tuned.ddm.steps=3", "unknown key training.steps"),
         ("+method_settings.dfd.size=3", "method dfd cannot be made"),
         ("training.student.weight=-1", "must not be negative"),
-        ("training.student.labels=mine", "labels are 'own' or 'global'"),
+        ("training.student.labels=mine", "labels are 'own', 'global' or 'held'"),
     ],
 )
 def test_bad_input_is_an_error_before_any_work(script: ModuleType, override: str, message: str, tmp_path: Path) -> None:

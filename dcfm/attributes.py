@@ -161,8 +161,13 @@ class AttributeSpace:
         """The known (observed somewhere) and the novel combinations, each in lexicographic order."""
         known = torch.unique(observed, dim=0)
         everything = self.combinations()
-        is_known = (everything[:, None] == known[None].to(everything)).all(-1).any(1)
+        is_known = is_among(everything, known)
         return everything[is_known], everything[~is_known]
+
+
+def is_among(y: Int[Tensor, "n k"], known: Int[Tensor, "m k"]) -> Bool[Tensor, " n"]:
+    """Whether each label is one of ``known``, exactly."""
+    return (y[:, None] == known.to(y.device)).all(-1).any(1)
 
 
 @dataclass(frozen=True)

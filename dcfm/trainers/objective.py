@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
-from dcfm.attributes import AttributeSpace, MaskRates, apply_mask, draw_masks
+from dcfm.attributes import AttributeSpace, MaskRates, apply_mask, draw_masks, is_among
 from dcfm.fields import Field
 from dcfm.losses import TimeWeight, draw_pairs, independence_loss, pair_labels, pairwise_independence_loss
 from dcfm.path import draw_noise, interpolate, over, target_velocity
@@ -141,11 +141,6 @@ def draw_contrast(
     rank = supported.int() + (supported & ~is_among(terms[3], known)).int()
     chosen = rank.reshape(CANDIDATES, len(y)).argmax(0) * len(y) + torch.arange(len(y), device=y.device)
     return terms[:, chosen]
-
-
-def is_among(y: Int[Tensor, "n k"], known: Int[Tensor, "m k"]) -> Bool[Tensor, " n"]:
-    """Whether each label is one of ``known``."""
-    return (y[:, None] == known.to(y.device)).all(-1).any(1)
 
 
 def independence_points(

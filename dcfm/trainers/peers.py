@@ -52,12 +52,11 @@ class PeerConfig:
             raise ValueError(
                 f"rounds={self.rounds} must be at least 1 and routing={self.routing!r} be 'support' or 'uniform'"
             )
-        if self.peers_per_round is not None and (
-            self.peers_per_round < 1 or self.objective.independence.labels == "global"
-        ):
+        term = self.objective.independence
+        if self.peers_per_round is not None and (self.peers_per_round < 1 or term.labels == "global" or term.contrast):
             raise ValueError(
                 f"peers_per_round={self.peers_per_round} must be at least 1, or null for all, and the CI term's labels "
-                "be 'own': a few peers need not hold every value of the global space"
+                "be 'own' or 'held' without contrast: a few peers need not hold every value of the global space"
             )
 
 

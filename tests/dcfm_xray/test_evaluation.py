@@ -10,6 +10,7 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
+from dcfm.attributes import is_among
 from dcfm.comparison import Entry
 from dcfm.records import RecordError
 from dcfm.trainers.loop import LoopConfig
@@ -19,7 +20,7 @@ from dcfm_xray.evaluation import evaluate
 from dcfm_xray.evaluation_settings import EvaluationSettings
 from dcfm_xray.figures import rare_sets, read_pictures
 from dcfm_xray.findings import label_table
-from dcfm_xray.problem import WARNING, Pictures, feasible_sets, is_among
+from dcfm_xray.problem import WARNING, Pictures, feasible_sets
 from dcfm_xray.real import balanced_rows, groups_of
 from dcfm_xray.synthesis import add_grain, residual_grain, set_seed
 from dcfm_xray.table import TableSettings, make_table

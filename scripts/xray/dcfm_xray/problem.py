@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Int, UInt8
 from torch import Tensor
 
+from dcfm.attributes import is_among
 from dcfm.silos import LabelHistogram, Silo, check_silos
 from dcfm_xray import silos as splitting
 from dcfm_xray.cache import encode
@@ -123,14 +124,6 @@ class Problem:
 def feasible_sets() -> Int[Tensor, "m 14"]:
     """The 54 feasible label sets of the NIH table, the empty one included."""
     return label_table().feasible().labels
-
-
-def is_among(labels: Int[Tensor, "n 14"], sets: Int[Tensor, "m 14"]) -> Tensor:
-    """Which rows are one of the sets, exactly; bool, one a row."""
-    if not len(sets):
-        return torch.zeros(len(labels), dtype=torch.bool)
-    weights = 2 ** torch.arange(labels.shape[1])
-    return torch.isin((labels * weights).sum(1), (sets * weights).sum(1))
 
 
 def open_source(name: str, path: Path | None, images: int, seed: int) -> Source:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from dcfm import records
 from dcfm.artefacts import MANIFEST, MODEL, git_revision
+from dcfm.attributes import is_among
 from dcfm.decentralized import fingerprint
 from dcfm.records import write_json
 from dcfm.trainers.loop import Progress
@@ -27,7 +28,7 @@ from dcfm_xray.classifier import (
     train_classifier,
 )
 from dcfm_xray.evaluation_settings import EvaluationError, EvaluationSettings
-from dcfm_xray.problem import WARNING, Pictures, Problem, feasible_sets, is_among, read_pictures
+from dcfm_xray.problem import WARNING, Pictures, Problem, feasible_sets, read_pictures
 from dcfm_xray.synthesis import residual_grain
 from dcfm_xray.utility import utility
 

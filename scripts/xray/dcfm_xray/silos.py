@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from dcfm.attributes import is_among
 from dcfm.silos import partition
 from dcfm_xray.findings import FINDINGS, SPACE, LabelSets, to_labels
 
@@ -51,9 +52,7 @@ class Split:
 
 def is_withheld(labels: Int[Tensor, "n 14"], pairs: Sequence[tuple[str, str]] = WITHHELD_PAIRS) -> Bool[Tensor, " n"]:
     """Whether a label set is one of the pairs, exactly, or has three or more findings."""
-    named = to_labels(list(pairs))
-    exact = (labels[:, None] == named).all(-1).any(1) if len(named) else torch.zeros(len(labels), dtype=torch.bool)
-    return exact | (labels.sum(1) >= 3)
+    return is_among(labels, to_labels(list(pairs))) | (labels.sum(1) >= 3)
 
 
 def split_patients(patients: Int[Tensor, " n"], share: float, generator: torch.Generator) -> Bool[Tensor, " n"]:

@@ -55,6 +55,6 @@ def test_a_silo_receives_its_peers_models_alone(tmp_path: Path) -> None:
 def test_what_cannot_be_is_refused() -> None:
     with pytest.raises(ValueError, match="at least 1"):
         PeerConfig(peers_per_round=0)
-    labels = ObjectiveConfig(independence=IndependenceConfig(labels="global"))
-    with pytest.raises(ValueError, match="need not hold every value"):
-        replace(PeerConfig(peers_per_round=2), objective=labels)
+    for term in (IndependenceConfig(labels="global"), IndependenceConfig(labels="held", pairwise=True, contrast=True)):
+        with pytest.raises(ValueError, match="need not hold every value"):
+            replace(PeerConfig(peers_per_round=2), objective=ObjectiveConfig(independence=term))

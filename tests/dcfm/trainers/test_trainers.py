@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dcfm.attributes import AttributeSpace, MaskRates
+from dcfm.attributes import AttributeSpace, MaskRates, is_among
 from dcfm.losses import pair_labels
 from dcfm.silos import LabelHistogram
 from dcfm.solvers import integrate
@@ -19,7 +19,6 @@ from dcfm.trainers.objective import (
     Points,
     draw_contrast,
     independence_points,
-    is_among,
 )
 from dcfm.trainers.peers import PeerConfig, draw_routing, holder_weights, train_peers
 from dcfm.trainers.student import ReplayConfig, StudentConfig, jittered_grid, make_replay, train_student

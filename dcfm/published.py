@@ -19,6 +19,7 @@ from dcfm.attributes import AttributeSpace
 from dcfm.fields import Field
 from dcfm.methods import registry
 from dcfm.methods.method import Method
+from dcfm.methods.sampling import Sampling
 from dcfm.silos import LabelHistogram
 from dcfm.task import Task
 
@@ -76,6 +77,10 @@ class Published:
                 f"guidance={list(guidance)} has {len(guidance)} weights; give one an attribute: {', '.join(names)}"
             )
         return self.method.field(self.networks, self.histograms, self.task.space.null, rule, guidance)
+
+    def sampled(self, sampling: Sampling) -> Field:
+        """The field of one of :data:`dcfm.methods.sampling.CANDIDATES`, or of another such way."""
+        return sampling.field(self.method, self.networks, self.histograms, self.task.space.null)
 
 
 def resolve_device(device: str) -> torch.device:

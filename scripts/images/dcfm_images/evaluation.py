@@ -19,6 +19,7 @@ from typing import Any
 from dcfm import records
 from dcfm.artefacts import MODEL, git_revision
 from dcfm.decentralized import fingerprint
+from dcfm.methods.sampling import CANDIDATES, Sampling, candidates
 from dcfm.records import write_json
 from dcfm.solvers import CountingField
 from dcfm_images.evaluation_settings import EvaluationSettings
@@ -39,7 +40,7 @@ from dcfm_images.results import (
     read_metrics,
     write_pictures,
 )
-from dcfm_images.sampling import CANDIDATES, Sampling, Solver, choose, sample
+from dcfm_images.sampling import Solver, choose, sample
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
@@ -128,7 +129,7 @@ class Evaluation:
             "solver": settings.solver,
             "evaluations": settings.evaluations,
             "features": settings.features,
-            "candidates": {name: asdict(c) for name, c in CANDIDATES.items() if c.rule in settings.rules},
+            "candidates": {name: asdict(c) for name, c in candidates(settings.rules).items()},
         }
         record = self.out / SELECTION_RECORD
         if (found := records.matching(record, asked, redo=self.redo)) is None:
@@ -165,7 +166,7 @@ class Evaluation:
     ) -> tuple[dict[str, Any], dict[str, Pictures]]:
         judge, made, verdict = self._judge(each), {}, {}
         networks = [CountingField(network) for network in model.networks]
-        field = model.method.field(networks, model.histograms, SPACE.null, sampling.rule, sampling.guidance)
+        field = sampling.field(model.method, networks, model.histograms, SPACE.null)
         for cell in CELLS:
             combinations = self.problem.known if cell == "known" else self.problem.novel
             before = sum(network.rows for network in networks)

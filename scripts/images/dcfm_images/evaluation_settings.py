@@ -36,7 +36,7 @@ class EvaluationSettings:
     seed: int = 0
     selection_each: int = 10
     selection_seed: int = 1
-    rules: tuple[str, ...] = RULES
+    rules: tuple[str, ...] = (FULL, "composed")
     solver: str = "midpoint"
     evaluations: int = 25
     curve: tuple[int, ...] = ()

@@ -8,7 +8,6 @@ look real, without leaving out what is real (:meth:`dcfm_images.judging.Judge.su
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Final
 
 import torch
 from jaxtyping import Int
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from dcfm.fields import Field
 from dcfm.methods.method import FULL, RULES
+from dcfm.methods.sampling import Sampling, candidates
 from dcfm.selection import KnownOnly, Selection, select
 from dcfm.solvers import TABLEAUS, integrate
 from dcfm_images.features import as_bytes
@@ -26,23 +26,6 @@ from dcfm_images.problem import SPACE
 
 Progress = Callable[[int, int], None]
 """Called with pictures done and pictures."""
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How whole labels are answered: see :meth:`dcfm.methods.method.Method.field`."""
-
-    rule: str
-    guidance: tuple[float, float]
-
-
-CANDIDATES: Final = {
-    FULL: Sampling(FULL, (1.0, 1.0)),
-    "joint": Sampling("joint", (1.0, 1.0)),
-    "composed, w = 1": Sampling("composed", (1.0, 1.0)),
-    "composed, w = 1.5": Sampling("composed", (1.5, 1.5)),
-}
-"""By name, the plainest first: of equals the first is chosen."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +120,7 @@ def choose(
     batch: int = 256,
     on_candidate: Callable[[int, int], None] | None = None,
 ) -> Selection:
-    """Choose among :data:`CANDIDATES` for one model.
+    """Choose among :data:`dcfm.methods.sampling.CANDIDATES` for one model.
 
     Args:
         model: trained.
@@ -149,12 +132,12 @@ def choose(
         batch: pictures at once.
         on_candidate: called with (candidates scored, candidates).
     """
-    allowed = {name: sampling for name, sampling in CANDIDATES.items() if sampling.rule in rules}
+    allowed = candidates(rules)
     scored = 0
 
     def score(sampling: Sampling, known: Int[Tensor, "m 2"]) -> tuple[int, int]:
         nonlocal scored
-        field = KnownOnly(model.field(sampling.rule, sampling.guidance), known, SPACE.null)
+        field = KnownOnly(model.sampled(sampling), known, SPACE.null)
         pictures = sample(
             field, model.task.shape, known, each, seed=seed, solver=solver, device=model.device, batch=batch
         )

@@ -24,17 +24,18 @@ from torch import Tensor
 
 from dcfm import records
 from dcfm.artefacts import MODEL, atomically, git_revision, load_tensors, save_tensors
+from dcfm.methods.sampling import CANDIDATES
 from dcfm.records import write_json
 from dcfm.trainers.loop import Progress as StepProgress
 from dcfm_xray.classifier import Trained, features
 from dcfm_xray.distances import distances
-from dcfm_xray.evaluation_settings import CANDIDATES, EvaluationSettings
+from dcfm_xray.evaluation_settings import EvaluationSettings
 from dcfm_xray.findings import FINDINGS
 from dcfm_xray.lineage import problem_of
 from dcfm_xray.models import LoadedModel, load
 from dcfm_xray.problem import WARNING, Pictures, Problem, Progress, feasible_sets, read_pictures
 from dcfm_xray.real import CLASSIFIER, METRICS, RECORD, balanced_rows, fit_classifier, groups_of, real_classifier
-from dcfm_xray.synthesis import choose, field_of, synthesise
+from dcfm_xray.synthesis import choose, synthesise
 from dcfm_xray.utility import utility
 
 SELECTION: Final = "selection.json"
@@ -144,7 +145,7 @@ class Evaluation:
         if records.matching(record, asked, redo=self.redo) is None:
             records.begin(record)
             made = synthesise(
-                field_of(self.model, CANDIDATES[chosen]),
+                self.model.sampled(CANDIDATES[chosen]),
                 self.problem.codec,
                 feasible_sets(),
                 settings.each,

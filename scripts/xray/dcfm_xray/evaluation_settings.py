@@ -1,7 +1,7 @@
 """How models are evaluated, checked before any work."""
 
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any
 
 from dcfm.methods.method import FULL, RULES
 from dcfm.solvers import TABLEAUS
@@ -10,26 +10,6 @@ from dcfm_xray.classifier import ClassifierConfig
 
 class EvaluationError(ValueError):
     """An evaluation that cannot be made as asked for."""
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How whole labels are answered: see :meth:`dcfm.methods.method.Method.field`; ``weight`` of guidance, in Eq. 5 or
-    of whole labels (:class:`~dcfm.fields.Guided`)."""
-
-    rule: str
-    weight: float
-
-
-CANDIDATES: Final = {
-    FULL: Sampling(FULL, 1.0),
-    "full, w = 1.5": Sampling(FULL, 1.5),
-    "full, w = 2": Sampling(FULL, 2.0),
-    "joint": Sampling("joint", 1.0),
-    "composed, w = 1": Sampling("composed", 1.0),
-    "composed, w = 1.5": Sampling("composed", 1.5),
-}
-"""By name, the plainest first: of equals the first is chosen."""
 
 
 @dataclass(frozen=True)

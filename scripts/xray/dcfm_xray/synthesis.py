@@ -12,13 +12,14 @@ import torch
 from jaxtyping import Int, UInt8
 from torch import Tensor
 
-from dcfm.fields import Field, Guided
+from dcfm.fields import Field
+from dcfm.methods.sampling import Sampling, candidates
 from dcfm.metrics.manifold import membership
 from dcfm.selection import KnownOnly, Selection, select
 from dcfm.solvers import integrate
 from dcfm_xray.classifier import Trained, features
 from dcfm_xray.encoders import Codec
-from dcfm_xray.evaluation_settings import CANDIDATES, EvaluationSettings, Sampling
+from dcfm_xray.evaluation_settings import EvaluationSettings
 from dcfm_xray.findings import FINDINGS, SPACE
 from dcfm_xray.models import LoadedModel
 from dcfm_xray.problem import Pictures
@@ -30,14 +31,6 @@ Done = Callable[[int, int], None]
 def set_seed(seed: int, label: list[int]) -> int:
     """A seed of its own for each set of findings."""
     return int(np.random.SeedSequence([seed, *label]).generate_state(1, np.uint64)[0] >> 1)
-
-
-def field_of(model: LoadedModel, sampling: Sampling) -> Field:
-    """What a model is sampled from."""
-    if sampling.rule == "composed":
-        return model.field("composed", (sampling.weight,) * len(FINDINGS))
-    field = model.field(sampling.rule, None)
-    return field if sampling.weight == 1 else Guided(field, SPACE.null, sampling.weight)
 
 
 @torch.no_grad()
@@ -109,7 +102,7 @@ def choose(
     grain: float = 0.0,
     on_progress: Done | None = None,
 ) -> Selection:
-    """Choose among :data:`~dcfm_xray.evaluation_settings.CANDIDATES` for one model.
+    """Choose among :data:`dcfm.methods.sampling.CANDIDATES` for one model.
 
     A success is a generated picture of which the judge predicts every finding that was asked for and that lies in the
     real manifold (k = 3), or a real picture that lies in the generated manifold.
@@ -124,13 +117,13 @@ def choose(
         grain: of the generated pictures, see :func:`synthesise`.
         on_progress: called with (candidates scored, candidates).
     """
-    allowed = {name: sampling for name, sampling in CANDIDATES.items() if sampling.rule in settings.rules}
+    allowed = candidates(settings.rules)
     real = features(judge.network, reference.images)
     scored = 0
 
     def score(sampling: Sampling, known: Int[Tensor, "m 14"]) -> tuple[int, int]:
         nonlocal scored
-        field = KnownOnly(field_of(model, sampling), known, SPACE.null)
+        field = KnownOnly(model.sampled(sampling), known, SPACE.null)
         made = synthesise(
             field,
             codec,

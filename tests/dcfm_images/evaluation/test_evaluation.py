@@ -35,7 +35,7 @@ def test_complete_then_resumed(trained: Any, quick: EvaluationSettings, tmp_path
         assert (found[cell]["n"], found[cell]["combinations"]) == (200, 50)
         assert set(found[cell]) >= {"fid", "kid", "precision", "recall", "accuracy"}
         assert len(found[cell]["accuracy"]["by_combination"]) == 50
-    rows = 1 if found["sampling"] == "joint" else 3
+    rows = {"full": 1, "joint": 1, "full, w = 1.5": 2, "full, w = 2": 2}.get(found["sampling"], 3)
     assert found["novel"]["network_evaluations"] == 4 * rows
     kept = read_pictures(tmp_path / "out")
     assert len(kept) == 100

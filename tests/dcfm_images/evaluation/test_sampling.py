@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from dcfm.fields import Field
+from dcfm.methods.sampling import CANDIDATES
 from dcfm.selection import LeakError
 from dcfm.solvers import CountingField
 from dcfm_images.features import feature_space
@@ -15,7 +16,7 @@ from dcfm_images.models import load
 from dcfm_images.pictures import colour_digits
 from dcfm_images.problem import SPACE
 from dcfm_images.reader import load_reader
-from dcfm_images.sampling import CANDIDATES, Solver, choose, sample
+from dcfm_images.sampling import Solver, choose, sample
 
 COMBINATIONS = torch.tensor([[0, 3], [4, 4], [9, 0]])
 CPU = torch.device("cpu")
@@ -95,7 +96,7 @@ def test_chosen_by_known_combinations_alone(trained: Any) -> None:
     assert list(found.scores) == list(CANDIDATES)
     assert torch.equal(found.known, problem.known)
     assert found.scores["joint"][1] == 200  # 2 generated and 2 real ones of 50 combinations
-    assert seen[-1] == (4, 4)
+    assert seen[-1] == (6, 6)
     assert "k = 3" in found.criterion
     one = choose(model, judge, each=2, seed=1, solver=Solver("euler", 2), rules=("joint",))
     assert one.chosen == "joint"

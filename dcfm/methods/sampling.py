@@ -1,0 +1,66 @@
+"""Ways to sample whole labels from what a method trained, the same for all methods.
+
+Known combinations choose among them (:mod:`dcfm.selection`).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from jaxtyping import Int
+from torch import Tensor
+
+from dcfm.fields import Field, Guided
+from dcfm.methods.method import FULL, Method
+from dcfm.silos import LabelHistogram
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How whole labels are answered.
+
+    Attributes:
+        rule: see :meth:`dcfm.methods.method.Method.field`.
+        weight: of guidance, in every term of Eq. 5 or of the whole label (:class:`~dcfm.fields.Guided`); 1: none.
+    """
+
+    rule: str
+    weight: float = 1.0
+
+    def field(
+        self,
+        method: Method,
+        networks: Sequence[Field],
+        histograms: Sequence[LabelHistogram],
+        null: Int[Tensor, " k"],
+    ) -> Field:
+        """The field to sample from.
+
+        Args:
+            method: that trained the networks.
+            networks, histograms: see :meth:`~dcfm.methods.method.Method.field`.
+            null: the null tokens.
+
+        Raises:
+            ValueError: an unknown rule.
+        """
+        if self.rule == "composed":
+            return method.field(networks, histograms, null, self.rule, (self.weight,) * len(null))
+        answer = method.field(networks, histograms, null, self.rule)
+        return answer if self.weight == 1 else Guided(answer, null, self.weight)
+
+
+CANDIDATES: Final = {
+    FULL: Sampling(FULL),
+    "full, w = 1.5": Sampling(FULL, 1.5),
+    "full, w = 2": Sampling(FULL, 2.0),
+    "joint": Sampling("joint"),
+    "composed, w = 1": Sampling("composed"),
+    "composed, w = 1.5": Sampling("composed", 1.5),
+}
+"""By name, the plainest first: of equals the first is chosen."""
+
+
+def candidates(rules: Sequence[str]) -> dict[str, Sampling]:
+    """Those of :data:`CANDIDATES` that sample by one of these rules."""
+    return {name: sampling for name, sampling in CANDIDATES.items() if sampling.rule in rules}

@@ -1,0 +1,63 @@
+"""Ways to sample: each candidate is the field that its name says."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from dcfm.attributes import AttributeSpace
+from dcfm.fields import Field, evaluate_labels, marginal_labels
+from dcfm.methods import registry
+from dcfm.methods.sampling import CANDIDATES, Sampling, candidates
+from dcfm.silos import LabelHistogram
+
+SPACE = AttributeSpace(("side", "height"), (("left", "right"), ("low", "high", "middle")))
+HELD = torch.tensor([[0, 0], [0, 1], [1, 2]])
+
+
+class LabelField:
+    """A velocity that depends on the label as a whole, so that no two ways of sampling agree by chance."""
+
+    def __init__(self, generator: torch.Generator) -> None:
+        self.table = torch.randn(3, 4, 2, generator=generator)
+
+    def __call__(self, x: Tensor, t: Tensor, y: Tensor, held: Tensor | None = None) -> Tensor:
+        return self.table[y[:, 0], y[:, 1]] - t[:, None] * x
+
+
+@pytest.fixture
+def network(generator: torch.Generator) -> LabelField:
+    return LabelField(generator)
+
+
+def sampled(network: LabelField, sampling: Sampling) -> Field:
+    histogram = LabelHistogram.from_labels(HELD, SPACE.cardinalities)
+    return sampling.field(registry.make("dcfm_b"), [network], [histogram], SPACE.null)
+
+
+@pytest.mark.parametrize("name", CANDIDATES)
+def test_a_candidate_is_what_it_says(network: LabelField, name: str, generator: torch.Generator) -> None:
+    y = SPACE.combinations()
+    x, t = torch.randn(len(y), 2, generator=generator), torch.rand(len(y), generator=generator)
+    weight = float(name.partition("w = ")[2] or 1)
+    none, *single = evaluate_labels(network, x, t, marginal_labels(y, SPACE.null))
+    if name.startswith("composed"):
+        expected = none + weight * sum(v - none for v in single)
+    else:
+        expected = none + weight * (network(x, t, y) - none)
+    torch.testing.assert_close(sampled(network, CANDIDATES[name])(x, t, y), expected)
+
+
+def test_without_guidance_nothing_is_evaluated_twice(network: LabelField) -> None:
+    assert sampled(network, CANDIDATES["full"]) is network
+    assert sampled(network, CANDIDATES["joint"]) is network
+
+
+def test_candidates_by_their_rules() -> None:
+    assert list(candidates(["full"])) == ["full", "full, w = 1.5", "full, w = 2"]
+    assert candidates(["composed", "joint", "full"]) == CANDIDATES
+    assert next(iter(CANDIDATES)) == "full"  # the plainest first
+
+
+def test_an_unknown_rule(network: LabelField) -> None:
+    with pytest.raises(ValueError, match="unknown rule 'marginal'"):
+        sampled(network, Sampling("marginal"))

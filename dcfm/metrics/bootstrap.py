@@ -9,10 +9,15 @@ has this bias once more, so percentiles of the draws lie too high and may leave 
 is the draws' percentiles moved so that the draws' mean falls on the value: the uncertainty of the distance *at this n*,
 the quantity in which methods are compared. The move is reported as :attr:`Estimate.bias`: an estimate of ``b(n)``, not
 subtracted. For unbiased statistics it is about zero, and the interval the usual percentile interval.
+
+Samples of one training share its weights. Where there are several trainings, :meth:`Estimate.over_trainings` draws
+these too, so that its interval holds for another training: the hierarchical bootstrap (Davison & Hinkley 1997, Section
+3.8).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import mean
 from typing import Any
 
 import torch
@@ -58,6 +63,31 @@ class Estimate:
         if least is not None:
             low = max(low, least)
         return cls(value, low, high, bias, tuple(draws.tolist()))
+
+    @classmethod
+    def over_trainings(
+        cls, values: Sequence[float], draws: Float[Tensor, "trainings draws"], *, least: float | None = None
+    ) -> "Estimate":
+        """The mean over trainings, with an interval that holds for another training.
+
+        Each draw takes as many trainings as there are, with replacement, and the mean of this draw of theirs: what
+        trainings share, the reference, stays shared. The spread between two or three trainings is underestimated (by
+        ``(S - 1) / S`` in variance). Which trainings a draw takes depends on the shape of ``draws`` alone, so draws of
+        two methods belong together.
+
+        Args:
+            values: the statistic of each training.
+            draws: its bootstrap draws, a row a training.
+            least: the smallest value that the statistic can have.
+
+        Raises:
+            ValueError: not one row of draws a training, or none.
+        """
+        size, number = draws.shape
+        if not 0 < size == len(values):
+            raise ValueError(f"{len(values)} values and draws of {size} trainings; give one of each a training")
+        taken = torch.randint(size, (size, number), generator=torch.Generator().manual_seed(0))
+        return cls.centred(mean(values), draws.cpu().double().gather(0, taken).mean(0), least=least)
 
     def as_dict(self, *, draws: bool = False) -> Mapping[str, Any]:
         """Plain data; with the draws if asked."""

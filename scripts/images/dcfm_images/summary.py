@@ -1,7 +1,8 @@
 """The table as plain data: what ``table.json`` holds, and what is printed and drawn.
 
-A value of several trainings is their mean. Its interval is the bootstrap's over the mean of the trainings' draws: it
-tells the uncertainty of sampling and judging, not that of training again, which each training's own value shows.
+A value of several trainings is their mean. The intervals of FID, KID and of ratios are over trainings too
+(:meth:`dcfm.metrics.bootstrap.Estimate.over_trainings`); those of precision, recall and accuracy tell the uncertainty
+of sampling and judging alone.
 """
 
 from collections.abc import Mapping, Sequence
@@ -108,9 +109,8 @@ def _numbers(by_seed: Evaluated, cell: str) -> dict[str, Any]:
 
 def _mean(by_seed: Evaluated, cell: str, name: str, seeds: Sequence[int]) -> Estimate:
     parts = [by_seed[seed][cell][name] for seed in seeds]
-    draws = torch.tensor([part["draws"] for part in parts], dtype=torch.float64).mean(0)
-    least = 0.0 if name == "fid" else None
-    return Estimate.centred(mean(part["value"] for part in parts), draws, least=least)
+    draws = torch.tensor([part["draws"] for part in parts], dtype=torch.float64)
+    return Estimate.over_trainings([part["value"] for part in parts], draws, least=0.0 if name == "fid" else None)
 
 
 def _made_with(metrics: Mapping[str, Any]) -> dict[str, Any]:

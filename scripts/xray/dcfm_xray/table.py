@@ -9,7 +9,6 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import mean
 from typing import Any, Final
 
 import torch
@@ -187,14 +186,14 @@ def _row(method: str, every: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _mean_of(every: Sequence[Mapping[str, Any]], group: str, name: str) -> Estimate | None:
-    """The mean over trainings; the interval is that of judging, over the trainings' draws."""
+    """The mean over trainings; the interval is over trainings and judging."""
     pick: Callable[..., Any] = utility_entry if name in ("utility", "precision") else distance_entry
     parts = [entry for metrics in every if (entry := pick(metrics, group, name)) is not None]
     if not parts:
         return None
     length = min(len(part["draws"]) for part in parts)
-    draws = torch.tensor([part["draws"][:length] for part in parts], dtype=torch.float64).mean(0)
-    return Estimate.centred(mean(part["value"] for part in parts), draws, least=None if name == "kid" else 0.0)
+    draws = torch.tensor([part["draws"][:length] for part in parts], dtype=torch.float64)
+    return Estimate.over_trainings([part["value"] for part in parts], draws, least=None if name == "kid" else 0.0)
 
 
 def _write(settings: TableSettings, summary: Mapping[str, Any]) -> None:

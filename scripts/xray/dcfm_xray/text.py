@@ -13,8 +13,8 @@ COUNTING = (
     "U: mean compositional recall (Eq. 18) in % over feasible sets of findings, of a classifier trained on synthetic "
     "pictures alone, on test images of patients that no silo has; precision beside it. FID: Frechet distance to test "
     "images of the same sets in features of the classifier trained on real pictures. Known: some silo holds the set; "
-    "novel: none does. [95 % bootstrap interval over patients, one training]. Real pictures: the same classifier "
-    "trained on real pictures of the training patients, withheld sets included: the ceiling."
+    "novel: none does. [95 % bootstrap interval over patients and, where there are several, trainings]. Real pictures: "
+    "the same classifier trained on real pictures of the training patients, withheld sets included: the ceiling."
 )
 
 

@@ -70,3 +70,39 @@ def test_impossible_intervals() -> None:
         Estimate.centred(1.0, torch.empty(0))
     with pytest.raises(ValueError, match="0 < level < 1"):
         Estimate.centred(1.0, torch.ones(3), level=1.0)
+
+
+def test_one_training_is_what_it_is(generator: torch.Generator) -> None:
+    draws = torch.randn(1, 100, generator=generator).double()
+    assert Estimate.over_trainings([0.5], draws) == Estimate.centred(0.5, draws[0])
+
+
+def test_trainings_that_differ_widen_the_interval(generator: torch.Generator) -> None:
+    """Without spread between trainings the interval is theirs (one taken twice counts twice: 5/9 of the variance of
+    one, not 3/9); with it, it is as wide as the spread."""
+    alike = torch.randn(3, 4000, generator=generator).double()
+    found = Estimate.over_trainings([0.0] * 3, alike)
+    half = 1.96 * (5 / 9) ** 0.5
+    assert found.value == 0
+    assert (found.low, found.high) == pytest.approx((-half, half), abs=0.1)
+    apart = torch.tensor([[-10.0], [0.0], [10.0]]).expand(3, 4000)
+    found = Estimate.over_trainings([-10.0, 0.0, 10.0], apart)
+    assert found.high - found.low > 15
+    assert {round(draw, 6) for draw in found.draws} <= {round(10 * i / 3, 6) for i in range(-3, 4)}
+
+
+def test_two_methods_draw_the_same_trainings(generator: torch.Generator) -> None:
+    """A method that is twice another in every training has a ratio without any width."""
+    draws = 5 + torch.rand(3, 50, generator=generator).double()
+    values = [5.2, 5.4, 5.6]
+    one = Estimate.over_trainings(values, draws)
+    two = Estimate.over_trainings([2 * value for value in values], 2 * draws)
+    found = ratio(two, one)
+    assert (found.low, found.value, found.high) == pytest.approx((2.0, 2.0, 2.0))
+
+
+def test_values_without_draws() -> None:
+    with pytest.raises(ValueError, match="2 values and draws of 3 trainings"):
+        Estimate.over_trainings([1.0, 2.0], torch.ones(3, 4))
+    with pytest.raises(ValueError, match="one of each a training"):
+        Estimate.over_trainings([], torch.ones(0, 4))

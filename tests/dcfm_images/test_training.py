@@ -59,7 +59,10 @@ def test_presets_are_typed_and_every_method_gets_as_many_steps(preset: str) -> N
     assert recipe.pooled.loop.steps == recipe.stage_one.loop.steps + recipe.student.loop.steps
     loops = (recipe.stage_one.loop, recipe.further.loop, recipe.peers.loop, recipe.student.loop, recipe.pooled.loop)
     assert {loop.batch for loop in loops} == {recipe.fedavg.batch}
-    assert recipe.student.objective.independence.labels == "global"
+    for own in (recipe.student, recipe.peers):  # terms about what nobody holds, composed by those that hold the parts
+        assert own.objective.independence.contrast
+        assert own.objective.independence.labels == "held"
+    assert recipe.student.teachers_compose
     if preset == "full":
         assert (silos, ready.task.precision, ready.task.compile) == (10, "bfloat16", "cuda")
         assert len(ready.settings.methods) == 9

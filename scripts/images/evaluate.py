@@ -38,6 +38,7 @@ class Settings:
     evaluations: int
     curve: list[int]
     snapshots: int
+    guidance: list[float]
     curve_each: int
     features: str
     reader: str | None

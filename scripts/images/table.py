@@ -49,6 +49,7 @@ class Settings:
     evaluations: int
     curve: list[int]
     snapshots: int
+    guidance: list[float]
     curve_each: int
     features: str
     draws: int

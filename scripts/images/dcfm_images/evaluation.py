@@ -4,14 +4,15 @@
     out/metrics.json         all metrics (:mod:`dcfm_images.judging`) with the command, the seeds and the settings
     out/pictures.npz         the first pictures of every combination
     out/curve/<n>.json       the same metrics by evaluations of the field, of fewer pictures
-    out/snapshots/<n>.json   and by training steps
+    out/snapshots/<n>.json   by training steps
+    out/guidance/<w>.json    and by the guidance of whole labels, whatever was chosen
 
 Each has a record of what it was made with: what is there is not made again, and what was made with other weights or
 settings is an error. The reference are the digits that the training's own split keeps from all silos; that split is
 made again here and held against the hash of the training's data.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from typing import Any
 from dcfm import records
 from dcfm.artefacts import MODEL, git_revision
 from dcfm.decentralized import fingerprint
+from dcfm.methods.method import FULL
 from dcfm.methods.sampling import CANDIDATES, Sampling, candidates
 from dcfm.records import write_json
 from dcfm.solvers import CountingField
@@ -91,15 +93,23 @@ class Evaluation:
             write_pictures(self.out / PICTURES, made, min(KEPT, settings.each))
             write_json(self.out / METRICS, content)
             records.finish(record, asked, [METRICS, PICTURES])
-        for evaluations in self.settings.curve:
-            solver = Solver(self.settings.solver, evaluations)
-            self._point("curve", f"{evaluations:03d}", chosen, solver, self.model, {"evaluations": solver.used})
-        if self.settings.snapshots:
-            solver = Solver(self.settings.solver, self.settings.evaluations)
-            for step, paths in kept_weights(self.model, self.trained_at)[:: -self.settings.snapshots][::-1]:
-                model = replace(self.model, networks=restored(self.model, paths))
-                self._point("snapshots", f"{step:07d}", chosen, solver, model, {"training_steps": step})
+        self._curves(chosen)
         return read_metrics(self.out)
+
+    def _curves(self, chosen: str) -> None:
+        settings, usual = self.settings, Solver(self.settings.solver, self.settings.evaluations)
+        for evaluations in settings.curve:
+            solver = Solver(settings.solver, evaluations)
+            point = _Point("curve", f"{evaluations:03d}", "evaluations", solver.used)
+            self._judge_point(point, chosen, CANDIDATES[chosen], solver, self.model)
+        if settings.snapshots:
+            for step, paths in kept_weights(self.model, self.trained_at)[:: -settings.snapshots][::-1]:
+                model = replace(self.model, networks=restored(self.model, paths))
+                point = _Point("snapshots", f"{step:07d}", "training_steps", step)
+                self._judge_point(point, chosen, CANDIDATES[chosen], usual, model)
+        for weight in settings.guidance:
+            point = _Point("guidance", f"{weight:06.3f}", "guidance", weight)
+            self._judge_point(point, f"full, w = {weight:g}", Sampling(FULL, weight), usual, self.model)
 
     def asked(self) -> dict[str, Any]:
         """What results must have been asked for to be those of this evaluation."""
@@ -205,22 +215,28 @@ class Evaluation:
             "feature_weights_sha256": feature_space(self.settings.features, self.reader).weights_hash,
         }
 
-    def _point(
-        self, kind: str, name: str, chosen: str, solver: Solver, model: LoadedModel, place: Mapping[str, int]
-    ) -> None:
-        """One point of a curve."""
-        asked = self.asked() | {"sampling": asdict(CANDIDATES[chosen]), "each": self.settings.curve_each, **place}
-        record = self.out / kind / f"{name}.record.json"
+    def _judge_point(self, point: "_Point", name: str, sampling: Sampling, solver: Solver, model: LoadedModel) -> None:
+        """One point of a curve, if it is missing; ``name`` is the sampling's."""
+        each, place = self.settings.curve_each, {point.key: point.value}
+        asked = self.asked() | {"sampling": asdict(sampling), "each": each, **place}
+        record = self.out / point.kind / f"{point.name}.record.json"
         if records.matching(record, asked, redo=self.redo) is not None:
             return
         records.begin(record)
-        what = f"{kind} {int(name)}"
-        verdict, _ = self._sampled(model, CANDIDATES[chosen], solver, self.settings.curve_each, what)
-        write_json(
-            self.out / kind / f"{name}.json",
-            self._header(chosen, solver, self.settings.curve_each) | dict(place) | verdict,
-        )
-        records.finish(record, asked, [f"{name}.json"])
+        verdict, _ = self._sampled(model, sampling, solver, each, f"{point.kind} {point.value:g}")
+        content = self._header(name, solver, each) | place | verdict
+        write_json(self.out / point.kind / f"{point.name}.json", content)
+        records.finish(record, asked, [f"{point.name}.json"])
+
+
+@dataclass(frozen=True)
+class _Point:
+    """A point of a curve: its folder, its file's name, and what it is against."""
+
+    kind: str
+    name: str
+    key: str
+    value: int | float
 
 
 def evaluate(

@@ -22,8 +22,9 @@ class EvaluationSettings:
         rules: ways of sampling that may be chosen.
         solver, evaluations: see :class:`~dcfm_images.sampling.Solver`.
         curve: numbers of evaluations to judge beside; with ``curve_each`` pictures of a combination.
-        curve_each: of the curve's and the snapshots' pictures.
+        curve_each: of the pictures of this curve and the next two.
         snapshots: judge every ``snapshots``-th of the weights that the training kept; 0: none.
+        guidance: weights of whole labels' guidance to judge beside, whatever was chosen.
         features: name of the feature space.
         draws: of the bootstrap.
         batch: pictures at once.
@@ -42,6 +43,7 @@ class EvaluationSettings:
     curve: tuple[int, ...] = ()
     curve_each: int = 20
     snapshots: int = 0
+    guidance: tuple[float, ...] = ()
     features: str = "digits"
     draws: int = 200
     batch: int = 256
@@ -62,6 +64,8 @@ class EvaluationSettings:
         allowed = (FULL, *RULES)
         if not self.rules or set(self.rules) - set(allowed):
             raise EvaluationError(f"rules={list(self.rules)}: give one or more of {', '.join(allowed)}")
+        if any(not 0 < weight < 100 for weight in self.guidance):
+            raise EvaluationError(f"guidance={list(self.guidance)}: weights are positive, 1: no guidance")
         for evaluations in (self.evaluations, *self.curve):
             Solver(self.solver, evaluations)
         check_features(self.features, 10**9)  # the name; how many pictures there are depends on the model
@@ -69,5 +73,5 @@ class EvaluationSettings:
     def check_numbers(self, combinations: int) -> None:
         """Raise before any work if so many combinations give too few pictures for the feature space."""
         check_features(self.features, self.each * combinations)
-        if self.curve or self.snapshots:
+        if self.curve or self.snapshots or self.guidance:
             check_features(self.features, self.curve_each * combinations)

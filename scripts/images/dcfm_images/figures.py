@@ -107,11 +107,11 @@ def draw_combinations(matrix: Mapping[str, Any], path: Path) -> None:
 
 
 def draw_curves(curves: Mapping[str, Sequence[Mapping[str, Any]]], key: str, path: Path) -> None:
-    """FID and accuracy on known (dashed) and novel (solid) combinations against evaluations or training steps.
+    """FID and accuracy on known (dashed) and novel (solid) combinations, against one of the things below.
 
     Args:
         curves: by the title of the method, the points of :func:`dcfm_images.results.read_points`.
-        key: ``evaluations`` or ``training_steps``.
+        key: ``evaluations``, ``training_steps`` or ``guidance``.
         path: of a PNG, written whole or not at all.
     """
     figure = Figure(figsize=(9.5, 3.6), layout="constrained")

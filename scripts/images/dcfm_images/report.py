@@ -16,7 +16,7 @@ from dcfm_images.training import COMBINATIONS
 FILES = ("table.md", "table.tex", "manifolds.png", "table.json")
 """Those that every table has; grids, matrices and curves are there where something was run."""
 
-CURVES = {"curve": "evaluations", "snapshots": "training_steps"}
+CURVES = {"curve": "evaluations", "snapshots": "training_steps", "guidance": "guidance"}
 """Kinds of curves, and what their points are against."""
 
 

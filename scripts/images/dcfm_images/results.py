@@ -28,7 +28,7 @@ def read_metrics(out: Path) -> dict[str, Any]:
 
 
 def read_points(out: Path, kind: str) -> list[dict[str, Any]]:
-    """The points of ``curve`` or ``snapshots`` in a folder of results, in order; none if it has none."""
+    """The points of ``curve``, ``snapshots`` or ``guidance`` in a folder of results, in order; none if it has none."""
     records_there = sorted((out / kind).glob("*.record.json"))
     paths = [path.with_name(path.name.replace(".record", "")) for path in records_there]
     return [json.loads(path.read_text(encoding="utf-8")) for path in paths]

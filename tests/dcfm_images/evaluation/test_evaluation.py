@@ -75,6 +75,18 @@ def test_curves(trained: Any, quick: EvaluationSettings, tmp_path: Path) -> None
     assert set(told) == {"curve 6, known", "curve 6, novel"}
 
 
+def test_guidance_whatever_was_chosen(trained: Any, quick: EvaluationSettings, tmp_path: Path) -> None:
+    """Beside the chosen way: whole labels at each weight, in order; weight 1 is whole labels as they are."""
+    found = judged(trained, tmp_path, replace(quick, guidance=(10.0, 1.0, 2.5), rules=("full",)))
+    points = read_points(tmp_path, "guidance")
+    assert [point["guidance"] for point in points] == [1.0, 2.5, 10.0]
+    assert [point["sampling"] for point in points] == ["full, w = 1", "full, w = 2.5", "full, w = 10"]
+    assert [point["novel"]["network_evaluations"] for point in points] == [4, 8, 8]
+    same = judged(trained, tmp_path / "same", replace(quick, each=2, rules=("full",)))
+    assert points[0]["known"] == same["known"]
+    assert found["sampling"] == "full"
+
+
 @pytest.mark.parametrize("method", ["dcfm_b", "dcfm_a", "ddm_l", "ddm"])
 def test_snapshots(trained: Any, quick: EvaluationSettings, tmp_path: Path, method: str) -> None:
     model = load(trained.publish(method), "cpu")
@@ -141,6 +153,7 @@ def test_an_interrupted_one_leaves_nothing_half_written(
         ({"rules": ("both",)}, "joint, composed"),
         ({"evaluations": 1}, "at least as many"),
         ({"curve": (4, 1)}, "at least as many"),
+        ({"guidance": (0.0,)}, "weights are positive"),
         ({"features": "vgg"}, "there are digits"),
         ({"solver": "adaptive"}, "fixed-step"),
     ],

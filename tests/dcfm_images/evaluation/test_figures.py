@@ -41,7 +41,7 @@ def test_combinations(tmp_path: Path, trained: Any) -> None:
     assert imread(tmp_path / "matrix.png").shape[0] > 100
 
 
-@pytest.mark.parametrize("key", ["evaluations", "training_steps"])
+@pytest.mark.parametrize("key", ["evaluations", "training_steps", "guidance"])
 def test_curves(tmp_path: Path, key: str) -> None:
     curves = {"DDM": [point(key, 4, 9.0), point(key, 8, 7.0)], "DCFM-B": [point(key, 4, 3.0)]}
     draw_curves(curves, key, tmp_path / "curve.png")

@@ -264,7 +264,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
         written_for, files = manifest["format"], manifest["files"]
-        manifest["half"], files.items()
+        _ = manifest["half"], files.items()
     except FileNotFoundError as error:
         raise ArtefactError(f"{path.parent} holds no artefact ({MANIFEST} is missing); check the path") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:

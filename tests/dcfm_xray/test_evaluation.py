@@ -1,6 +1,7 @@
 """A model is trained, evaluated and put into the table; what is done is not done again, and known sets alone choose."""
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
+from dcfm import records
 from dcfm.attributes import is_among
 from dcfm.comparison import Entry
 from dcfm.records import RecordError
@@ -112,6 +114,14 @@ def test_the_table_takes_what_is_there(runs: Path, tmp_path: Path) -> None:
     assert (tmp_path / "table.tex").is_file()
     assert (tmp_path / "bars-iid.png").stat().st_size > 1000
     assert (tmp_path / "grid-iid-seed0.png").stat().st_size > 1000
+    first, second = (Entry("iid", "dcfm_b", seed).results(tmp_path) for seed in (0, 1))
+    shutil.copytree(first, second)
+    metrics = json.loads((second / "metrics.json").read_text()) | {"data": "other radiographs"}
+    (second / "metrics.json").write_text(json.dumps(metrics))
+    records.finish(second / "record.json", {}, ["metrics.json"])
+    both = make_table(replace(settings, seeds=(0, 1), evaluate=False), "test")["tables"][0]
+    assert both["data"] == f"{summary['tables'][0]['data']}; other radiographs"
+    assert {row["method"]: row["trainings"] for row in both["rows"]}["dcfm_b"] == 2
 
 
 def test_the_table_trains_what_is_missing(small_autoencoder: Path, tmp_path: Path) -> None:

@@ -162,7 +162,7 @@ def _table(settings: TableSettings, partition: str) -> dict[str, Any]:
             ratios.append({"method": method, "baseline": BASELINE, **ratio(ours, baseline).as_dict()})  # type: ignore[arg-type]
     return {
         "partition": partition,
-        "data": next((metrics["data"] for metrics in every), "nothing run"),
+        "data": _each_of(every, "data") or "nothing run",
         "rows": [_row(method, list(by_seed.values())) for method, by_seed in found.items()],
         "ratios": ratios,
     }
@@ -181,8 +181,13 @@ def _row(method: str, every: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         for group in GROUPS:
             found = _mean_of(every, group, name)
             row[name][group] = None if found is None else dict(found.as_dict())
-    row["sampling"] = "; ".join(dict.fromkeys(str(metrics.get("sampling", "")) for metrics in every))
+    row["sampling"] = _each_of(every, "sampling")
     return row
+
+
+def _each_of(every: Sequence[Mapping[str, Any]], name: str) -> str:
+    """What the trainings say of ``name``, each answer once."""
+    return "; ".join(dict.fromkeys(str(metrics.get(name, "")) for metrics in every))
 
 
 def _mean_of(every: Sequence[Mapping[str, Any]], group: str, name: str) -> Estimate | None:

@@ -1,11 +1,13 @@
 """The commands of the README and of docs/agents.md, and the code of every page, do what they say."""
 
+import json
 import os
 import re
 import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -89,3 +91,46 @@ def test_commands_run(command: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("place", CODE)
 def test_python_blocks_run(place: str, tmp_path: Path) -> None:
     assert run([sys.executable, "-c", CODE[place]], tmp_path).strip()
+
+
+OVERVIEW = {
+    "FedFlow": "fedflow",
+    "FedFlow+L": "fedflow_l",
+    "DDM": "ddm",
+    "DDM+L": "ddm_l",
+    "DFD": "dfd",
+    "DFD+L": "dfd_l",
+    "factored": "factored",
+    "**DCFM-A**": "dcfm_a",
+    "**DCFM-B**": "dcfm_b",
+    "pooled (no privacy)": "pooled",
+}
+
+
+def overview_columns() -> list[dict[str, str]]:
+    """By method, what the README's table says of each domain, from the files of results that it is from."""
+
+    def read(path: str) -> dict[str, Any]:
+        return json.loads((REPOSITORY / "docs/results" / path).read_text())
+
+    def figure(entry: dict[str, float], key: str, scale: float, digits: int) -> str:
+        low, high = max(0.0, scale * entry["low"]), min(100.0, scale * entry["high"])
+        return f"{scale * entry[key]:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+
+    toy = read("toy/benchmark/metrics.json")["summary"]
+    tables = read("planner_table/chosen/table.json")["tables"]
+    planner = next(t for t in tables if (t["partition"], t["protocol"]) == ("noniid", "paper"))["rows"]
+    xray, images = (read(f"{domain}/quick/table.json")["tables"][0]["rows"] for domain in ("xray", "images"))
+    return [
+        {name: figure(by["noniid"]["novel"]["mean"], "mean", 100, 1) for name, by in toy.items()},
+        {row["method"]: figure(row["novel"], "rate", 100, 1) for row in planner if row["run"]},
+        {row["method"]: figure(row["utility"]["novel"], "value", 100, 1) for row in xray if row["run"]},
+        {row["method"]: figure(row["novel"]["fid"], "value", 1, 2) for row in images if row["run"]},
+    ]
+
+
+def test_the_table_of_all_methods_has_the_figures_of_the_results() -> None:
+    rows = [[cell.strip() for cell in line.strip("|\n").split("|")] for line in README.splitlines() if line[:1] == "|"]
+    shown = {OVERVIEW[row[0]]: row[1:5] for row in rows if row[0] in OVERVIEW}
+    columns = overview_columns()
+    assert shown == {name: [column.get(name, "") for column in columns] for name in OVERVIEW.values()}

@@ -84,7 +84,8 @@ class ImageUNet(nn.Module):
         heads: of the attention; must divide the last level's channels.
         predict: ``velocity`` or ``clean``.
         precision: ``float32``, or ``bfloat16`` for what autocast runs so; weights and the result stay float32.
-        compile: ``never``; ``cuda``: compile where the input lies on a GPU; ``always``.
+        compile: ``never``; ``cuda``: compile where the input lies on a GPU; ``always``, but on a CPU with ``bfloat16``
+            without gradients alone.
 
     Raises:
         ValueError: sizes that do not fit one another, or an unknown option.
@@ -150,6 +151,9 @@ class ImageUNet(nn.Module):
         """The velocity at ``x`` and ``t`` for labels ``y`` (null tokens allowed); zero where ``held``, of which the
         network is not told."""
         compiled = self.compiled == "always" or (self.compiled == "cuda" and x.is_cuda)
+        # torch 2.13 on a CPU: compiled under bfloat16, some convolutions' gradients are zero.
+        if self.precision == "bfloat16" and not x.is_cuda and torch.is_grad_enabled():
+            compiled = False
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
             out = (_compiled() if compiled else _evaluate)(self, x, t, y)
         out = out.to(x.dtype)

@@ -155,3 +155,17 @@ def test_it_learns_a_mean_per_label() -> None:
 def test_sizes_that_do_not_fit_are_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         network(**changes)
+
+
+def test_gradients_on_a_cpu_are_those_of_float32_whatever_is_compiled() -> None:
+    x, t, y = batch(8)
+    target = torch.randn(x.shape, generator=torch.Generator().manual_seed(1))
+    gradients = []
+    for changes in ({}, {"precision": "bfloat16", "compile": "always"}):
+        net = network(fold=2, **changes)
+        (net(x, t, y) - target).square().mean().backward()
+        gradients.append({name: p.grad for name, p in net.named_parameters() if p.grad is not None})
+    plain, reduced = gradients
+    assert plain.keys() == reduced.keys()
+    for name, expected in plain.items():
+        assert (reduced[name] - expected).norm() <= 0.1 * expected.norm() + 1e-6, name

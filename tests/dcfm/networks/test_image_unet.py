@@ -165,8 +165,7 @@ def test_gradients_on_a_cpu_are_those_of_float32_whatever_is_compiled(monkeypatc
     x, t, y = batch(8)
     target = torch.randn(x.shape, generator=torch.Generator().manual_seed(1))
     gradients = []
-    for changes in ({}, {"precision": "bfloat16", "compile": "always"}):
-        net = network(fold=2, **changes)
+    for net in (network(fold=2), network(fold=2, precision="bfloat16", compile="always")):
         (net(x, t, y) - target).square().mean().backward()
         gradients.append({name: p.grad for name, p in net.named_parameters() if p.grad is not None})
     plain, reduced = gradients

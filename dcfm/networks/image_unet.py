@@ -16,7 +16,7 @@ from functools import cache
 from typing import Any, Final
 
 import torch
-from einops import rearrange
+from einops import rearrange, repeat
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
@@ -84,8 +84,7 @@ class ImageUNet(nn.Module):
         heads: of the attention; must divide the last level's channels.
         predict: ``velocity`` or ``clean``.
         precision: ``float32``, or ``bfloat16`` for what autocast runs so; weights and the result stay float32.
-        compile: ``never``; ``cuda``: compile where the input lies on a GPU; ``always``, but on a CPU with ``bfloat16``
-            without gradients alone.
+        compile: ``never``; ``cuda``: compile where the input lies on a GPU; ``always``.
 
     Raises:
         ValueError: sizes that do not fit one another, or an unknown option.
@@ -151,9 +150,6 @@ class ImageUNet(nn.Module):
         """The velocity at ``x`` and ``t`` for labels ``y`` (null tokens allowed); zero where ``held``, of which the
         network is not told."""
         compiled = self.compiled == "always" or (self.compiled == "cuda" and x.is_cuda)
-        # torch 2.13 on a CPU: compiled under bfloat16, some convolutions' gradients are zero.
-        if self.precision == "bfloat16" and not x.is_cuda and torch.is_grad_enabled():
-            compiled = False
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
             out = (_compiled() if compiled else _evaluate)(self, x, t, y)
         out = out.to(x.dtype)
@@ -184,7 +180,7 @@ class ImageUNet(nn.Module):
             h = block(torch.cat([h, skips.pop()], dim=1), condition)
             level, place = divmod(index + 1, self.blocks)
             if place == 0 and level <= len(self.grow):
-                h = self.grow[level - 1](functional.interpolate(h, scale_factor=2.0, mode="nearest"))
+                h = self.grow[level - 1](_double(h))
         return functional.pixel_shuffle(self.leave(functional.silu(self.norm(h))), self.fold)
 
 
@@ -205,6 +201,12 @@ def check_shape(shape: Sequence[int], channels: Sequence[int], fold: int, blocks
         raise ValueError(
             f"channels={list(channels)} must be multiples of {GROUP}, and the last a multiple of heads={heads}"
         )
+
+
+def _double(h: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch channels rows columns"]:
+    """Every position four times, channels last. As ``functional.interpolate(h, scale_factor=2)``, whose gradient torch
+    2.13 loses on a CPU when it is compiled under bfloat16."""
+    return repeat(h, "b c y x -> b (y 2) (x 2) c").permute(0, 3, 1, 2)
 
 
 def _zero(layer: nn.Conv2d) -> nn.Conv2d:

@@ -1,5 +1,8 @@
 """The image U-Net: shapes, what starts at zero, gradients, labels, clean prediction, precision, compiled copies."""
 
+import shutil
+import subprocess
+import sys
 from copy import deepcopy
 from typing import Any
 
@@ -157,22 +160,29 @@ def test_sizes_that_do_not_fit_are_refused(changes: dict[str, Any], message: str
         network(**changes)
 
 
-def test_gradients_on_a_cpu_are_those_of_float32_whatever_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
-    import dcfm.networks.image_unet as module
+GRADIENTS = """
+import torch
+from dcfm.networks.image_unet import ImageUNet
 
-    seen: list[int] = []
-    monkeypatch.setattr(module, "_compiled", lambda: lambda net, *rest: seen.append(1) or net.body(*rest))
-    x, t, y = batch(8)
-    target = torch.randn(x.shape, generator=torch.Generator().manual_seed(1))
-    gradients = []
-    for net in (network(fold=2), network(fold=2, precision="bfloat16", compile="always")):
-        (net(x, t, y) - target).square().mean().backward()
-        gradients.append({name: p.grad for name, p in net.named_parameters() if p.grad is not None})
-    plain, reduced = gradients
-    assert plain.keys() == reduced.keys()
-    for name, expected in plain.items():
-        assert (reduced[name] - expected).norm() <= 0.1 * expected.norm() + 1e-6, name
-    assert not seen  # compiled, torch 2.13 leaves some of these at zero
-    with torch.no_grad():
-        network(precision="bfloat16", compile="always")(x, t, y)
-    assert seen
+torch.set_num_threads(1)
+found = []
+for changes in ({}, {"precision": "bfloat16", "compile": "always"}):
+    torch.manual_seed(0)
+    net = ImageUNet((3,), (3, 8, 8), channels=(8, 16), condition=16, heads=2, fold=2, **changes)
+    for parameter in net.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    x, t, y = torch.randn(16, 3, 8, 8), torch.rand(16), torch.arange(16)[:, None] % 3
+    (net(x, t, y) - torch.randn(x.shape)).square().mean().backward()
+    found.append([(name, parameter.grad) for name, parameter in net.named_parameters()])
+for (name, expected), (_, gradient) in zip(*found):
+    error = float((gradient - expected).norm() / expected.norm())
+    assert error < 0.1, (name, error)
+print("close", len(found[0]))
+"""
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_gradients_compiled_under_bfloat16_are_those_of_float32() -> None:
+    # In a process of its own: types checked at run time cannot be compiled.
+    done = subprocess.run([sys.executable, "-c", GRADIENTS], capture_output=True, text=True, timeout=300)
+    assert done.stdout.startswith("close"), done.stdout + done.stderr

@@ -206,10 +206,9 @@ def draw_masks(number: int, size: int, rates: MaskRates, generator: torch.Genera
     device = generator.device
     draw = torch.rand(number, generator=generator, device=device)
     rank = torch.rand(number, size, generator=generator, device=device).argsort(dim=1).argsort(dim=1)
-    kept = torch.full((number,), 0, device=device)
-    kept[draw < rates.full + rates.marg + rates.pair] = 2
-    kept[draw < rates.full + rates.marg] = 1
-    kept[draw < rates.full] = size
+    kept = torch.where(draw < rates.full + rates.marg + rates.pair, 2, 0)
+    kept = torch.where(draw < rates.full + rates.marg, 1, kept)
+    kept = torch.where(draw < rates.full, size, kept)
     return rank < kept[:, None]
 
 
@@ -217,4 +216,4 @@ def apply_mask(
     y: Int[Tensor, "batch k"], mask: Bool[Tensor, "batch k"], null: Int[Tensor, " k"]
 ) -> Int[Tensor, "batch k"]:
     """``y * m`` of Eq. 9: the null token where the mask is false."""
-    return torch.where(mask, y, null.to(y.device))
+    return torch.where(mask, y, null.to(y.device, non_blocking=True))

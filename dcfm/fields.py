@@ -57,8 +57,8 @@ def evaluate_labels(
 def marginal_labels(y: Int[Tensor, "batch k"], null: Int[Tensor, " k"]) -> Int[Tensor, "variants batch k"]:
     """The labels of Eq. 5's terms: first all null, then ``y`` with all but the i-th null, for each ``i``."""
     k = y.shape[1]
-    kept = torch.cat([torch.zeros(1, k), torch.eye(k)]).bool().to(y.device)
-    return torch.where(kept[:, None], y, null.to(y.device))
+    kept = torch.cat([torch.zeros(1, k), torch.eye(k)]).bool().to(y.device, non_blocking=True)
+    return torch.where(kept[:, None], y, null.to(y.device, non_blocking=True))
 
 
 def combine(

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from safetensors import safe_open
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from dcfm.artefacts import save_tensors
 from dcfm.trainers import parallel
@@ -141,7 +142,9 @@ def fit(
 
 
 def _finite(terms: dict[str, Tensor], step: int) -> dict[str, float]:
-    values = {name: float(value.detach()) for name, value in terms.items()}
+    # All terms at once: on a GPU every look at a value waits for all work so far.
+    found = torch.stack([value.detach().double() for value in terms.values()]).tolist()
+    values = dict(zip(terms, found, strict=True))
     if not math.isfinite(values["loss"]):
         raise TrainingError(
             f"the loss is {values['loss']} at step {step + 1} (terms: {values}); lower the learning rate or the clip, "
@@ -152,8 +155,7 @@ def _finite(terms: dict[str, Tensor], step: int) -> dict[str, float]:
 
 @torch.no_grad()
 def _average(average: nn.Module, network: nn.Module, decay: float) -> None:
-    for mean, value in zip(average.parameters(), network.parameters(), strict=True):
-        mean.lerp_(value, 1 - decay)
+    get_ema_multi_avg_fn(decay)(list(average.parameters()), list(network.parameters()), 0)
 
 
 def _store(

@@ -39,5 +39,5 @@ def colourise(
     Returns:
         Pictures in [-1, 1] on ``grey``'s device.
     """
-    palette = torch.tensor(list(COLOURS.values()), device=grey.device)
+    palette = torch.tensor(list(COLOURS.values())).to(grey.device, non_blocking=True)
     return grey[:, None].float() * (palette[colour][..., None, None] * (2 / 255)) - 1

@@ -2,7 +2,8 @@
 
 Silos train in processes of their own, one thread each. What passes between them passes through an
 :class:`~dcfm.exchange.Exchange`. Each finished training is an artefact folder; one that is there already, made with the
-same settings from the same data, is not trained again, and one that was cut off goes on from its checkpoint.
+same settings from the same data, is not trained again, and one that was cut off goes on from its checkpoint. Several
+processes may work in one folder, a method each: what their methods share one of them trains, and the others wait for.
 
     out/stage1/<silo>/             Stage I networks (stage1_no_ci: without the local CI term)
     out/further/<silo>/            the same after further steps (further_no_ci)
@@ -13,11 +14,13 @@ same settings from the same data, is not trained again, and one that was cut off
 
 import hashlib
 import json
+import logging
 import multiprocessing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import repeat
 from pathlib import Path
 from typing import Any
@@ -25,7 +28,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dcfm import artefacts
+from dcfm import artefacts, locks
 from dcfm.artefacts import plain_settings
 from dcfm.exchange import Exchange, Ledger, Received
 from dcfm.privacy.accounting import spent
@@ -38,6 +41,8 @@ from dcfm.trainers.loop import Progress
 from dcfm.trainers.peers import PeerConfig, choose_peers, train_peers
 from dcfm.trainers.student import StudentConfig, train_student
 from dcfm.weights import Weights
+
+log = logging.getLogger(__name__)
 
 ProgressFactory = Callable[[str, int], Progress]
 """Given a training's name and its position among those that run at once, what to call after each step; picklable."""
@@ -125,6 +130,10 @@ class Federation:
         The artefact lies under ``out/<name>``, its messages in ``out/<name>.messages.jsonl``; both, and a checkpoint
         every ``config.checkpoint_every`` rounds, are picked up by the same call after an interruption.
         """
+        with _only_here(self.out / name, name):
+            return self._fedavg(name, config, exchange)
+
+    def _fedavg(self, name: str, config: FedAvgConfig, exchange: Exchange) -> Weights:
         folder, template = self.out / name, self.task.network().state_dict()
         counts = [len(silo) for silo in self.silos]
         data_hash = fingerprint([{"data": silo.data, "labels": silo.labels} for silo in self.silos])
@@ -315,8 +324,29 @@ def build_network(task: Task, weights: Weights, device: str) -> nn.Module:
 def run_job(
     job: TrainingJob, task: Task, seed: int, device: str, factory: ProgressFactory | None, snapshots: bool
 ) -> Weights:
-    """One training, skipped if its artefact is there; writes the artefact and removes the checkpoint."""
+    """One training, skipped if its artefact is there; writes the artefact and removes the checkpoint.
+
+    Where another process is at it, this one waits and takes the result.
+    """
     parallel.join()
+    with _only_here(job.folder, job.name):
+        return _run_job(job, task, seed, device, factory, snapshots)
+
+
+@contextmanager
+def _only_here(folder: Path, name: str) -> Iterator[None]:
+    """Methods share trainings, and may be trained by several processes at once: one trains, the others wait."""
+    if parallel.started_by_torchrun():  # these train one network together
+        yield
+        return
+    waiting = partial(log.warning, "%s: process %s trains it; waiting for the result", name)
+    with locks.alone(folder.with_name(f".{folder.name}.lock"), on_wait=waiting):
+        yield
+
+
+def _run_job(
+    job: TrainingJob, task: Task, seed: int, device: str, factory: ProgressFactory | None, snapshots: bool
+) -> Weights:
     silo = job.arguments[0] if isinstance(job.arguments[0], Silo) else None
     data_hash = fingerprint([{"data": silo.data, "labels": silo.labels}]) if silo else None
     identity = _identity(task, job.name, job.settings, seed, job.started_from)

@@ -8,11 +8,8 @@ out/result/expert<i>  the result, one network or one a silo: artefacts in full p
 out/published/<name>  the same as the task's own models are loaded, in half precision
 """
 
-import fcntl
 import json
 import logging
-import os
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,7 +20,7 @@ from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 from omegaconf import DictConfig, OmegaConf
 
-from dcfm import artefacts
+from dcfm import artefacts, locks
 from dcfm.configuration import writable
 from dcfm.exchange import Exchange, Ledger
 from dcfm.federated.members import Members, TooFewSilos
@@ -64,23 +61,11 @@ def alone(out: Path, patience: float = NOTICE) -> Iterator[None]:
     Raises:
         ValueError: another server still works on it after ``patience`` seconds.
     """
-    with (out / "lock").open("a+") as file:
-        end = time.monotonic() + patience
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError as error:
-                if time.monotonic() > end:
-                    file.seek(0)
-                    raise ValueError(
-                        f"another server, process {file.read()}, works on {out}; end it, or choose another out="
-                    ) from error
-                time.sleep(0.5)
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
-        yield
+    try:
+        with locks.alone(out / "lock", patience):
+            yield
+    except locks.Taken as error:
+        raise ValueError(f"another server works on {out} ({error}); end it, or choose another out=") from error
 
 
 def _serve(grid: Grid, config: DictConfig, run: str) -> None:

@@ -1,7 +1,12 @@
 """The methods from start to end on the toy: what crosses, what is kept, what is trained again."""
 
+import os
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 
 import pytest
 import torch
@@ -11,9 +16,10 @@ from dcfm.attributes import CoverageError
 from dcfm.decentralized import Federation
 from dcfm.silos import Silo
 from dcfm.trainers.local import LocalConfig
-from dcfm.trainers.loop import LoopConfig
+from dcfm.trainers.loop import LoopConfig, Progress
 from dcfm.trainers.peers import PeerConfig
 from dcfm.trainers.student import ReplayConfig, StudentConfig
+from dcfm.weights import Weights
 from tests.dcfm.trainers.toy import ToyTask, silo_data
 
 LOOP = LoopConfig(steps=6, batch=16, warmup=2, checkpoint_every=3)
@@ -54,6 +60,33 @@ def test_finished_trainings_are_not_repeated(tmp_path: Path) -> None:
     again = federation(tmp_path).stage_one(LOCAL)
     assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.safetensors")} == written
     for a, b in zip(first, again, strict=True):
+        assert all(torch.equal(a[k], b[k]) for k in a)
+
+
+def test_what_two_runs_share_one_of_them_trains(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Two methods at once in one folder, each in its own run: Stage I is trained once, and both have it."""
+    steps: Counter[str] = Counter()
+    begun = Event()
+
+    def progress(name: str, position: int) -> Progress:
+        def count(done: int, total: int, terms: dict[str, float]) -> None:
+            steps[name] += 1
+            begun.set()
+            time.sleep(0.02)
+
+        return count
+
+    def train() -> list[Weights]:
+        return federation(tmp_path, progress=progress).stage_one(LOCAL)
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(train)
+        assert begun.wait(60)
+        second = pool.submit(train)
+        one, two = first.result(), second.result()
+    assert steps == {f"stage1 silo{i}": LOOP.steps for i in range(2)}
+    assert f"process {os.getpid()} trains it" in caplog.text
+    for a, b in zip(one, two, strict=True):
         assert all(torch.equal(a[k], b[k]) for k in a)
 
 

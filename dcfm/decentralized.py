@@ -307,11 +307,19 @@ def _finished(folder: Path, identity: dict[str, Any], data_hash: str | None, tem
     )
 
 
+_networks: dict[str, nn.Module] = {}
+"""Of this process, by task and device: rounds of federated averaging use one again, with what was recorded of it."""
+
+
 def _train_round(arguments: tuple[Any, ...], seed: int, device: str) -> Weights:
     task, silo, weights, config, number = arguments
-    network = build_network(task, weights, device)
-    network = train_round(task, silo.data.to(device), silo.labels.to(device), network, config, number, seed=seed)
-    return {name: value.cpu() for name, value in network.state_dict().items()}
+    key = f"{task} {device}"
+    if key not in _networks:
+        _networks[key] = build_network(task, weights, device)
+    network = _networks[key]
+    network.load_state_dict(weights)
+    train_round(task, silo.data.to(device), silo.labels.to(device), network, config, number, seed=seed)
+    return {name: value.to("cpu", copy=True) for name, value in network.state_dict().items()}
 
 
 def build_network(task: Task, weights: Weights, device: str) -> nn.Module:

@@ -223,10 +223,10 @@ def fedavg(node: Node, parcel: Parcel) -> Parcel:
     network = build_network(node.problem.task, parcel["weights"], device)
     seed = node.settings.seed + node.number
     data, labels = silo.data.to(device), silo.labels.to(device)
-    moved = train_round(node.problem.task, data, labels, network, config, number, seed=seed)
+    train_round(node.problem.task, data, labels, network, config, number, seed=seed)
     if config.privacy is not None:
         node.note_privacy(config.privacy, config.batch, (number + 1) * config.steps)
-    return {"weights": {name: value.cpu() for name, value in moved.state_dict().items()}}
+    return {"weights": {name: value.cpu() for name, value in network.state_dict().items()}}
 
 
 def deliver(node: Node, parcel: Parcel) -> Parcel:

@@ -21,12 +21,13 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dcfm.networks.cuda_graphs import Replays
 from dcfm.networks.embedding import sinusoidal_embedding
 from dcfm.path import velocity_from_clean
 
 PREDICTIONS: Final = ("velocity", "clean")
 PRECISIONS: Final = ("float32", "bfloat16")
-COMPILE: Final = ("never", "cuda", "always")
+COMPILE: Final = ("never", "cuda", "always", "graphs")
 GROUP: Final = 8
 """Channels of a normalisation group."""
 
@@ -84,7 +85,8 @@ class ImageUNet(nn.Module):
         heads: of the attention; must divide the last level's channels.
         predict: ``velocity`` or ``clean``.
         precision: ``float32``, or ``bfloat16`` for what autocast runs so; weights and the result stay float32.
-        compile: ``never``; ``cuda``: compile where the input lies on a GPU; ``always``.
+        compile: ``never``; ``cuda``: compile where the input lies on a GPU; ``always``; ``graphs``: do not compile, but
+            on a GPU launch a call's kernels as one (:mod:`dcfm.networks.cuda_graphs`).
 
     Raises:
         ValueError: sizes that do not fit one another, or an unknown option.
@@ -139,6 +141,7 @@ class ImageUNet(nn.Module):
         self.norm = nn.GroupNorm(width // GROUP, width)
         self.leave = _zero(nn.Conv2d(width, folded, 3, padding=1))
         self.blocks = blocks
+        self.replays = Replays()
 
     def forward(
         self,
@@ -149,10 +152,11 @@ class ImageUNet(nn.Module):
     ) -> Float[Tensor, "batch channels height width"]:
         """The velocity at ``x`` and ``t`` for labels ``y`` (null tokens allowed); zero where ``held``, of which the
         network is not told."""
-        compiled = self.compiled == "always" or (self.compiled == "cuda" and x.is_cuda)
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
-            out = (_compiled() if compiled else _evaluate)(self, x, t, y)
-        out = out.to(x.dtype)
+        if self.compiled == "graphs" and x.is_cuda:
+            out = self.replays(_evaluate, self, x, t, y)
+        else:
+            compiled = self.compiled == "always" or (self.compiled == "cuda" and x.is_cuda)
+            out = _evaluate(self, x, t, y, body=_compiled() if compiled else _body)
         if self.predict == "clean":
             out = velocity_from_clean(out, x, t)
         return out if held is None else out.masked_fill(held, 0.0)
@@ -216,11 +220,18 @@ def _zero(layer: nn.Conv2d) -> nn.Conv2d:
     return layer
 
 
-def _evaluate(network: ImageUNet, x: Tensor, t: Tensor, y: Tensor) -> Tensor:
+def _body(network: ImageUNet, x: Tensor, t: Tensor, y: Tensor) -> Tensor:
     return network.body(x, t, y)
+
+
+def _evaluate(network: ImageUNet, x: Tensor, t: Tensor, y: Tensor, body: Callable[..., Tensor] = _body) -> Tensor:
+    # A call uses a weight once: its half-precision copy need not be kept, and could not be where a graph is recorded.
+    bfloat16 = network.precision == "bfloat16"
+    with torch.autocast(x.device.type, torch.bfloat16, enabled=bfloat16, cache_enabled=False):
+        return body(network, x, t, y).to(x.dtype)
 
 
 @cache
 def _compiled() -> Callable[..., Any]:
     # A function of the network, not the network's own method: copies (EMA, frozen peers, teachers) share its code.
-    return torch.compile(_evaluate)
+    return torch.compile(_body)

@@ -8,7 +8,6 @@ the source leaves open, and the result is a moving average of the global weights
 
 import json
 from collections.abc import Sequence
-from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -89,13 +88,12 @@ def train_round(
     number: int,
     *,
     seed: int,
-) -> nn.Module:
-    """A silo's part of round ``number``: a copy of ``network``, moved ``config.steps`` steps on its own data."""
-    moved = deepcopy(network).requires_grad_(True)
+) -> None:
+    """A silo's part of round ``number``: moves ``network``, in place, ``config.steps`` steps on the silo's own data."""
+    network.requires_grad_(True)
     loss = local_loss(task, data, labels, config.batch, config.objective, config.privacy)
     # Draws differ from round to round and from silo to silo, and a resumed run repeats them.
-    fit(moved, loss, config.loop(number), seed=seed * 1_000_003 + number)
-    return moved
+    fit(network, loss, config.loop(number), seed=seed * 1_000_003 + number)
 
 
 def weighted_mean(weights: Sequence[Weights], counts: Sequence[int]) -> Weights:

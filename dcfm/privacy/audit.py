@@ -179,10 +179,12 @@ def attack(target: Target, settings: AuditSettings) -> dict[str, Any]:
 
 @torch.no_grad()
 def generate(target: Target, steps: int, settings: AuditSettings) -> Samples:
-    """Generated samples of the combinations that the target's training data has."""
+    """Generated samples of the combinations that the training data has, in the held-out labels' proportions."""
     held = (target.heldout.y[:, None] == torch.unique(target.training.y, dim=0)).all(-1).any(1)
     labels = target.heldout.y[held]
     labels = labels.repeat(-(-settings.generated // len(labels)), 1)[: settings.generated]
+    # Held-out samples may be sorted by combination: the first labels alone would be of few combinations.
+    labels = labels[torch.randperm(len(labels), generator=torch.Generator().manual_seed(settings.seed))]
     generator = torch.Generator().manual_seed(settings.seed + APART)
     parts = []
     for y in labels.split(64):

@@ -22,6 +22,7 @@ from torch.func import functional_call, grad_and_value, vmap
 
 from dcfm.losses import independence_loss, matching_loss
 from dcfm.privacy.accounting import sampling_rate
+from dcfm.privacy.entropy import secret_generator
 from dcfm.privacy.settings import PrivacyConfig
 from dcfm.task import Task
 from dcfm.trainers import parallel
@@ -55,8 +56,7 @@ def private_loss(
     check_objective(objective)
     if started_by_torchrun():
         raise ValueError("a private training runs in one process; start it without torchrun")
-    secret = torch.Generator(data.device)
-    secret.seed()
+    secret = secret_generator(data.device)
 
     def loss(network: nn.Module, step: int, generator: torch.Generator) -> dict[str, Tensor]:
         chance = secret if privacy.secret else generator

@@ -1,5 +1,6 @@
 """DP-SGD: gradients of single samples, their clipping, the noise, and what is not changed without privacy."""
 
+import os
 from dataclasses import replace
 
 import pytest
@@ -95,6 +96,16 @@ def test_training_with_privacy_and_without() -> None:
     task, (data, labels) = ToyTask(width=8), silo_data(COMBINATIONS, 20, seed=1)
     loop = LoopConfig(steps=3, batch=8, warmup=1)
     plain = LocalConfig(loop, OBJECTIVE)
+def test_secret_noise_comes_from_the_systems_entropy_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    task, (data, labels) = ToyTask(width=8), silo_data(COMBINATIONS, 20, seed=1)
+    network = task.network()
+    monkeypatch.setattr(os, "urandom", lambda number: (bytes(range(256)) * 10)[:number])
+    first, second = (
+        gradient(private_loss(task, data, labels, 8, OBJECTIVE, PrivacyConfig(1.0)), network, seed) for seed in (0, 1)
+    )
+    assert torch.equal(first, second)
+
+
     assert "privacy" not in plain_settings(plain)
     private = replace(plain, privacy=PrivacyConfig(1.0, secret=False))
     networks = [train_local(task, data, labels, config, seed=0) for config in (plain, private, private)]

@@ -65,6 +65,16 @@ def test_samples_are_generated_in_the_held_out_proportions() -> None:
     assert not torch.equal(few.y, other.y)
 
 
+def read_badly(config: object) -> object:
+    """A reader whose own code is wrong."""
+    raise AttributeError("no attribute 'network'")
+
+
+def test_a_readers_own_error_is_not_taken_for_a_wrong_name() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'network'"):
+        read_subject(configured(f"reader={__name__}.read_badly"))
+
+
 def test_bad_settings_are_one_error() -> None:
     with pytest.raises(ValueError, match="is not the name of a function"):
         read_subject(configured("reader=dcfm.toy.audit.nothing"))

@@ -129,7 +129,8 @@ def sample_gradients(
 
 def clipped_sum(gradients: Gradients, longest: float) -> Gradients:
     """``sum_j min(1, C / |g_j|) g_j``, the norm over all parameters together."""
-    norm = torch.stack([g.flatten(1).square().sum(1) for g in gradients.values()]).sum(0).sqrt()
+    squares = [g[:, None].flatten(1).square().sum(1) for g in gradients.values()]  # the axis is for scalar parameters
+    norm = torch.stack(squares).sum(0).sqrt()
     factor = (longest / norm.clamp(min=1e-12)).clamp(max=1.0)
     return {name: torch.tensordot(factor, g, dims=1) for name, g in gradients.items()}
 

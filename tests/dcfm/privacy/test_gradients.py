@@ -64,6 +64,11 @@ def test_one_sample_more_moves_the_sum_by_no_more_than_the_clip(generator: torch
     torch.testing.assert_close(loose["a"], gradients["a"].sum(0))
 
 
+def test_scalar_parameters_are_clipped_too() -> None:
+    found = clipped_sum({"a": torch.tensor([3.0, 0.3]), "b": torch.tensor([[4.0], [0.4]])}, 1.0)
+    torch.testing.assert_close(found, {"a": torch.tensor(0.9), "b": torch.tensor([1.2])})
+
+
 def gradient(loss: object, network: nn.Module, seed: int = 0) -> Tensor:
     network.zero_grad()
     loss(network, 0, torch.Generator().manual_seed(seed))["loss"].backward()  # type: ignore[operator]
@@ -91,11 +96,6 @@ def test_secret_noise_is_not_the_seeds() -> None:
         assert torch.equal(first, second) is not secret
 
 
-def test_training_with_privacy_and_without() -> None:
-    """Both trainers take it; without it nothing is different, the settings on record included."""
-    task, (data, labels) = ToyTask(width=8), silo_data(COMBINATIONS, 20, seed=1)
-    loop = LoopConfig(steps=3, batch=8, warmup=1)
-    plain = LocalConfig(loop, OBJECTIVE)
 def test_secret_noise_comes_from_the_systems_entropy_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     task, (data, labels) = ToyTask(width=8), silo_data(COMBINATIONS, 20, seed=1)
     network = task.network()
@@ -106,6 +106,11 @@ def test_secret_noise_comes_from_the_systems_entropy_alone(monkeypatch: pytest.M
     assert torch.equal(first, second)
 
 
+def test_training_with_privacy_and_without() -> None:
+    """Both trainers take it; without it nothing is different, the settings on record included."""
+    task, (data, labels) = ToyTask(width=8), silo_data(COMBINATIONS, 20, seed=1)
+    loop = LoopConfig(steps=3, batch=8, warmup=1)
+    plain = LocalConfig(loop, OBJECTIVE)
     assert "privacy" not in plain_settings(plain)
     private = replace(plain, privacy=PrivacyConfig(1.0, secret=False))
     networks = [train_local(task, data, labels, config, seed=0) for config in (plain, private, private)]

@@ -11,7 +11,7 @@ from typing import TypeVar
 from hydra import compose, initialize_config_module
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from dcfm.artefacts import MANIFEST
 
@@ -94,17 +94,19 @@ def training_config(
         f"partition={entry.partition}",
         f"seed={entry.seed}",
         f"device={device}",
-        f"out={entry.training(runs)}",
     ]
     begun = GlobalHydra.instance().is_initialized()
     try:
         with nullcontext() if begun else initialize_config_module(module, version_base="1.3"):
-            return compose(name, overrides=overrides)
+            config = compose(name, overrides=overrides)
     except HydraException as error:
         where = f"{module.replace('dcfm_configs', 'configs', 1).replace('.', '/')}/{name}.yaml"
         raise ComparisonError(
             f"training={list(training)} does not fit {where}: {str(error).splitlines()[0]}"
         ) from error
+    # Not as an override, whose grammar takes commas, brackets and other letters of a path for its own.
+    OmegaConf.update(config, "out", str(entry.training(runs)).replace("${", r"\${"), force_add=True)
+    return config
 
 
 Key = TypeVar("Key", bound=Hashable)

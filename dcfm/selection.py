@@ -116,18 +116,23 @@ def select(
         candidates: by name.
         score: given a candidate and the combinations to score, returns (successes, trials).
         known: whole labels of known combinations, no more.
-        settings: what each name stands for, for the record; the candidates' ``str`` where left out.
+        settings: what each candidate's name stands for, for the record; the candidates' ``str`` where left out.
         criterion: what a success is, in words, for the record.
 
     Raises:
-        ValueError: no candidate, no combination, or a score without trials.
+        ValueError: no candidate, no combination, settings that lack a candidate, or a score without trials.
     """
     if not candidates or not len(known):
         raise ValueError(f"{len(candidates)} candidates and {len(known)} known combinations; give at least one of each")
+    described = settings or {name: str(candidate) for name, candidate in candidates.items()}
+    if missing := [name for name in candidates if name not in described]:
+        raise ValueError(
+            f"settings describe {', '.join(map(repr, described))} but not {', '.join(map(repr, missing))}; describe "
+            "every candidate, or leave settings out"
+        )
     scores = {name: score(candidate, known.clone()) for name, candidate in candidates.items()}
     for name, (k, n) in scores.items():
         if not 0 <= k <= n or n == 0:
             raise ValueError(f"candidate {name!r} scored {k} of {n}; a score is successes of at least one trial")
     chosen = max(scores, key=lambda name: scores[name][0] / scores[name][1])
-    described = settings or {name: str(candidate) for name, candidate in candidates.items()}
     return Selection(chosen, scores, dict(described), torch.as_tensor(known), criterion)

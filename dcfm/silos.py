@@ -140,7 +140,7 @@ class Silo:
         if len(self.data) == 0:
             raise ValueError(f"silo {self.name!r} has no data; give it some, or leave it out of the federation")
         if self.data.is_floating_point() and not self.data.isfinite().all():
-            bad = int((~self.data.isfinite()).flatten(1).any(1).sum())
+            bad = int((~self.data.isfinite()).reshape(len(self), -1).any(1).sum())
             raise ValueError(f"silo {self.name!r}: {bad} of {len(self)} samples hold NaN or infinity; clean them first")
 
     def __len__(self) -> int:

@@ -34,6 +34,7 @@ from dcfm.federated.settings import Settings, composed, read_settings
 from dcfm.federated.silo_files import read_silo
 from dcfm.federated.tasks import FederatedTask, fedavg_config, read_task
 from dcfm.privacy.accounting import spent
+from dcfm.privacy.entropy import secret_generator
 from dcfm.privacy.settings import PrivacyConfig
 from dcfm.published import resolve_device
 from dcfm.records import write_json
@@ -162,9 +163,7 @@ class Node:
             self.work / f"histogram_{self.suppress}_{self.epsilon}_{fingerprint([found.state_dict()])[:12]}.safetensors"
         )
         if not path.exists():
-            secret = torch.Generator()
-            secret.seed()
-            save_tensors(path, protected(found, self.suppress, self.epsilon, secret).state_dict())
+            save_tensors(path, protected(found, self.suppress, self.epsilon, secret_generator()).state_dict())
         return LabelHistogram.from_state_dict(load_tensors(path))
 
 

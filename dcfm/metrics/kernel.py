@@ -83,8 +83,13 @@ def _inside(x: Tensor, weights: Tensor, design: Design | None) -> Tensor:
 
 def _within(x: Tensor, weights: Tensor) -> Tensor:
     same = weights.square() @ (x.square().sum(1) / x.shape[1] + 1).pow(3)
-    pairs = weights.sum(1) ** 2 - weights.square().sum(1)
-    return (_pair_sum(x, x, weights, weights) - same) / pairs
+    whole = weights.sum(1) ** 2
+    pairs = whole - weights.square().sum(1)
+    alone = pairs <= 1e-12 * whole
+    if not alone.any():
+        return (_pair_sum(x, x, weights, weights) - same) / pairs
+    # A draw may take one sample only, again and again: it then has the pairs of the samples themselves.
+    return _within(x, torch.where(alone[:, None], 1.0, weights))
 
 
 def _within_design(x: Tensor, weights: Tensor, design: Design) -> Tensor:

@@ -65,9 +65,10 @@ def read_subject(config: DictConfig) -> Subject:
         ValueError: no such reader, or settings that cannot be.
     """
     try:
-        subject = get_method(config.reader)(config)
+        reader = get_method(config.reader)
     except (HydraException, ImportError, AttributeError) as error:
         raise ValueError(f"reader={config.get('reader')!r} is not the name of a function: {error}") from error
+    subject = reader(config)
     if not isinstance(subject, Subject):
         raise ValueError(f"reader={config.reader!r} gives a {type(subject).__name__}, which is no audit Subject")
     return subject
@@ -179,9 +180,11 @@ def attack(target: Target, settings: AuditSettings) -> dict[str, Any]:
 
 @torch.no_grad()
 def generate(target: Target, steps: int, settings: AuditSettings) -> Samples:
-    """Generated samples of the combinations that the target's training data has."""
+    """Generated samples of the combinations that the training data has, in the held-out labels' proportions."""
     held = (target.heldout.y[:, None] == torch.unique(target.training.y, dim=0)).all(-1).any(1)
     labels = target.heldout.y[held]
+    # Held-out samples may be sorted by combination: the first labels alone would be of few combinations.
+    labels = labels[torch.randperm(len(labels), generator=torch.Generator().manual_seed(settings.seed))]
     labels = labels.repeat(-(-settings.generated // len(labels)), 1)[: settings.generated]
     generator = torch.Generator().manual_seed(settings.seed + APART)
     parts = []

@@ -22,6 +22,7 @@ from torch.func import functional_call, grad_and_value, vmap
 
 from dcfm.losses import independence_loss, matching_loss
 from dcfm.privacy.accounting import sampling_rate
+from dcfm.privacy.entropy import secret_generator
 from dcfm.privacy.settings import PrivacyConfig
 from dcfm.task import Task
 from dcfm.trainers import parallel
@@ -55,8 +56,7 @@ def private_loss(
     check_objective(objective)
     if started_by_torchrun():
         raise ValueError("a private training runs in one process; start it without torchrun")
-    secret = torch.Generator(data.device)
-    secret.seed()
+    secret = secret_generator(data.device)
 
     def loss(network: nn.Module, step: int, generator: torch.Generator) -> dict[str, Tensor]:
         chance = secret if privacy.secret else generator
@@ -129,7 +129,8 @@ def sample_gradients(
 
 def clipped_sum(gradients: Gradients, longest: float) -> Gradients:
     """``sum_j min(1, C / |g_j|) g_j``, the norm over all parameters together."""
-    norm = torch.stack([g.flatten(1).square().sum(1) for g in gradients.values()]).sum(0).sqrt()
+    squares = [g[:, None].flatten(1).square().sum(1) for g in gradients.values()]  # the axis is for scalar parameters
+    norm = torch.stack(squares).sum(0).sqrt()
     factor = (longest / norm.clamp(min=1e-12)).clamp(max=1.0)
     return {name: torch.tensordot(factor, g, dims=1) for name, g in gradients.items()}
 

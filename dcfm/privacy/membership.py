@@ -87,11 +87,20 @@ class Contest:
         member_labels: Int[Tensor, "n k"],
         other_labels: Int[Tensor, "m k"],
     ) -> "Contest":
-        """From scores and labels; combinations that one side lacks are left out on the other."""
+        """From scores and labels; combinations that one side lacks are left out on the other.
+
+        Raises:
+            ValueError: no combination occurs among both.
+        """
         labels = torch.cat([member_labels, other_labels])
         strata = torch.unique(labels, dim=0, return_inverse=True)[1]
         first, second = strata[: len(members)], strata[len(members) :]
         a, b = torch.isin(first, second), torch.isin(second, first)
+        if not a.any():
+            raise ValueError(
+                f"none of the members' {len(first.unique())} combinations is among the non-members' "
+                f"{len(second.unique())}; hold out samples of combinations that were trained on"
+            )
         return cls(members[a], others[b], first[a], second[b])
 
     def weights(
@@ -101,9 +110,10 @@ class Contest:
 
         Args:
             first, second: how often each member and each other sample counts."""
-        balanced = second.clone()
+        # In single precision the sums are so far from one that an AUC comes out above 1.
+        first, balanced = first.double(), second.to(torch.float64, copy=True)
         for stratum in self.member_strata.unique():
-            share = (self.member_strata == stratum).float().mean()
+            share = (self.member_strata == stratum).double().mean()
             rows = self.other_strata == stratum
             balanced[:, rows] *= share / balanced[:, rows].sum(1, keepdim=True)
         return first / first.sum(1, keepdim=True), balanced
@@ -112,7 +122,7 @@ class Contest:
         self, first: Float[Tensor, "draws n"], second: Float[Tensor, "draws m"], rates: Sequence[float]
     ) -> Float[Tensor, "statistics draws"]:
         """AUC, then the true positive rate at each false positive rate, of each draw of weights."""
-        a, b = (w.double() for w in self.weights(first, second))
+        a, b = self.weights(first, second)
         values, place = torch.unique(torch.cat([self.members, self.others]), return_inverse=True)
         mass = a.new_zeros(2, len(a), len(values))
         mass[0].index_add_(1, place[: a.shape[1]], a)
@@ -142,5 +152,7 @@ class Contest:
 
 
 def _interval(value: float, draws: Float[Tensor, " draws"]) -> dict[str, float]:
-    estimate = Estimate.centred(value, draws, least=0.0)
-    return {"value": value, "low": estimate.low, "high": min(estimate.high, 1.0)}
+    estimate = Estimate.centred(value, draws)
+    # A share is at most 1; sums of rounded weights may be a little more.
+    ends = {"value": value, "low": estimate.low, "high": estimate.high}
+    return {name: min(max(end, 0.0), 1.0) for name, end in ends.items()}

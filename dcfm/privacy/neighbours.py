@@ -3,7 +3,7 @@
 Of the training samples ``T`` and held-out ones ``H``, as many of each of every combination, which holds each generated
 sample's nearest neighbour? A generator that copies nothing finds it in ``T`` half of the time (Platzer & Reutterer
 2021). Which half is ``T`` is then drawn anew many times: the share's distribution if nothing were copied, whatever the
-samples look like, and a p-value.
+samples look like, and a p-value. Of equally near ones, as in data on a grid, one is taken at random.
 
 A *copy* is a generated sample that is nearer to some training sample of its combination than all but 1 % of the
 held-out samples are to theirs; by chance 1 % are. The idea is that of Meehan, Chaudhuri & Dasgupta (2020): compare
@@ -61,7 +61,8 @@ def balanced(first: Samples, second: Samples, generator: torch.Generator) -> tup
 
 
 def nearest(a: Samples, b: Samples) -> tuple[Float[Tensor, " n"], Int[Tensor, " n"]]:
-    """Distance and place of each sample's nearest neighbour among those of its combination; infinite where none is."""
+    """Distance and place of each sample's nearest neighbour among those of its combination, the first of equally near
+    ones; infinite where none is."""
     distances, places = [], []
     other = b.x.flatten(1).double()
     for rows in torch.arange(len(a)).split(BLOCK):
@@ -90,8 +91,10 @@ def neighbour_test(generated: Samples, training: Samples, heldout: Samples, *, s
     generated = generated[asked]
     if not len(generated):
         raise ValueError("no generated sample is of a combination that both training and held-out data have")
-    pool = Samples(torch.cat([half.x, other.x]), torch.cat([half.y, other.y]))
-    is_training = torch.arange(len(pool)) < len(half)
+    # In random order: of equally near samples the first is taken, which must not be a training sample always.
+    order = torch.randperm(len(half) + len(other), generator=generator)
+    pool = Samples(torch.cat([half.x, other.x]), torch.cat([half.y, other.y]))[order]
+    is_training = order < len(half)
     _, place = nearest(generated, pool)
     hit = is_training[place].double()
     # Samples with the same neighbour are no independent witnesses.

@@ -12,8 +12,9 @@ class PrivacyConfig:
         noise_multiplier: ``sigma``: the noise's standard deviation in units of ``max_grad_norm``.
         max_grad_norm: ``C``, the largest norm of one sample's gradient; longer ones are shortened to it.
         delta: of the ``(epsilon, delta)`` that is reported; well below one over the number of samples.
-        secret: draw samples and noise from the operating system's entropy. ``False`` draws them from the run's seed,
-            for experiments and tests: whoever knows the seed can take the noise off again, so nothing is protected.
+        secret: draw samples and noise by a generator whose state is the operating system's entropy, see
+            :mod:`dcfm.privacy.entropy`. ``False`` draws them from the run's seed, for experiments and tests: whoever
+            knows the seed can take the noise off again, so nothing is protected.
 
     Raises:
         ValueError: a value out of range, or the accountant is not installed.

@@ -4,6 +4,7 @@ import logging
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
 from dcfm.comparison import ComparisonError, Entry, attempt, check_failed, check_list, entries_of, training_config
 
@@ -46,6 +47,13 @@ def test_a_training_is_the_entrys_whatever_else_is_asked_for() -> None:
     assert (found.seed, found.partition, list(found.methods), found.out) == (3, "noniid", ["dcfm_a"], "r/noniid/seed3")
     with pytest.raises(ComparisonError, match=r"no_such=1.*does not fit configs/train_planner\.yaml"):
         config("no_such=1")
+
+
+@pytest.mark.parametrize("runs", ["a,b", "x=y", "ü e", "(a)", "{a}", "[a]", "a#b", "it's", '"', "${seed}", "a: b"])
+def test_folders_of_any_name(runs: str) -> None:
+    found = training_config(ENTRY, Path("/tmp") / runs, "dcfm_configs", "train_planner", device="cpu", training=())
+    assert found.out == f"/tmp/{runs}/noniid/seed3"
+    assert OmegaConf.to_container(found, resolve=True)["out"] == found.out  # type: ignore[call-overload,index]
 
 
 def test_failures_are_noted_and_work_goes_on(caplog: pytest.LogCaptureFixture) -> None:

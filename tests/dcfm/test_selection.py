@@ -41,6 +41,14 @@ def test_a_score_that_looks_at_a_novel_combination_fails(separable, batch_of) ->
         guarded(x, t, torch.tensor([[0, 0], [0, 0], [1, 2], [0, 0]]))
 
 
+def test_settings_that_lack_a_candidate_are_noticed_before_anything_is_scored() -> None:
+    def score(candidate: int, known: torch.Tensor) -> tuple[int, int]:
+        raise AssertionError("scored")
+
+    with pytest.raises(ValueError, match="settings describe 'a' but not 'b', 'c'; describe every candidate"):
+        select({"a": 1, "b": 2, "c": 3}, score, KNOWN, settings={"a": {"weight": 1}})
+
+
 def test_nothing_to_choose_from() -> None:
     with pytest.raises(ValueError, match="0 candidates and 3 known"):
         select({}, lambda c, k: (0, 1), KNOWN)

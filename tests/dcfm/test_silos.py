@@ -168,6 +168,8 @@ class TestSilo:
             Silo("a", torch.zeros(3, 2), LABELS)
         with pytest.raises(ValueError, match="1 of 6 samples hold NaN"):
             Silo("a", torch.zeros(6, 2).index_fill(0, torch.tensor([2]), float("nan")), LABELS)
+        with pytest.raises(ValueError, match="2 of 6 samples hold NaN"):
+            Silo("a", torch.tensor([0.0, float("inf"), 0.0, float("nan"), 0.0, 0.0]), LABELS)
 
 
 class TestCheckSilos:

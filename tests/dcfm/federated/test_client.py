@@ -1,11 +1,13 @@
 """A silo's own side: what it notes for itself."""
 
 import json
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from dcfm.federated.client import Node, fedavg, stage_one
 from dcfm.federated.parcels import scalars
@@ -65,3 +67,14 @@ def test_what_a_private_stage_one_costs_is_in_its_artefact(node: Node) -> None:
     stage_one(node, {})
     found = json.loads((node.work / "stage1" / "artefact.json").read_text())
     assert found["metrics"]["privacy"]["steps"] == node.problem.recipe.stage_one.loop.steps
+
+
+def test_a_noised_histogram_is_made_of_the_systems_entropy_alone(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "urandom", lambda number: (bytes(range(256)) * 10)[:number])
+    noised = replace(node, epsilon=0.1)
+    first = noised.histogram()
+    (path,) = node.work.glob("histogram_*")
+    path.unlink()
+    again = noised.histogram()
+    assert torch.equal(first.combinations, again.combinations)
+    assert torch.equal(first.counts, again.counts)

@@ -60,6 +60,16 @@ def test_draws_are_unbiased(generator: torch.Generator) -> None:
     assert float(draws.mean()) == pytest.approx(kernel_distance(x, y), abs=4 * float(draws.std()) / 4000**0.5)
 
 
+def test_a_draw_of_one_sample_only_has_the_pairs_of_all(generator: torch.Generator) -> None:
+    x, y = torch.randn(2, 3, 4, generator=generator).unbind()
+    draws = torch.tensor([[3.0, 0.0, 0.0], [1.0, 1.0, 1.0], [0.3, 0.0, 0.0], [2.0, 1.0, 0.0]])
+    ones = torch.ones(4, 3)
+    found = kernel_draws(x, y, draws, ones)
+    one = Design(torch.zeros(3, dtype=torch.long), torch.arange(3))
+    torch.testing.assert_close(found, kernel_draws(x, y, draws, ones, one, one))
+    torch.testing.assert_close(found[3:], kernel_draws(x, y, draws[3:], ones[3:]))
+
+
 def test_needs_two() -> None:
     with pytest.raises(ValueError, match="at least two"):
         kernel_distance(torch.zeros(1, 2), torch.zeros(5, 2))

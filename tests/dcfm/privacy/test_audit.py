@@ -9,7 +9,7 @@ import torch
 from hydra import compose, initialize_config_module
 
 from dcfm.artefacts import plain_settings
-from dcfm.privacy.audit import AuditSettings, audit, make_targets, read_subject, table
+from dcfm.privacy.audit import AuditSettings, Target, audit, generate, make_targets, read_subject, table
 from dcfm.privacy.neighbours import Samples
 from dcfm.silos import LabelHistogram, Silo
 from dcfm_planner.audit import histogram_difference
@@ -49,6 +49,30 @@ def test_members_are_pooled_for_one_network() -> None:
     silos = [Silo(name, torch.zeros(3, 2), torch.zeros(3, 2, dtype=torch.long)) for name in ("a", "b")]
     held = Samples(torch.zeros(1, 2), torch.zeros(1, 2, dtype=torch.long))
     assert [len(t.training) for t in make_targets([lambda x, t, y, held=None: x], silos, held)] == [6]
+
+
+def test_samples_are_generated_in_the_held_out_proportions() -> None:
+    """Of held-out samples that are sorted by combination, as the toy's are; one combination was not trained on."""
+    y = torch.tensor([0, 1, 2, 3]).repeat_interleave(torch.tensor([300, 100, 200, 400]))[:, None]
+    trained = Samples(torch.zeros(3, 2), torch.tensor([[0], [1], [3]]))
+    target = Target("still", lambda x, t, y, held=None: 0 * x, trained, Samples(torch.zeros(1000, 2), y))
+    few, again, many = (generate(target, 1, AuditSettings(generated=n)) for n in (80, 80, 1600))
+    assert [int((few.y == v).sum()) for v in range(4)] == pytest.approx([30, 10, 0, 40], abs=8)
+    assert [int((many.y == v).sum()) for v in range(4)] == [600, 200, 0, 800]
+    assert torch.equal(few.y, again.y)
+    assert torch.equal(few.x, again.x)
+    other = generate(target, 1, AuditSettings(generated=80, seed=1))
+    assert not torch.equal(few.y, other.y)
+
+
+def read_badly(config: object) -> object:
+    """A reader whose own code is wrong."""
+    raise AttributeError("no attribute 'network'")
+
+
+def test_a_readers_own_error_is_not_taken_for_a_wrong_name() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'network'"):
+        read_subject(configured(f"reader={__name__}.read_badly"))
 
 
 def test_bad_settings_are_one_error() -> None:

@@ -1,5 +1,6 @@
 """DP-SGD: gradients of single samples, their clipping, the noise, and what is not changed without privacy."""
 
+import os
 from dataclasses import replace
 
 import pytest
@@ -63,6 +64,11 @@ def test_one_sample_more_moves_the_sum_by_no_more_than_the_clip(generator: torch
     torch.testing.assert_close(loose["a"], gradients["a"].sum(0))
 
 
+def test_scalar_parameters_are_clipped_too() -> None:
+    found = clipped_sum({"a": torch.tensor([3.0, 0.3]), "b": torch.tensor([[4.0], [0.4]])}, 1.0)
+    torch.testing.assert_close(found, {"a": torch.tensor(0.9), "b": torch.tensor([1.2])})
+
+
 def gradient(loss: object, network: nn.Module, seed: int = 0) -> Tensor:
     network.zero_grad()
     loss(network, 0, torch.Generator().manual_seed(seed))["loss"].backward()  # type: ignore[operator]
@@ -88,6 +94,16 @@ def test_secret_noise_is_not_the_seeds() -> None:
         privacy = PrivacyConfig(1.0, secret=secret)
         first, second = (gradient(private_loss(task, data, labels, 8, OBJECTIVE, privacy), network) for _ in range(2))
         assert torch.equal(first, second) is not secret
+
+
+def test_secret_noise_comes_from_the_systems_entropy_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    task, (data, labels) = ToyTask(width=8), silo_data(COMBINATIONS, 20, seed=1)
+    network = task.network()
+    monkeypatch.setattr(os, "urandom", lambda number: (bytes(range(256)) * 10)[:number])
+    first, second = (
+        gradient(private_loss(task, data, labels, 8, OBJECTIVE, PrivacyConfig(1.0)), network, seed) for seed in (0, 1)
+    )
+    assert torch.equal(first, second)
 
 
 def test_training_with_privacy_and_without() -> None:

@@ -44,8 +44,22 @@ def test_combinations_of_one_side_only_are_left_out() -> None:
     found = Contest.of(torch.tensor([0.0, 1.0]), torch.tensor([2.0, 3.0]), *y)
     assert found.members.tolist() == [1.0]
     assert found.others.tolist() == [2.0]
-    with pytest.raises(ValueError, match="same combinations"):
-        Contest.of(torch.zeros(1), torch.zeros(1), torch.tensor([[0]]), torch.tensor([[1]]))
+    with pytest.raises(ValueError, match="none of the members' 1 combinations is among the non-members' 2"):
+        Contest.of(torch.zeros(1), torch.zeros(2), torch.tensor([[0]]), torch.tensor([[1], [2]]))
+    with pytest.raises(ValueError, match=r"same combinations; use Contest\.of"):
+        Contest(torch.zeros(1), torch.zeros(1), torch.tensor([0]), torch.tensor([1]))
+
+
+@pytest.mark.parametrize("number", [77, 300, 1999])
+def test_what_is_told_apart_wholly_is_one_and_no_more(number: int) -> None:
+    y = torch.arange(number).remainder(7)[:, None]
+    contest = Contest.of(torch.zeros(number), torch.ones(number), y, y)
+    weights = contest.weights(torch.ones(1, number), torch.ones(1, number))
+    assert [float(w.sum()) for w in weights] == pytest.approx([1.0, 1.0], abs=1e-12)
+    found = contest.result()
+    for name in set(found) - {"members", "non_members"}:
+        assert (found[name]["low"], found[name]["value"], found[name]["high"]) == pytest.approx((1, 1, 1), abs=1e-12)
+        assert 0 <= found[name]["low"] <= found[name]["value"] <= found[name]["high"] <= 1
 
 
 def test_a_field_that_knows_its_samples_by_heart_is_caught(generator: torch.Generator) -> None:

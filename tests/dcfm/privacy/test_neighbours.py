@@ -30,6 +30,17 @@ def test_an_honest_generator_is_not_accused(generator: torch.Generator) -> None:
     assert found["copies"]["low"] < 0.02
 
 
+def test_ties_are_no_leak(generator: torch.Generator) -> None:
+    """On a coarse grid every generated sample is equally near to samples of both halves."""
+    grid = torch.cartesian_prod(torch.arange(20.0), torch.arange(20.0))
+    y = torch.zeros(len(grid), 1, dtype=torch.long)
+    training, heldout = (Samples(grid[torch.randperm(400, generator=generator)], y) for _ in range(2))
+    near = neighbour_test(Samples(grid, y), training, heldout)["nearer_to_training"]
+    assert near["value"] == pytest.approx(0.5, abs=0.08)
+    assert near["low"] < 0.5 < near["high"]
+    assert near["p"] > 0.025
+
+
 def test_a_timid_generator_is_no_copier(generator: torch.Generator) -> None:
     """Samples near the middle are near to all real ones: many "copies", but as many of held-out samples."""
     training, heldout, timid = (normal(300, generator) for _ in range(3))

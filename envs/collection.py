@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import signal
-import zipfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from dcfm_envs.play_data import UNREADABLE
 from dcfm_envs.scene import ACTION_SIZE, STATE_SIZE
 
 EPISODE_STEPS = 1001
@@ -112,11 +112,14 @@ def _episode_path(folder: Path, episode: int) -> Path:
 
 
 def _is_whole(path: Path, steps: int) -> bool:
+    """Whether all that :func:`_merge` needs can be read: damage to a key shows only where the key is."""
     try:
         with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
-            return file["observations"].shape == (steps, STATE_SIZE) and file["actions"].shape == (steps, ACTION_SIZE)
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile):
+            shapes = {key: file[key].shape for key in (*EPISODE_KEYS, "oracle_starts")}
+    except (*UNREADABLE, KeyError):
         return False
+    fits = shapes["observations"] == (steps, STATE_SIZE) and shapes["actions"] == (steps, ACTION_SIZE)
+    return fits and all(shapes[key][:1] == (steps,) for key in EPISODE_KEYS)
 
 
 def _ignore_interrupts() -> None:

@@ -151,10 +151,17 @@ def collect(
         on_episode: called with (done, total) at the start and after each episode.
 
     Train episodes are numbered from 0, validation episodes from 1,000,000, so that growing one never moves the other.
+
+    Raises:
+        ValueError: a file that is to be written is there and does not come of this collection's episodes; before any
+            work.
     """
     folder = out / f"{name}-seed{plan.seed}-steps{plan.steps}.episodes"
-    folder.mkdir(parents=True, exist_ok=True)
     splits = {"": range(plan.train), "-val": range(1_000_000, 1_000_000 + plan.val)}
+    for suffix, numbers in splits.items():
+        if len(numbers):
+            _check_own(out / f"{name}{suffix}.npz", [_episode_path(folder, e) for e in numbers], plan.steps)
+    folder.mkdir(parents=True, exist_ok=True)
     wanted = [episode for numbers in splits.values() for episode in numbers]
     missing = [e for e in wanted if not _is_whole(_episode_path(folder, e), plan.steps)]
     done = len(wanted) - len(missing)
@@ -182,6 +189,29 @@ def collect(
         if len(numbers):
             _merge([_episode_path(folder, e) for e in numbers], paths[-1], plan.steps)
     return paths[0], paths[1]
+
+
+def _check_own(path: Path, parts: list[Path], steps: int) -> None:
+    """Whether ``path`` may be written: it is absent, or was merged of these episodes, as far as can be seen."""
+    if not path.exists():
+        return
+    there = [(row * steps, part) for row, part in enumerate(parts) if part.exists()]
+    whole = next(((row, part) for row, part in there if _is_whole(part, steps)), None)
+    if not there or (whole is not None and not _begins_with(path, *whole)):
+        raise ValueError(
+            f"{path} is there and was not collected with this seed and these steps, or its episodes are gone: it would "
+            "be lost. Give another name or folder, or move it away"
+        )
+
+
+def _begins_with(path: Path, row: int, part: Path) -> bool:
+    """Whether a file of play data holds an episode's observations from ``row`` on; a smaller one cannot, and may."""
+    try:
+        with np.load(path, allow_pickle=False) as file, np.load(part, allow_pickle=False) as episode:
+            found, wanted = file["observations"][row:], episode["observations"]
+    except (*UNREADABLE, LookupError):
+        return False
+    return not len(found) or np.array_equal(found[: len(wanted)], wanted)
 
 
 def _merge(parts: list[Path], path: Path, steps: int) -> None:

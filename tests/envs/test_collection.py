@@ -89,6 +89,29 @@ def test_damaged_episodes_are_collected_again(whole: Path, tmp_path: Path) -> No
             np.testing.assert_array_equal(contents(path)[key], value)
 
 
+def test_another_s_file_is_not_replaced(whole: Path, tmp_path: Path) -> None:
+    """Another seed's file, one whose episodes are gone, and what is no play data at all."""
+    plan = CollectionPlan(train=2, val=0, seed=5, steps=STEPS)
+    (folder,) = whole.glob("*.episodes")
+    shutil.copytree(folder, tmp_path / folder.name)
+    file = tmp_path / "cube-single-play-v0.npz"
+    other = contents(whole / file.name)
+    other["observations"] = other["observations"] + 1
+    save_npz(file, other)
+    before = file.read_bytes()
+    with pytest.raises(ValueError, match="not collected with this seed"):
+        collect(plan, tmp_path, workers=0)
+    shutil.rmtree(tmp_path / folder.name)
+    with pytest.raises(ValueError, match="its episodes are gone"):
+        collect(plan, tmp_path, workers=0)
+    assert [path.name for path in tmp_path.iterdir()] == [file.name]
+    assert file.read_bytes() == before
+    shutil.copytree(folder, tmp_path / folder.name)
+    file.write_text("somebody's")
+    with pytest.raises(ValueError, match="would be lost"):
+        collect(plan, tmp_path, workers=0)
+
+
 def test_processes_change_nothing(whole: Path, tmp_path: Path) -> None:
     collect(CollectionPlan(train=1, val=0, seed=5, steps=STEPS), tmp_path, workers=1)
     arrays = contents(tmp_path / "cube-single-play-v0.npz")

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from dcfm_envs.play_data import UNREADABLE
+from dcfm_envs.rendering import without_pictures
 from dcfm_envs.scene import ACTION_SIZE, STATE_SIZE
 
 EPISODE_STEPS = 1001
@@ -68,9 +69,9 @@ def collect_episode(seed: int, episode: int, steps: int = EPISODE_STEPS) -> dict
     Returns ``observations (steps, 28)``, ``actions (steps, 5)``, ``terminals (steps,)``, ``qpos``, ``qvel`` and
     ``oracle_starts``, the steps at which the oracle began a pick-and-place (the first is 0).
     """
-    os.environ.setdefault("MUJOCO_GL", "disable")  # read when mujoco is imported: no picture is drawn here
-    from ogbench.manipspace.envs.cube_env import CubeEnv
-    from ogbench.manipspace.oracles.plan.cube_plan import CubePlanOracle
+    with without_pictures():
+        from ogbench.manipspace.envs.cube_env import CubeEnv
+        from ogbench.manipspace.oracles.plan.cube_plan import CubePlanOracle
 
     env_seed, oracle_seed = np.random.SeedSequence([seed, episode]).generate_state(2)
     env: Any = CubeEnv(env_type="single", mode="data_collection", terminate_at_goal=False, visualize_info=False)

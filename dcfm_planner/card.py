@@ -1,7 +1,7 @@
 """Model cards of trained planners."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 from dcfm import artefacts
 from dcfm.cards import Card, Measured
 from dcfm.methods import registry
+from dcfm_planner.evaluation.ogbench import TASKS
 
 
 @dataclass(frozen=True)
@@ -94,15 +95,22 @@ def _measured(results: Path, weights: str) -> Iterator[Measured]:
         values = json.loads(path.read_text(encoding="utf-8"))
         if values.get("weights_sha256") != weights:
             continue
-        if "tasks" in values:
-            for which, what in (("average", "all five tasks"), ("novel", "the two diagonal ones")):
-                yield _rate(f"OGBench's success, {what}", values[which], values["command"])
-        else:
-            for kind in ("known", "novel"):
-                yield _rate(
-                    f"success, {kind} pairs, protocol {values['protocol']}", values[kind]["success"], values["command"]
-                )
+        for what, found in _rates(values):
+            if found["n"]:
+                yield _rate(what, found, values["command"])
 
 
-def _rate(what: str, found: dict[str, Any], command: str) -> Measured:
+def _rates(values: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """What an evaluation measured, and the rate of each; how many trials there were, and options, the card says too."""
+    if "tasks" not in values:
+        for kind in ("known", "novel"):
+            yield f"success, {kind} pairs, protocol {values['protocol']}", values[kind]["success"]
+    elif set(values["tasks"]) == {str(task) for task in TASKS}:
+        yield "OGBench's success, all five tasks", values["average"]
+        yield "OGBench's success, the two diagonal ones", values["novel"]
+    else:
+        yield f"OGBench's success, of its five tasks only {', '.join(values['tasks'])}", values["average"]
+
+
+def _rate(what: str, found: Mapping[str, Any], command: str) -> Measured:
     return Measured(what, 100 * found["rate"], 100 * found["low"], 100 * found["high"], found["n"], command)

@@ -1,6 +1,7 @@
 """Trained planners as artefacts (:mod:`dcfm.published`): publish what a training gave, load it by name or path."""
 
 import importlib.resources
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from dcfm import artefacts, published
 from dcfm.methods.method import RULES
 from dcfm.published import ModelError, load_published, resolve_device
 from dcfm.silos import LabelHistogram
+from dcfm.solvers import TABLEAUS
 from dcfm_planner.domain import Domain
 from dcfm_planner.domains.cube import CUBE
 from dcfm_planner.planner import Planner
@@ -36,6 +38,9 @@ class Sampling:
         guidance: weights ``w`` of Eq. 5, one an attribute; the paper has 1. Above 1 a plan is pushed away from what
             other values of the attribute would give, that is, away from the quadrants' borders. ``None`` for the
             domain's own, chosen on known combinations.
+
+    Raises:
+        ValueError: an unknown rule or solver, fewer than one step, or a weight that is not finite.
     """
 
     steps: int = 5
@@ -46,6 +51,12 @@ class Sampling:
     def __post_init__(self) -> None:
         if self.rule not in RULES:
             raise ValueError(f"unknown rule {self.rule!r}; the rules are {' and '.join(RULES)}")
+        if self.method not in TABLEAUS:
+            raise ValueError(f"unknown solver {self.method!r}; a planner's solvers are {', '.join(TABLEAUS)}")
+        if self.steps < 1:
+            raise ValueError(f"steps={self.steps}: a plan takes at least 1 solver step")
+        if self.guidance is not None and not all(map(math.isfinite, self.guidance)):
+            raise ValueError(f"guidance={list(self.guidance)}: give finite weights, one an attribute; the paper has 1")
 
 
 @dataclass(frozen=True)

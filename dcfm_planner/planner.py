@@ -187,7 +187,13 @@ class Planner:
             held: what is held; nothing if not given.
             warm: normalised trajectories to start from, carried back to time ``start``.
             steps: solver steps; for a warm start the default is that of a plan from scratch times ``1 - start``.
+
+        Raises:
+            ValueError: fewer than one step.
         """
+        asked = self.steps if steps is None else steps
+        if asked < 1:
+            raise ValueError(f"steps={asked}: a plan takes at least 1 solver step")
         shape = (self.horizon, self.layout.width)
         if isinstance(generator, torch.Generator):
             noise = torch.randn(len(labels), *shape, generator=generator)
@@ -198,7 +204,7 @@ class Planner:
             x, begin = torch.lerp(noise, warm.cpu(), start), start
         if held is not None:
             x = torch.where(held.mask, held.values, x)
-        number = steps or max(1, round(self.steps * (1 - begin)))
+        number = asked if steps is not None else max(1, round(asked * (1 - begin)))
         return integrate(
             self.field,
             x.to(self.device),

@@ -93,11 +93,13 @@ def _refine(effort: Float[np.ndarray, " steps"], expected: int, tolerance: int) 
 def _episode_segments(height: Float[np.ndarray, " steps"], effort: Float[np.ndarray, " steps"]) -> list[list[int]]:
     """Start and stop of each whole segment of one episode."""
     flights, steps, segments = find_flights(height), len(height), []
-    starts = []
-    for lift, _ in flights:
+    starts: list[int] = []
+    for k, (lift, _) in enumerate(flights):
         expected = int(lift) - APPROACH_STEPS
         # An episode begins with a plan's first step, before which there is no action that could drop.
-        starts.append(0 if expected <= START_TOLERANCE else _refine(effort, expected, START_TOLERANCE))
+        start = 0 if expected <= START_TOLERANCE else _refine(effort, expected, START_TOLERANCE)
+        # A cube that is dropped may be lifted again at once; what carried it before the drop belongs to that flight.
+        starts.append(start if k == 0 else max(start, int(flights[k - 1, 1]) + 1))
     for k, (_, drop) in enumerate(flights):
         expected = int(drop) + RETREAT_STEPS
         if k + 1 < len(flights) and starts[k + 1] - expected < SHORTEST_PLAN:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import signal
-import zipfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
@@ -19,6 +18,8 @@ from typing import Any
 
 import numpy as np
 
+from dcfm_envs.play_data import UNREADABLE
+from dcfm_envs.rendering import without_pictures
 from dcfm_envs.scene import ACTION_SIZE, STATE_SIZE
 
 EPISODE_STEPS = 1001
@@ -68,9 +69,9 @@ def collect_episode(seed: int, episode: int, steps: int = EPISODE_STEPS) -> dict
     Returns ``observations (steps, 28)``, ``actions (steps, 5)``, ``terminals (steps,)``, ``qpos``, ``qvel`` and
     ``oracle_starts``, the steps at which the oracle began a pick-and-place (the first is 0).
     """
-    os.environ.setdefault("MUJOCO_GL", "disable")  # read when mujoco is imported: no picture is drawn here
-    from ogbench.manipspace.envs.cube_env import CubeEnv
-    from ogbench.manipspace.oracles.plan.cube_plan import CubePlanOracle
+    with without_pictures():
+        from ogbench.manipspace.envs.cube_env import CubeEnv
+        from ogbench.manipspace.oracles.plan.cube_plan import CubePlanOracle
 
     env_seed, oracle_seed = np.random.SeedSequence([seed, episode]).generate_state(2)
     env: Any = CubeEnv(env_type="single", mode="data_collection", terminate_at_goal=False, visualize_info=False)
@@ -112,11 +113,14 @@ def _episode_path(folder: Path, episode: int) -> Path:
 
 
 def _is_whole(path: Path, steps: int) -> bool:
+    """Whether all that :func:`_merge` needs can be read: damage to a key shows only where the key is."""
     try:
         with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
-            return file["observations"].shape == (steps, STATE_SIZE) and file["actions"].shape == (steps, ACTION_SIZE)
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile):
+            shapes = {key: file[key].shape for key in (*EPISODE_KEYS, "oracle_starts")}
+    except (*UNREADABLE, KeyError):
         return False
+    fits = shapes["observations"] == (steps, STATE_SIZE) and shapes["actions"] == (steps, ACTION_SIZE)
+    return fits and all(shapes[key][:1] == (steps,) for key in EPISODE_KEYS)
 
 
 def _ignore_interrupts() -> None:
@@ -148,10 +152,17 @@ def collect(
         on_episode: called with (done, total) at the start and after each episode.
 
     Train episodes are numbered from 0, validation episodes from 1,000,000, so that growing one never moves the other.
+
+    Raises:
+        ValueError: a file that is to be written is there and does not come of this collection's episodes; before any
+            work.
     """
     folder = out / f"{name}-seed{plan.seed}-steps{plan.steps}.episodes"
-    folder.mkdir(parents=True, exist_ok=True)
     splits = {"": range(plan.train), "-val": range(1_000_000, 1_000_000 + plan.val)}
+    for suffix, numbers in splits.items():
+        if len(numbers):
+            _check_own(out / f"{name}{suffix}.npz", [_episode_path(folder, e) for e in numbers], plan.steps)
+    folder.mkdir(parents=True, exist_ok=True)
     wanted = [episode for numbers in splits.values() for episode in numbers]
     missing = [e for e in wanted if not _is_whole(_episode_path(folder, e), plan.steps)]
     done = len(wanted) - len(missing)
@@ -179,6 +190,29 @@ def collect(
         if len(numbers):
             _merge([_episode_path(folder, e) for e in numbers], paths[-1], plan.steps)
     return paths[0], paths[1]
+
+
+def _check_own(path: Path, parts: list[Path], steps: int) -> None:
+    """Whether ``path`` may be written: it is absent, or was merged of these episodes, as far as can be seen."""
+    if not path.exists():
+        return
+    there = [(row * steps, part) for row, part in enumerate(parts) if part.exists()]
+    whole = next(((row, part) for row, part in there if _is_whole(part, steps)), None)
+    if not there or (whole is not None and not _begins_with(path, *whole)):
+        raise ValueError(
+            f"{path} is there and was not collected with this seed and these steps, or its episodes are gone: it would "
+            "be lost. Give another name or folder, or move it away"
+        )
+
+
+def _begins_with(path: Path, row: int, part: Path) -> bool:
+    """Whether a file of play data holds an episode's observations from ``row`` on; a smaller one cannot, and may."""
+    try:
+        with np.load(path, allow_pickle=False) as file, np.load(part, allow_pickle=False) as episode:
+            found, wanted = file["observations"][row:], episode["observations"]
+    except (*UNREADABLE, LookupError):
+        return False
+    return not len(found) or np.array_equal(found[: len(wanted)], wanted)
 
 
 def _merge(parts: list[Path], path: Path, steps: int) -> None:

@@ -20,6 +20,9 @@ from dcfm_envs.scene import ACTION_SIZE, STATE_SIZE, STATE_SLICES
 
 REQUIRED_KEYS: Final = ("observations", "actions", "terminals")
 
+UNREADABLE: Final = (OSError, EOFError, ValueError, TypeError, RuntimeError, zipfile.BadZipFile, zlib.error)
+"""What reading a damaged npz file can raise, wherever the damage is."""
+
 _REMEDY: Final = "collect a fresh one (python scripts/collect.py) or download OGBench's cube-single-play-v0.npz again"
 _UNIT_TOLERANCE: Final = 1e-2
 """How far the length of a stored (cos, sin) may be from one."""
@@ -89,7 +92,7 @@ def _read(path: Path) -> dict[str, np.ndarray]:
             return {key: _array(path, file, key) for key in REQUIRED_KEYS}
     except PlayDataError:
         raise
-    except (OSError, EOFError, ValueError, TypeError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+    except UNREADABLE as error:
         raise PlayDataError(f"{path} is truncated or not an npz file ({error}); {_REMEDY}") from error
 
 

@@ -2,7 +2,7 @@
 
 ``MUJOCO_GL`` decides once, when mujoco is imported, and a backend that does not work may fail late, draw black or hang.
 So each candidate draws a small scene in a process of its own, under a time limit, and is taken only if the picture is
-not black. Without pictures nothing here is called, and ``MUJOCO_GL=disable`` needs no GL at all.
+not black. Where no pictures are drawn, mujoco is imported :func:`without_pictures`, which needs no GL at all.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import functools
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 PROBE_TIMEOUT: Final = 20.0
@@ -36,6 +38,20 @@ with mujoco.Renderer(model, 32, 32) as renderer:
     renderer.update_scene(data)
     raise SystemExit(0 if renderer.render().max() > 0 else "it drew a black picture")
 """
+
+
+_OFF: Final = (
+    "mujoco was imported with its rendering switched off; start Python without MUJOCO_GL=disable (on a machine without "
+    "a screen: MUJOCO_GL=egl), or run without video"
+)
+
+_OFF_BY_US: Final = (
+    "mujoco was imported without its rendering, since this process evaluated or collected before: make the environment "
+    "with pictures first, before evaluating or collecting in this process, or make it in a process of its own"
+)
+
+_switched_off: list[bool] = []
+"""Filled once :func:`without_pictures` has imported mujoco."""
 
 
 class RenderingError(ValueError):
@@ -88,6 +104,26 @@ def find_gl_backend(timeout: float = PROBE_TIMEOUT) -> str:
     raise RenderingError(f"mujoco cannot draw on this machine ({tried}). To get pictures, {_REMEDY}.")
 
 
+@contextmanager
+def without_pictures() -> Iterator[None]:
+    """Import mujoco, and what imports it, in the block: no GL is loaded, and no picture can be drawn in this process.
+
+    A value of ``MUJOCO_GL`` that is set stays. Else it is unset again after the block, since processes that are started
+    later inherit it, and may want to draw.
+    """
+    if "MUJOCO_GL" in os.environ:
+        yield
+        return
+    imported = "mujoco" in sys.modules
+    os.environ["MUJOCO_GL"] = DISABLED[0]
+    try:
+        yield
+    finally:
+        os.environ.pop("MUJOCO_GL", None)
+        if not imported and "mujoco" in sys.modules:
+            _switched_off.append(True)
+
+
 def prepare_rendering(timeout: float = PROBE_TIMEOUT) -> str:
     """Make sure that mujoco can draw in this process: choose a backend and set ``MUJOCO_GL`` for it.
 
@@ -100,12 +136,9 @@ def prepare_rendering(timeout: float = PROBE_TIMEOUT) -> str:
         RenderingError: no backend draws here, or mujoco is imported already with one that does not.
     """
     mujoco = sys.modules.get("mujoco")
+    if mujoco is not None and not hasattr(mujoco, "GLContext"):
+        raise RenderingError(_OFF_BY_US if _switched_off else _OFF)
     if mujoco is None or os.environ.get("MUJOCO_GL"):
-        if mujoco is not None and not hasattr(mujoco, "GLContext"):
-            raise RenderingError(
-                "mujoco was imported with its rendering switched off; start Python without MUJOCO_GL=disable (on a "
-                "machine without a screen: MUJOCO_GL=egl), or run without video"
-            )
         backend = find_gl_backend(timeout)
         os.environ["MUJOCO_GL"] = backend
         return backend

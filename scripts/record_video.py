@@ -9,6 +9,7 @@ what is in them, are written to ``out``. The settings are described in configs/r
 """
 
 import json
+import math
 import shlex
 import sys
 from dataclasses import dataclass
@@ -97,7 +98,7 @@ def describe(recording: Recording, loaded: LoadedPlanner) -> dict[str, Any]:
         "success": trial.success,
         "success_strict": trial.success_strict,
         "steps": trial.steps,
-        "distance_m": trial.distance if trial.feasible else None,
+        "distance_m": trial.distance if math.isfinite(trial.distance) else None,
     }
 
 

@@ -26,11 +26,14 @@ log = logging.getLogger("train_planner")
 @script("train_planner", "nothing is lost: the same command goes on from the last checkpoints")
 def main(cfg: DictConfig) -> None:
     """Check the settings, collect play data if there is none, train, publish."""
+    domain = read_domain(cfg.domain)
+    # What cannot be shipped is an error now, not after the training.
+    names = {method: shipped_name(cfg.partition, method, domain) for method in cfg.methods} if cfg.ship else {}
     folders = train(cfg, progress=Watch(Path(cfg.out), cfg.tensorboard), collecting=collection_bar)
     for method, folder in folders.items():
         log.info("%s: %s", method, folder)
-        if cfg.ship:
-            target = weights_folder() / shipped_name(cfg.partition, method, read_domain(cfg.domain))
+        if method in names:
+            target = weights_folder() / names[method]
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.rmtree(target, ignore_errors=True)
             shutil.copytree(folder, target)

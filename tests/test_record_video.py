@@ -10,9 +10,13 @@ from pathlib import Path
 from types import ModuleType
 
 import imageio.v3 as imageio
+import numpy as np
 import pytest
 from hydra import compose, initialize_config_module
 
+from dcfm_planner.evaluation.trials import Trial
+from dcfm_planner.models import load_planner
+from dcfm_planner.video.recording import Recording
 from tests.films import read_mp4
 
 REPOSITORY = Path(__file__).parents[1]
@@ -83,6 +87,16 @@ def test_bad_input_is_refused_before_any_work(override: str, message: str, scrip
     with pytest.raises(ValueError, match=re.escape(message)):
         script.run(config)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_distance_is_told_of_what_was_executed(script: ModuleType) -> None:
+    """Feasible or not."""
+    loaded = load_planner("cube-single/noniid/dcfm_b", device="cpu")
+    told = []
+    for distance in (0.25, float("nan")):
+        trial = Trial("planner", "novel", 0, "TL", "BR", "diagonal", 0, False, ("no",), distance=distance)
+        told.append(script.describe(Recording("mine", trial, np.zeros((1, 21)), ()), loaded)["distance_m"])
+    assert told == [0.25, None]
 
 
 def test_without_a_gl_it_says_so_in_one_line(tmp_path: Path) -> None:

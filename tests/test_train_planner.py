@@ -77,6 +77,8 @@ def run(folder: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
         (["device=tpu"], "use auto or cpu"),
         (["stage_one.loop.steps=0"], "at least 1"),
         (["peers.objective.masks.full=0.5"], "add up to 1"),
+        (["ship=true", "methods=[dcfm_a,ddm]"], "unknown method 'ddm'; the shipped methods are dcfm_a, dcfm_b"),
+        (["ship=true", "partition=disjoint"], "the shipped partitions are iid, noniid"),
     ],
 )
 def test_bad_input_is_one_error_before_any_work(tmp_path: Path, overrides: list[str], message: str) -> None:

@@ -9,12 +9,12 @@ from dataclasses import asdict
 from pathlib import Path
 
 import yaml
-from omegaconf import DictConfig
 
 from dcfm import records as dcfm_records
-from dcfm.comparison import ComparisonError, Entry, attempt, training_config
+from dcfm.comparison import ComparisonError, Entry, attempt
 from dcfm.curves import Watch
 from dcfm_planner.comparison import records
+from dcfm_planner.comparison.recipe import config_of
 from dcfm_planner.comparison.sampling import choose
 from dcfm_planner.comparison.settings import ComparisonSettings
 from dcfm_planner.comparison.state import State, evaluation_asked, look, look_at_all, selection_asked
@@ -48,8 +48,8 @@ def run(settings: ComparisonSettings, command: str, on_progress: Progress = sile
     failed: dict[Entry, str] = {}
     waiting = [state for state in look_at_all(settings) if _work(settings, state)]
     for state in waiting:
-        if not state.trained:
-            _training_config(settings, state.entry)  # an override that cannot be is an error now
+        if not state.trained or state.recipe is not None:  # the table holds recipes against the overrides
+            config_of(settings, state.entry)  # an override that cannot be is an error now
     chosen = waiting[: settings.max_entries]
     for number, state in enumerate(chosen, start=1):
         place = f"[{number}/{len(chosen)}] "
@@ -90,15 +90,9 @@ def _complete(settings: ComparisonSettings, state: State, command: str, on_progr
 
 def train(settings: ComparisonSettings, entry: Entry) -> None:
     """Train one entry with the settings of ``configs/train_planner.yaml`` and the given overrides."""
-    config = _training_config(settings, entry)
+    config = config_of(settings, entry)
     watch = Watch(Path(config.out), config.tensorboard)
     train_planner(config, progress=watch, collecting=collection_bar)
-
-
-def _training_config(settings: ComparisonSettings, entry: Entry) -> DictConfig:
-    return training_config(
-        entry, settings.runs, "dcfm_configs", "train_planner", device=settings.device, training=settings.training
-    )
 
 
 def _select(settings: ComparisonSettings, state: State, on_progress: Progress) -> None:

@@ -4,6 +4,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from dcfm.artefacts import MODEL, load
 from dcfm.comparison import ComparisonError, Entry, check_list, entries_of
@@ -38,9 +39,14 @@ NOT_OF_THE_RECIPE = (
 """Keys of ``configs/train_planner.yaml`` that may differ between entries that are to be compared."""
 
 
-def provenance(entry: Entry, runs: Path) -> dict[str, str | None] | None:
-    """Hashes of an entry's weights' file, of its silos' data and of the settings that it was trained with, and the
-    revision of the code that trained it; ``None`` if it is not trained.
+def recipe_of(training: Any) -> dict[str, Any]:
+    """The settings of a training (a mapping of ``configs/train_planner.yaml``) that make what is trained."""
+    return {key: value for key, value in training.items() if key not in NOT_OF_THE_RECIPE}
+
+
+def provenance(entry: Entry, runs: Path) -> dict[str, Any] | None:
+    """Hashes of an entry's weights' file, of its silos' data and of the settings that it was trained with, the settings
+    themselves (``recipe``), and the revision of the code that trained it; ``None`` if it is not trained.
 
     Raises:
         dcfm.artefacts.ArtefactError: what is there is damaged.
@@ -48,11 +54,12 @@ def provenance(entry: Entry, runs: Path) -> dict[str, str | None] | None:
     if not entry.trained(runs):
         return None
     found = load(entry.published(runs))
-    recipe = {k: v for k, v in found.config.get("training", {}).items() if k not in NOT_OF_THE_RECIPE}
+    recipe = recipe_of(found.config.get("training", {}))
     return {
         "weights_sha256": found.metadata["files"][MODEL],
         "data_sha256": found.metadata["data_hash"],
         "recipe_sha256": hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest(),
+        "recipe": recipe,
         "git_revision": found.metadata["git_revision"],
     }
 

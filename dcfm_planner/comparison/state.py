@@ -30,7 +30,7 @@ class State:
 
     entry: Entry
     trained: bool
-    provenance: Mapping[str, str | None] | None
+    provenance: Mapping[str, Any] | None
     selection: Mapping[str, Any] | None
     evaluations: Mapping[str, Mapping[str, Any]]
 
@@ -38,6 +38,11 @@ class State:
     def weights_hash(self) -> str | None:
         """Of the planner."""
         return None if self.provenance is None else self.provenance["weights_sha256"]
+
+    @property
+    def recipe(self) -> Mapping[str, Any] | None:
+        """The settings that it was trained with; ``None`` where no record has them."""
+        return None if self.provenance is None else self.provenance.get("recipe")
 
     @property
     def chosen(self) -> str | None:

@@ -11,6 +11,7 @@ from dcfm.methods import registry
 from dcfm_planner.comparison.collate import Collated, Evaluated
 from dcfm_planner.comparison.paired import holm
 from dcfm_planner.comparison.paper import SOURCE, printed
+from dcfm_planner.comparison.recipe import recipe_warnings
 from dcfm_planner.comparison.settings import CEILING, CONTROLS, OURS, ComparisonSettings
 from dcfm_planner.comparison.state import State
 from dcfm_planner.evaluation.problems import CELLS
@@ -78,7 +79,7 @@ def rows(collated: Collated, partition: str, protocol: str) -> list[dict[str, An
         row["made_with"] = {
             str(seed): {
                 "sampling": state.chosen,
-                **(state.provenance or {}),
+                **{name: value for name, value in (state.provenance or {}).items() if name != "recipe"},
                 "evaluated_by": found.metrics[seed]["git_revision"],
                 "command": found.metrics[seed]["command"],
             }
@@ -121,7 +122,8 @@ def composition(evaluated: Sequence[Evaluated]) -> list[dict[str, Any]]:
 
 
 def warnings(collated: Collated) -> list[str]:
-    """What a reader must know: entries that were not trained on the same data or with the same settings."""
+    """What a reader must know: entries that were not trained on the same data or with the same settings, or not with
+    those that the table's overrides give."""
     found = []
     for what, name in (("data_sha256", "on the same data"), ("recipe_sha256", "with the same settings")):
         for partition, seed in product(collated.settings.partitions, collated.settings.seeds):
@@ -132,7 +134,7 @@ def warnings(collated: Collated) -> list[str]:
             if len(groups) > 1:
                 apart = " | ".join(", ".join(group) for group in groups.values())
                 found.append(f"{partition}, training seed {seed}: not all were trained {name}: {apart}")
-    return found
+    return found + recipe_warnings(collated.settings, collated.states)
 
 
 def _entry(settings: ComparisonSettings, state: State, error: str | None) -> dict[str, Any]:
@@ -143,4 +145,5 @@ def _entry(settings: ComparisonSettings, state: State, error: str | None) -> dic
         status = "done"
     else:
         status = f"not evaluated: {', '.join(missing)}" if state.trained else "not trained"
-    return {**asdict(state.entry), "status": status}
+    recipe = {} if state.recipe is None else {"recipe": state.recipe}
+    return {**asdict(state.entry), "status": status, **recipe}

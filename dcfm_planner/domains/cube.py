@@ -68,12 +68,22 @@ class CubeSingle:
     def segments(
         self, source: str, horizon: int, workers: int = 1, collecting: CollectionProgress | None = None
     ) -> Segments:
-        """One pick-and-place each, of play data (:mod:`dcfm_envs.sources`); a file is collected where it is absent."""
+        """One pick-and-place each, of play data (:mod:`dcfm_envs.sources`); a file is collected where it is absent.
+
+        Raises:
+            ValueError: a file to be collected that does not end in ``.npz``, before any work, or data that cannot be
+                used.
+        """
         from dcfm_envs.collection import CollectionPlan, collect
         from dcfm_envs.sources import is_file, open_play
 
         path = Path(source)
         if is_file(source) and not path.exists():
+            if path.suffix != ".npz":  # collecting writes the stem's .npz, which may be another file
+                raise ValueError(
+                    f"data={source}: there is no such file, and play data is collected into files that end in .npz; "
+                    f"give a file that is there, or {path.name}.npz to collect it"
+                )
             plan = CollectionPlan(self.train, self.val, self.seed)
             show = None if collecting is None else collecting(plan.train + plan.val)
             collect(plan, path.parent, name=path.stem, workers=workers, on_episode=show)

@@ -4,7 +4,6 @@ Attributes: the room of the start and the room of the goal. Half of a plan's row
 from it, so that each row depends on one attribute.
 """
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,6 +16,7 @@ from torch import nn
 
 from dcfm.artefacts import atomically
 from dcfm.attributes import AttributeSpace
+from dcfm_envs.rendering import without_pictures
 from dcfm_planner.columns import Layout
 from dcfm_planner.domain import CollectionProgress, Executed, Segments, split
 from dcfm_planner.evaluation.plain import PlainEvaluation
@@ -35,11 +35,11 @@ LAYOUT = Layout.of([("position", "m", (18.0, 12.0), (10.0, 7.0))], goal="positio
 @lru_cache(maxsize=1)
 def environment() -> Any:
     """OGBench's environment, one a process."""
-    os.environ.setdefault("MUJOCO_GL", "disable")  # before mujoco is imported: no picture is drawn here
-    import gymnasium
-    import ogbench  # noqa: F401 # registers it
+    with without_pictures():  # mujoco is imported when the environment is made
+        import gymnasium
+        import ogbench  # noqa: F401 # registers it
 
-    env: Any = gymnasium.make("pointmaze-large-v0").unwrapped
+        env: Any = gymnasium.make("pointmaze-large-v0").unwrapped
     env.reset(seed=0, options={"task_id": 1})
     return env
 

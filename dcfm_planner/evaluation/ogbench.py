@@ -10,7 +10,6 @@ Tasks 1 to 3 start and end on a border between quadrants: no quadrant is asked f
 composition. Tasks 4 and 5 are diagonal moves, BR to TL and BL to TR, which no silo holds: these are the novel ones.
 """
 
-import os
 from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import asdict, dataclass
@@ -21,6 +20,7 @@ import numpy as np
 from jaxtyping import Float
 
 from dcfm_envs.collection import seeded_global_numpy
+from dcfm_envs.rendering import without_pictures
 from dcfm_planner.evaluation.problems import pair_kind
 from dcfm_planner.evaluation.report import rate
 from dcfm_planner.quadrants import QUADRANTS
@@ -90,13 +90,13 @@ def make_environment(terminate_at_goal: bool = True) -> gymnasium.Env:
     Args:
         terminate_at_goal: OGBench's default; without it, episodes last 200 steps and the last one decides.
     """
-    os.environ.setdefault("MUJOCO_GL", "disable")  # read when mujoco is imported: no picture is drawn here
-    import ogbench  # noqa: F401  (registers its environments)
+    with without_pictures():  # mujoco is imported when the environment is made
+        import ogbench  # noqa: F401  (registers its environments)
 
-    spec = copy(gymnasium.spec(ENVIRONMENT))  # the registered one stays as it is
-    spec.entry_point = "dcfm_planner.evaluation.ogbench_cube:SeededCube"
-    # The observation space that OGBench makes is float64 with infinite bounds; its checker warns of it.
-    return gymnasium.make(spec, disable_env_checker=True, terminate_at_goal=terminate_at_goal)
+        spec = copy(gymnasium.spec(ENVIRONMENT))  # the registered one stays as it is
+        spec.entry_point = "dcfm_planner.evaluation.ogbench_cube:SeededCube"
+        # The observation space that OGBench makes is float64 with infinite bounds; its checker warns of it.
+        return gymnasium.make(spec, disable_env_checker=True, terminate_at_goal=terminate_at_goal)
 
 
 def play(env: gymnasium.Env, agent: GoalConditionedAgent, task: int, episode: int, seed: int) -> Episode:

@@ -8,12 +8,12 @@ on bit for bit as if it were alone.
 # mujoco's own functions come from a compiled module without type information.
 # pyright: reportAttributeAccessIssue=false
 
-import os
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
 
+from dcfm_envs.rendering import without_pictures
 from dcfm_envs.scene import CUBE_REST_HEIGHT, EFFECTOR_BOUNDS, STATE_SIZE
 from dcfm_planner.feasibility import EFFECTOR_SLACK
 from dcfm_planner.plan import Plan
@@ -83,10 +83,10 @@ class Simulations:
     """
 
     def __init__(self, batch: int) -> None:
-        os.environ.setdefault("MUJOCO_GL", "disable")  # read when mujoco is imported: no picture is drawn here
-        import mujoco
+        with without_pictures():
+            import mujoco
 
-        from dcfm_envs.cube_single import CubeSingle
+            from dcfm_envs.cube_single import CubeSingle
 
         self._copy = mujoco.mj_copyData
         self.environment = CubeSingle()

@@ -43,7 +43,7 @@ class Trial:
         first_touch: see :class:`~dcfm_planner.evaluation.success.Outcome`.
         steps: control steps executed.
         plans, replans: plans made while executing.
-        distance: m between cube and goal in the end.
+        distance: m between cube and goal in the end; NaN where nothing was executed.
         effector_gap, cube_gap: m between the plan executed first and its execution, mean over the plan's steps.
         start_jump, goal_jump: m that the cube of the plan executed first moves between the held start state and the
             step after it, and between the step before the held goal and the goal: a plan that makes use of what is

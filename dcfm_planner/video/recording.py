@@ -4,6 +4,7 @@ A recording is a trial of an evaluation: problem ``k`` of a pair is the same sta
 ``scripts/plan_eval.py`` with that protocol and seed.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -48,8 +49,8 @@ class Recording:
 
     @property
     def executed(self) -> bool:
-        """Whether there was a plan that could be executed."""
-        return self.trial.feasible
+        """Whether a plan was executed: an infeasible one is where start and goal are given, and fails all the same."""
+        return math.isfinite(self.trial.distance)
 
     @property
     def cube(self) -> Float[np.ndarray, "times 3"]:

@@ -1,6 +1,7 @@
 """Publishing and loading planners: round trip, rules, and what is refused."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -61,6 +62,21 @@ def test_rules_choose_the_field(folder: Path) -> None:
     assert isinstance(a, Routed)
     assert not a.joint
     assert isinstance(b, Composed)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"steps": 0}, "steps=0: a plan takes at least 1 solver step"),
+        ({"method": "leapfrog"}, "unknown solver 'leapfrog'; a planner's solvers are euler, midpoint, heun, rk4"),
+        ({"method": "adaptive"}, "unknown solver 'adaptive'"),
+        ({"guidance": (1.0, float("nan"))}, r"guidance=\[1.0, nan\]: give finite weights"),
+        ({"rule": "both"}, "unknown rule 'both'"),
+    ],
+)
+def test_a_sampling_that_cannot_be(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Sampling(**given)
 
 
 def test_unknown_names_say_what_there_is(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """Sampling plans: held entries come back exactly, whatever the field; warm starts; plans in SI units."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -55,6 +57,15 @@ def test_a_generator_a_plan_makes_plans_independent_of_their_companions() -> Non
     many = identity.sample(LABELS, [torch.Generator().manual_seed(s) for s in (1, 2, 3)])
     one = identity.sample(LABELS[1:2], [torch.Generator().manual_seed(2)])
     assert torch.equal(many.normalised[1:2], one.normalised)
+
+
+@pytest.mark.parametrize("steps", [0, -3])
+def test_a_plan_takes_a_step(steps: int, generator: torch.Generator) -> None:
+    one = planner(torch.zeros(3, HORIZON, TRANSITION))
+    with pytest.raises(ValueError, match=f"steps={steps}: a plan takes at least 1 solver step"):
+        one.sample(LABELS, generator, steps=steps)
+    with pytest.raises(ValueError, match=f"steps={steps}: a plan takes at least 1"):
+        replace(one, steps=steps).sample(LABELS, generator)
 
 
 def test_warm_start_keeps_what_the_plan_was(generator: torch.Generator) -> None:

@@ -79,6 +79,31 @@ def test_boundaries_are_found_wherever_the_lift_comes_early_or_late(jitter: int)
     assert segments[-1, 1] == len(play) - 10
 
 
+@pytest.mark.parametrize("flights", [((40, 16), (75, 46)), ((5, 16), (38, 43)), ((3, 12), (31, 40))])
+def test_a_cube_lifted_again_soon_after_a_drop(flights: tuple[tuple[int, int], ...]) -> None:
+    """Each segment holds its own flight, however short the way to the next one is."""
+    (lift, aloft), (again, longer) = flights
+    play, _ = made_up([(lift, aloft, again - lift - aloft), (0, longer, 60)])
+    segments = find_segments(play)
+    assert segments.tolist()[0][1] == segments.tolist()[1][0]
+    for (start, stop), (first, length) in zip(segments, flights, strict=True):
+        assert start <= first
+        assert first + length <= stop
+    counts = cut(play).counts
+    assert counts["found"] == 2
+    assert counts["kept"] + counts["slipped"] + counts["not at rest"] + counts["near a border"] == 2
+
+
+def test_every_segment_of_any_play_holds_a_flight() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        cycles = [(int(a), int(b), int(c)) for a, b, c in rng.integers(0, 45, size=(5, 3))]
+        play, _ = made_up(cycles, tail=int(rng.integers(1, 40)))
+        cut_at = find_segments(play)
+        height = play.part("cube_position")[:, 2] / POSITION_SCALE + SCENE_CENTRE[2]
+        assert all(len(find_flights(height[start:stop])) == 1 for start, stop in cut_at)
+
+
 def test_a_segment_cut_off_by_the_end_is_none() -> None:
     play, starts = made_up([CYCLE, CYCLE, cycle(after=-10)])
     np.testing.assert_array_equal(find_segments(play), [[0, starts[1]], [starts[1], starts[2]]])

@@ -1,5 +1,7 @@
 """Collection is seeded, resumable and whole: how it was cut up leaves no trace in the bytes."""
 
+import shutil
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +63,53 @@ def test_resumed_equals_uninterrupted(whole: Path, tmp_path: Path) -> None:
     for name in ("cube-single-play-v0", "cube-single-play-v0-val", "cube-single-play-v0-marks"):
         for key, value in contents(whole / f"{name}.npz").items():
             np.testing.assert_array_equal(contents(tmp_path / f"{name}.npz")[key], value)
+
+
+def damage(path: Path, key: str) -> None:
+    """Spoil the first byte of one array in an npz file: no compressed block begins with eight ones."""
+    content = bytearray(path.read_bytes())
+    with zipfile.ZipFile(path) as file:
+        head = file.getinfo(f"{key}.npy").header_offset
+    name, extra = (int.from_bytes(content[head + at : head + at + 2], "little") for at in (26, 28))
+    content[head + 30 + name + extra] = 0xFF
+    path.write_bytes(content)
+
+
+def test_damaged_episodes_are_collected_again(whole: Path, tmp_path: Path) -> None:
+    """Damage within an array shows when that array is read, and only merging needs them all."""
+    (folder,) = whole.glob("*.episodes")
+    shutil.copytree(folder, tmp_path / folder.name)
+    first, second, val = sorted((tmp_path / folder.name).iterdir())
+    damage(first, "observations")
+    damage(second, "qvel")
+    save_npz(val, {key: value for key, value in contents(val).items() if key != "oracle_starts"})
+    collect(CollectionPlan(train=2, val=1, seed=5, steps=STEPS), tmp_path, workers=0)
+    for path in (first, second, val):
+        for key, value in contents(folder / path.name).items():
+            np.testing.assert_array_equal(contents(path)[key], value)
+
+
+def test_another_s_file_is_not_replaced(whole: Path, tmp_path: Path) -> None:
+    """Another seed's file, one whose episodes are gone, and what is no play data at all."""
+    plan = CollectionPlan(train=2, val=0, seed=5, steps=STEPS)
+    (folder,) = whole.glob("*.episodes")
+    shutil.copytree(folder, tmp_path / folder.name)
+    file = tmp_path / "cube-single-play-v0.npz"
+    other = contents(whole / file.name)
+    other["observations"] = other["observations"] + 1
+    save_npz(file, other)
+    before = file.read_bytes()
+    with pytest.raises(ValueError, match="not collected with this seed"):
+        collect(plan, tmp_path, workers=0)
+    shutil.rmtree(tmp_path / folder.name)
+    with pytest.raises(ValueError, match="its episodes are gone"):
+        collect(plan, tmp_path, workers=0)
+    assert [path.name for path in tmp_path.iterdir()] == [file.name]
+    assert file.read_bytes() == before
+    shutil.copytree(folder, tmp_path / folder.name)
+    file.write_text("somebody's")
+    with pytest.raises(ValueError, match="would be lost"):
+        collect(plan, tmp_path, workers=0)
 
 
 def test_processes_change_nothing(whole: Path, tmp_path: Path) -> None:

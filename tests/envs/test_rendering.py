@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dcfm_envs import rendering
-from dcfm_envs.rendering import RenderingError, find_gl_backend, prepare_rendering
+from dcfm_envs.rendering import RenderingError, find_gl_backend, prepare_rendering, without_pictures
 
 RECORD = """
 import sys, warnings
@@ -49,6 +49,45 @@ def test_the_checker_and_a_film(tmp_path: Path) -> None:
     assert run.returncode == 0, run.stderr
     film = next(tmp_path.glob("*.mp4"))
     assert film.stat().st_size > 1000
+
+
+EVALUATE_THEN_DRAW = """
+import os, sys
+import gymnasium
+import dcfm_envs
+from dcfm_envs.collection import collect_episode
+from dcfm_planner.domains.maze import environment
+from dcfm_planner.evaluation.ogbench import make_environment
+from dcfm_planner.evaluation.simulation import Simulations
+
+places = {"maze": environment, "simulations": lambda: Simulations(1), "ogbench": make_environment,
+          "collection": lambda: collect_episode(0, 0, 2)}
+assert "mujoco" not in sys.modules
+for name, begin in places.items():
+    begin()
+    assert os.environ.pop("MUJOCO_GL", None) is None, f"{name} leaves drawing switched off for child processes"
+gymnasium.make(dcfm_envs.CUBE_SINGLE, render_mode="rgb_array")
+"""
+
+
+def test_evaluating_first_is_told() -> None:
+    """Whatever imports mujoco to draw nothing leaves the variable as it was, and the error says what to do."""
+    environment = {key: value for key, value in os.environ.items() if key != "MUJOCO_GL"}
+    command = [sys.executable, "-W", "ignore", "-c", EVALUATE_THEN_DRAW]
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert "RenderingError: mujoco was imported without its rendering" in run.stderr, run.stderr
+    assert "make the environment with pictures first" in run.stderr
+
+
+def test_a_choice_of_the_user_s_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MUJOCO_GL", "egl")
+    with without_pictures():
+        assert os.environ["MUJOCO_GL"] == "egl"
+    assert os.environ["MUJOCO_GL"] == "egl"
+    monkeypatch.delenv("MUJOCO_GL")
+    with without_pictures():
+        assert os.environ["MUJOCO_GL"] == "disable"
+    assert "MUJOCO_GL" not in os.environ
 
 
 @pytest.fixture

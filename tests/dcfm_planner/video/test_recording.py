@@ -1,5 +1,7 @@
 """Recordings: the trials of an evaluation, with every step and plan remembered."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -86,3 +88,14 @@ def test_what_is_infeasible_is_shown_and_not_executed(recorder: Recorder) -> Non
     ((step, plan),) = recording.plans
     assert step == 0
     np.testing.assert_array_equal(plan.cube_position[0, :, :2], recording.trial.planned)
+
+
+def test_what_is_infeasible_and_executed_is_captioned_as_it_moves(recorder: Recorder) -> None:
+    """Where start and goal are given, a plan is executed whatever is found wrong with it."""
+    problem = choose_problem(("TL", "BR"), "given", 0, 0)
+    recording = recorder.record(replace(problem, labels=problem.labels[:, ::-1].copy()), "mine")
+    assert not recording.trial.feasible
+    assert recording.executed
+    assert len(recording.qpos) == STEPS + 1
+    assert "cm from the goal" in recording.status_at(0)
+    assert recording.status_at(STEPS).endswith("no success")

@@ -1,0 +1,73 @@
+"""What entries were trained with, held against what a training with this comparison's settings would take now.
+
+An entry that is trained already is taken as it is, whatever overrides are given later; so the table must say where the
+two differ. Settings that either side lacks are left out: configurations grow, and an older artefact says nothing of
+keys that are younger than it.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from dcfm.comparison import Entry, training_config
+from dcfm_planner.comparison.settings import ComparisonSettings, recipe_of
+from dcfm_planner.comparison.state import State
+
+
+def config_of(settings: ComparisonSettings, entry: Entry) -> DictConfig:
+    """The configuration that a training of an entry takes: ``configs/train_planner.yaml`` and the given overrides.
+
+    Raises:
+        ComparisonError: overrides that the configuration does not take.
+    """
+    return training_config(
+        entry, settings.runs, "dcfm_configs", "train_planner", device=settings.device, training=settings.training
+    )
+
+
+def recipe_warnings(settings: ComparisonSettings, states: Sequence[State]) -> list[str]:
+    """A sentence for the entries of a partition and a training seed that were trained otherwise than they would be now,
+    and what differs. Only those are compared whose recipe is known.
+
+    Args:
+        settings: of the comparison.
+        states: of its entries.
+
+    Raises:
+        ComparisonError: overrides that the configuration does not take.
+    """
+    found = []
+    for partition, seed in product(settings.partitions, settings.seeds):
+        here = [s for s in states if (s.entry.partition, s.entry.seed) == (partition, seed) and s.recipe is not None]
+        if not here:
+            continue
+        # Of an entry, only partition and seed are part of a recipe: one configuration does for all methods.
+        asked = json.loads(
+            json.dumps(recipe_of(OmegaConf.to_container(config_of(settings, here[0].entry), resolve=True)))
+        )
+        groups: dict[str, list[str]] = {}
+        for state in here:
+            if wrong := _differences(asked, state.recipe or {}):
+                groups.setdefault("; ".join(wrong), []).append(state.entry.method)
+        for wrong, methods in groups.items():
+            found.append(
+                f"{partition}, training seed {seed}: trained with other settings than training="
+                f"{list(settings.training)} gives now: {', '.join(methods)} ({wrong})"
+            )
+    return found
+
+
+def _differences(asked: Mapping[str, Any], there: Mapping[str, Any]) -> list[str]:
+    one, other = dict(_leaves(asked)), dict(_leaves(there))
+    return [f"{key}: {other[key]!r} there, {one[key]!r} now" for key in one if key in other and one[key] != other[key]]
+
+
+def _leaves(recipe: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in recipe.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{before}{key}.")
+        else:
+            yield before + key, value

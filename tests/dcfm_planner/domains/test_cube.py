@@ -1,0 +1,25 @@
+"""The cube's data: collected where a file is absent, and never over a file that is somebody else's."""
+
+from pathlib import Path
+
+import pytest
+
+from dcfm_planner.domains.cube import CubeSingle
+
+
+@pytest.mark.parametrize("name", ["play", "play.npy", "play.v0"])
+def test_only_an_npz_is_collected(name: str, tmp_path: Path) -> None:
+    kept = tmp_path / "play.npz"
+    kept.write_text("somebody's")
+    with pytest.raises(ValueError, match=r"files that end in \.npz; give a file that is there"):
+        CubeSingle(train=1, val=0).segments(str(tmp_path / name), 96)
+    assert [path.name for path in tmp_path.iterdir()] == ["play.npz"]
+    assert kept.read_text() == "somebody's"
+
+
+def test_validation_data_of_another_collection_is_not_replaced(tmp_path: Path) -> None:
+    other = tmp_path / "play-val.npz"
+    other.write_text("somebody's")
+    with pytest.raises(ValueError, match=r"play-val\.npz is there and was not collected"):
+        CubeSingle(train=1, val=1).segments(str(tmp_path / "play.npz"), 96)
+    assert [path.name for path in tmp_path.iterdir()] == ["play-val.npz"]

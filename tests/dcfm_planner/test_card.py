@@ -1,0 +1,46 @@
+"""Planners' cards: what is quoted of an evaluation is called what it is."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dcfm import artefacts
+from dcfm_planner.card import planner_card
+from dcfm_planner.evaluation.ogbench import Episode, summarise
+from dcfm_planner.models import weights_folder
+
+FOLDER = weights_folder() / "cube-single/noniid/dcfm_b"
+
+
+def episode(task: int, success: bool = True) -> Episode:
+    return Episode(task, f"task{task}", 0, 0, "TL", "BR", "diagonal", success, 50, 0.01)
+
+
+def measured(results: Path, values: dict[str, Any]) -> dict[str, int]:
+    """Numbers of trials by label, of the card of shipped weights with one evaluation."""
+    of = {"weights_sha256": artefacts.load(FOLDER).metadata["files"][artefacts.MODEL], "command": "python measure.py"}
+    (results / "metrics.json").write_text(json.dumps(of | values))
+    return {row.what: row.n for row in planner_card(FOLDER, results).measured}
+
+
+@pytest.mark.parametrize(
+    ("tasks", "expected"),
+    [
+        ((1, 2, 3, 4, 5), {"OGBench's success, all five tasks": 5, "OGBench's success, the two diagonal ones": 2}),
+        ((4,), {"OGBench's success, of its five tasks only 4": 1}),
+        ((1, 2), {"OGBench's success, of its five tasks only 1, 2": 2}),
+        ((4, 5), {"OGBench's success, of its five tasks only 4, 5": 2}),
+    ],
+)
+def test_ogbench_s_tasks_are_named_where_they_are_not_all(
+    tasks: tuple[int, ...], expected: dict[str, int], tmp_path: Path
+) -> None:
+    assert measured(tmp_path, summarise([episode(task) for task in tasks])) == expected
+
+
+def test_pairs_without_trials_are_left_out(tmp_path: Path) -> None:
+    rates = {"known": {"n": 4, "rate": 1.0, "low": 0.5, "high": 1.0}, "novel": {"n": 0, "rate": None}}
+    values = {"protocol": "given"} | {kind: {"success": rate} for kind, rate in rates.items()}
+    assert measured(tmp_path, values) == {"success, known pairs, protocol given": 4}

@@ -12,7 +12,6 @@ processes may work in one folder, a method each: what their methods share one of
     out/<name>/                    a federated average, or the pooled model
 """
 
-import hashlib
 import json
 import logging
 import multiprocessing
@@ -26,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from dcfm import artefacts, locks
 from dcfm.artefacts import plain_settings
@@ -40,7 +39,7 @@ from dcfm.trainers.local import LocalConfig, train_local
 from dcfm.trainers.loop import Progress
 from dcfm.trainers.peers import PeerConfig, choose_peers, train_peers
 from dcfm.trainers.student import StudentConfig, train_student
-from dcfm.weights import Weights
+from dcfm.weights import Weights, fingerprint
 
 log = logging.getLogger(__name__)
 
@@ -235,16 +234,6 @@ class Federation:
             return run(run_job, jobs, *(repeat(value) for value in common))
 
 
-def fingerprint(weights: Sequence[Mapping[str, Tensor]]) -> str:
-    """SHA-256 over names, shapes and values: tells whether a training started from these weights."""
-    digest = hashlib.sha256()
-    for part in weights:
-        for name in sorted(part):
-            digest.update(f"{name}{tuple(part[name].shape)}".encode())
-            digest.update(part[name].detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
-
-
 @dataclass(frozen=True)
 class TrainingJob:
     """One training of one network.
@@ -372,6 +361,7 @@ def _run_job(
         "checkpoint": checkpoint,
         "progress": progress,
         "snapshot": snapshot if snapshots else None,
+        "origin": {"data": data_hash, "from": job.started_from, "task": identity["task"]},
     }
     metrics = None
     if job.kind == "local":

@@ -8,7 +8,8 @@ asked twice for the same thing without harm, since it keeps what it has finished
 Answers are checked by the exchange, entered into the ledger and kept on disk as they come, so that a server which is
 started again asks only for what it does not have. A silo whose answer is no message of its kind (other architecture,
 wrong shapes or types, NaN) is left out by name, as is one that fails too often or comes too late; the others go on as
-long as enough of them are left, and together cover the attributes (Eq. 2).
+long as enough of them are left, and together cover the attributes (Eq. 2). Who was left out stays left out when the
+server is started again (:mod:`dcfm.federated.left_out`), unless the phase came to nothing without it.
 """
 
 import json
@@ -26,6 +27,7 @@ from flwr.serverapp import Grid
 from dcfm.artefacts import load_tensors, save_tensors, write_text_atomically
 from dcfm.attributes import AttributeSpace
 from dcfm.exchange import Exchange
+from dcfm.federated.left_out import LeftOut
 from dcfm.federated.parcels import Parcel, kind_of, pack, scalar, scalars, unpack
 from dcfm.federated.settings import Settings
 from dcfm.silos import LabelHistogram
@@ -92,7 +94,11 @@ class Members:
     _strange: Counter[int] = field(default_factory=Counter)
     _refused: dict[int, str] = field(default_factory=dict)
     _flights: dict[str, _Flight] = field(default_factory=dict)
+    _left_out: LeftOut = field(init=False)
     _phase: str = "arrival"
+
+    def __post_init__(self) -> None:
+        self._left_out = LeftOut.read(self.out / "left_out.json")
 
     def name(self, number: int) -> str:
         """Of a silo."""
@@ -115,6 +121,7 @@ class Members:
                     self.histograms[number] = self._histogram(kept)
             except ValueError as error:
                 log.warning("what %s said on arrival is of no use, it is asked again: %s", self.name(number), error)
+        self.dropped |= self._left_out.phases.get("arrival", {})
         self.report("running")
         begun = self.clock()
         end = begun + self.settings.arrival
@@ -129,6 +136,7 @@ class Members:
                 )
         self.seconds["arrival"] = round(self.clock() - begun, 1)
         self.check()
+        self._left_out.note("arrival", self.dropped)  # written with the first phase that rests on it
 
     def ask(self, label: str, question: str, parcels: Mapping[int, Parcel]) -> dict[int, Parcel]:
         """Ask silos; returns the answers by number, without those of silos that are left out from now on.
@@ -142,8 +150,10 @@ class Members:
             TooFewSilos: see above.
         """
         self._phase, begun = label, self.clock()
-        answers = {n: kept for n in parcels if (kept := self._kept(label, n)) is not None}
-        waiting = {n: parcel for n, parcel in parcels.items() if n not in answers}
+        self.dropped |= self._left_out.until(label)
+        wanted = {n: parcel for n, parcel in parcels.items() if n not in self.dropped}
+        answers = {n: kept for n in wanted if (kept := self._kept(label, n)) is not None}
+        waiting = {n: parcel for n, parcel in wanted.items() if n not in answers}
         failures: Counter[int] = Counter()
         end = self.clock() + self.settings.deadline
         self.report("running", waiting)
@@ -165,7 +175,10 @@ class Members:
         self._flights = {key: flight for key, flight in self._flights.items() if flight.question == INTRODUCE}
         self.seconds[label] = round(self.clock() - begun, 1)
         self.check()
-        return {n: answers[n] for n in sorted(answers) if n not in self.dropped}
+        if answers:
+            self._left_out.note(label, self.dropped)
+            self._left_out.write()
+        return {n: answers[n] for n in sorted(answers)}
 
     def check(self) -> None:
         """Raise :class:`TooFewSilos` unless those that are left can go on; writes the status."""

@@ -15,7 +15,7 @@ from dcfm.exchange import SERVER
 PROTOCOLS: Final = ("dcfm_a", "dcfm_b", "fedflow", "fedflow_l")
 ENGINES: Final = ("simulation", "deployment", "running")
 OPERATION: Final = frozenset(
-    {"engine", "fewest", "arrival", "deadline", "patience", "attempts", "superlink", "out", "device"}
+    {"engine", "distil_on", "fewest", "arrival", "deadline", "patience", "attempts", "superlink", "out", "device"}
 )
 """Settings that a run may be continued with other values of: they do not change what is computed from which data."""
 

@@ -22,7 +22,7 @@ def test_tasks(name: str) -> None:
 
 
 def test_how_a_run_is_operated_does_not_identify_it() -> None:
-    one, two, other = composed(["out=a", "deadline=3"]), composed(["out=b", "engine=deployment"]), composed(["seed=3"])
+    one, two, other = composed(["out=a", "deadline=3"]), composed(["out=b", "distil_on=silo1"]), composed(["seed=3"])
     assert identity(one) == identity(two) != identity(other)
 
 

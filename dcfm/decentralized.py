@@ -129,8 +129,12 @@ class Federation:
         The artefact lies under ``out/<name>``, its messages in ``out/<name>.messages.jsonl``; both, and a checkpoint
         every ``config.checkpoint_every`` rounds, are picked up by the same call after an interruption.
         """
-        with _only_here(self.out / name, name):
-            return self._fedavg(name, config, exchange)
+        earlier, exchange.ledger.messages = exchange.ledger.messages, []  # which are no part of this training's file
+        try:
+            with _only_here(self.out / name, name):
+                return self._fedavg(name, config, exchange)
+        finally:
+            exchange.ledger.messages[:0] = earlier
 
     def _fedavg(self, name: str, config: FedAvgConfig, exchange: Exchange) -> Weights:
         folder, template = self.out / name, self.task.network().state_dict()

@@ -15,7 +15,9 @@ import torch
 from dcfm.artefacts import ArtefactError
 from dcfm.attributes import CoverageError
 from dcfm.decentralized import Federation
+from dcfm.exchange import Message
 from dcfm.silos import Silo
+from dcfm.trainers.fedavg import FedAvgConfig
 from dcfm.trainers.local import LocalConfig
 from dcfm.trainers.loop import LoopConfig, Progress, ResumeError
 from dcfm.trainers.peers import PeerConfig
@@ -114,6 +116,34 @@ def test_another_task_in_the_same_folder_is_refused(tmp_path: Path) -> None:
     train(0.5)
     with pytest.raises(ArtefactError, match="choose another out folder"):
         train(0.25)
+
+
+def test_messages_of_before_an_averaging_are_not_its_own(tmp_path: Path) -> None:
+    """Begun, cut off and resumed, or found finished, it adds its own messages to those that were there."""
+    config = FedAvgConfig(rounds=3, steps=2, batch=8, checkpoint_every=1)
+
+    def cut(name: str, position: int) -> Progress:
+        def round_done(done: int, total: int, terms: dict[str, float]) -> None:
+            if done == 2:
+                raise _Cut
+
+        return round_done
+
+    def train(**options: object) -> list[Message]:
+        run = federation(tmp_path, **options)
+        exchange = run.exchange()
+        run._gather_histograms(exchange)
+        earlier = list(exchange.ledger.messages)
+        run.fedavg("fedflow", config, exchange)
+        assert exchange.ledger.messages[: len(earlier)] == earlier
+        return exchange.ledger.messages[len(earlier) :]
+
+    with pytest.raises(_Cut):
+        train(progress=cut)
+    resumed = train()
+    assert {(m.kind, m.peer) for m in resumed} == {("weights", "server")}
+    assert len(resumed) == 3 * 2 * 2  # rounds, down and up, silos
+    assert train() == resumed
 
 
 class _Cut(Exception):

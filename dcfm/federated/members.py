@@ -3,7 +3,8 @@
 A question is asked of a silo when its SuperNode is connected, and asked again when the silo failed, when its node was
 lost, or when the node works no longer on it. The last is found out by a second, small question after some patience:
 a SuperNode works on one message at a time, so an answer to the second alone means that the first is gone. A silo can be
-asked twice for the same thing without harm, since it keeps what it has finished.
+asked twice for the same thing without harm, since it keeps what it has finished. In a simulation, where nodes share
+workers, there is no second question.
 
 Answers are checked by the exchange, entered into the ledger and kept on disk as they come, so that a server which is
 started again asks only for what it does not have. A silo whose answer is no message of its kind (other architecture,
@@ -222,6 +223,8 @@ class Members:
 
     def _doubt(self, question: str) -> None:
         """A second question to nodes that have been silent for long, see the module's text."""
+        if self.settings.engine == "simulation":  # whose other worker answers it while the first still trains
+            return
         now = self.clock()
         pinged = {flight.node for flight in self._flights.values() if flight.question == INTRODUCE}
         for flight in list(self._flights.values()):

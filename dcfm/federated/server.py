@@ -11,7 +11,7 @@ out/published/<name>  the same as the task's own models are loaded, in half prec
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -28,6 +28,7 @@ from dcfm.federated.members import Members, TooFewSilos
 from dcfm.federated.protocols import run_protocol
 from dcfm.federated.settings import OPERATION, composed, identity, read_settings
 from dcfm.federated.tasks import FederatedTask, read_task
+from dcfm.weights import Weights
 
 log = logging.getLogger(__name__)
 
@@ -74,10 +75,14 @@ def _serve(grid: Grid, config: DictConfig, run: str) -> None:
     members.run = run
     try:
         members.gather()
-        experts = run_protocol(members, problem)
+        _write(members, problem, config, run_protocol(members, problem))
     except BaseException as error:
         members.report("stopped", reason=str(error) if isinstance(error, TooFewSilos) else repr(error))
         raise
+
+
+def _write(members: Members, problem: FederatedTask, config: DictConfig, experts: Sequence[Weights]) -> None:
+    """The result, and that it is there."""
     settings, out = members.settings, members.out
     histograms = [members.histograms[n] for n in members.numbers]
     plain = OmegaConf.to_container(config, resolve=True)

@@ -225,8 +225,10 @@ def test_a_straggler_has_a_deadline(tmp_path: Path) -> None:
     def silent(message: Message, context: Context) -> Message | None:
         return None if message.metadata.message_type == "train.stage_one" else app(message, context)
 
-    run(tmp_path, {"answers": {2: silent}}, "deadline=3", "patience=100")
+    grid = run(tmp_path, {"answers": {2: silent}}, "deadline=3", "patience=0.1")
     assert status(tmp_path)["left_out"] == {"silo2": "gave no answer to stage_one within 3 s"}
+    # A simulated silo is not asked whether it still works: another worker would answer that.
+    assert [question for n, question in grid.asked if n == 2] == ["query.introduce", "train.stage_one"]
     assert len(load(tmp_path / "result/expert0").weights) > 0
 
 
@@ -274,7 +276,7 @@ def test_a_node_that_forgot_its_question_is_asked_again(tmp_path: Path) -> None:
             return None
         return app(message, context)
 
-    grid = run(tmp_path, {"answers": {0: forgetful}}, "patience=0.5")
+    grid = run(tmp_path, {"answers": {0: forgetful}}, "patience=0.5", "engine=deployment")
     assert status(tmp_path)["left_out"] == {}
     mine = [question for n, question in grid.asked if n == 0]
     assert mine[:4] == ["query.introduce", "train.stage_one", "query.introduce", "train.stage_one"]
@@ -394,6 +396,14 @@ def test_a_folder_of_another_run_is_refused(tmp_path: Path) -> None:
     run(tmp_path, {})
     with pytest.raises(ValueError, match=r"other settings \(seed\)"):
         run(tmp_path, {}, "seed=1")
+
+
+def test_a_result_that_cannot_be_written_stops_the_run(tmp_path: Path) -> None:
+    (tmp_path / "result").write_text("no folder")
+    with pytest.raises(OSError, match="result"):
+        run(tmp_path, {})
+    assert status(tmp_path)["state"] == "stopped"
+    assert "result" in status(tmp_path)["reason"]
 
 
 def test_two_servers_do_not_share_a_folder(tmp_path: Path) -> None:

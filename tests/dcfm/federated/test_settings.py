@@ -44,8 +44,8 @@ def test_how_a_run_is_operated_does_not_identify_it() -> None:
         ("attempts=0", "at least 1"),
         ("suppress=-1", "at least 0"),
         ("epsilon=0", "finite number above 0"),
-        ("epsilon=.nan", "finite number above 0"),
-        ("epsilon=.inf", "finite number above 0"),
+        ("epsilon=nan", "finite number above 0"),
+        ("epsilon=inf", "finite number above 0"),
     ],
 )
 def test_bad_settings(override: str, message: str) -> None:

@@ -12,7 +12,6 @@ processes may work in one folder, a method each: what their methods share one of
     out/<name>/                    a federated average, or the pooled model
 """
 
-import hashlib
 import json
 import logging
 import multiprocessing
@@ -26,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from dcfm import artefacts, locks
 from dcfm.artefacts import plain_settings
@@ -40,7 +39,7 @@ from dcfm.trainers.local import LocalConfig, train_local
 from dcfm.trainers.loop import Progress
 from dcfm.trainers.peers import PeerConfig, choose_peers, train_peers
 from dcfm.trainers.student import StudentConfig, train_student
-from dcfm.weights import Weights
+from dcfm.weights import Weights, fingerprint
 
 log = logging.getLogger(__name__)
 
@@ -130,8 +129,12 @@ class Federation:
         The artefact lies under ``out/<name>``, its messages in ``out/<name>.messages.jsonl``; both, and a checkpoint
         every ``config.checkpoint_every`` rounds, are picked up by the same call after an interruption.
         """
-        with _only_here(self.out / name, name):
-            return self._fedavg(name, config, exchange)
+        earlier, exchange.ledger.messages = exchange.ledger.messages, []  # which are no part of this training's file
+        try:
+            with _only_here(self.out / name, name):
+                return self._fedavg(name, config, exchange)
+        finally:
+            exchange.ledger.messages[:0] = earlier
 
     def _fedavg(self, name: str, config: FedAvgConfig, exchange: Exchange) -> Weights:
         folder, template = self.out / name, self.task.network().state_dict()
@@ -233,16 +236,6 @@ class Federation:
         common = (self.task, self.seed, self.device, self.progress, self.snapshots)
         with _pool(self.workers) as run:
             return run(run_job, jobs, *(repeat(value) for value in common))
-
-
-def fingerprint(weights: Sequence[Mapping[str, Tensor]]) -> str:
-    """SHA-256 over names, shapes and values: tells whether a training started from these weights."""
-    digest = hashlib.sha256()
-    for part in weights:
-        for name in sorted(part):
-            digest.update(f"{name}{tuple(part[name].shape)}".encode())
-            digest.update(part[name].detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
 
 
 @dataclass(frozen=True)
@@ -372,6 +365,7 @@ def _run_job(
         "checkpoint": checkpoint,
         "progress": progress,
         "snapshot": snapshot if snapshots else None,
+        "origin": {"data": data_hash, "from": job.started_from, "task": identity["task"]},
     }
     metrics = None
     if job.kind == "local":

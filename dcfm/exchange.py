@@ -3,11 +3,11 @@
 Four kinds of message pass, each checked to be what it says, so that no sample can:
 
 ==============  ===========================================================================================
-``weights``     names and shapes of the declared architecture, finite
+``weights``     names, shapes and types of the declared architecture, finite
 ``histogram``   a :class:`~dcfm.silos.LabelHistogram`: counts of label combinations
-``scalars``     up to :data:`MOST_SCALARS` single finite numbers (losses, sample counts)
+``scalars``     up to :data:`MOST_SCALARS` single finite numbers (losses, sample counts) of a type in :data:`NUMBERS`
 ``sums``        for a common normaliser: ``count`` of at least :data:`FEWEST_SUMMED` samples, and per coordinate
-                their ``sum`` and ``sum_of_squares``
+                their ``sum`` and ``sum_of_squares``, of a type in :data:`NUMBERS`
 ==============  ===========================================================================================
 
 A message travels as the bytes of a safetensors file and every receiver reads its own copy from them, on the CPU;
@@ -28,6 +28,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
 
+import torch
 from safetensors.torch import load as from_bytes
 from safetensors.torch import save as to_bytes
 from torch import Tensor
@@ -42,6 +43,8 @@ SERVER: Final = "server"
 """The name of the other end of uploads and downloads; no silo may have it."""
 MOST_SCALARS: Final = 64
 FEWEST_SUMMED: Final = 16
+NUMBERS: Final = (torch.float32, torch.float64, torch.int64)
+"""Types of scalars and sums: what every receiver can compute with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,6 +255,13 @@ class Exchange:
 
 def _check_weights(payload: Payload, template: Weights) -> None:
     check_architecture(payload, template)
+    other = [
+        f"{name} is {payload[name].dtype} instead of {value.dtype}"
+        for name, value in template.items()
+        if payload[name].dtype != value.dtype
+    ]
+    if other:
+        raise ValueError(f"weights of another type: {'; '.join(other[:3])}{' ...' if len(other) > 3 else ''}")
     check_finite(payload)
 
 
@@ -259,10 +269,17 @@ def _check_histogram(payload: Payload, template: Weights) -> None:
     LabelHistogram.from_state_dict(payload)
 
 
+def _check_numbers(payload: Payload) -> None:
+    other = {name: str(tensor.dtype) for name, tensor in payload.items() if tensor.dtype not in NUMBERS}
+    if other:
+        raise ValueError(f"types {dict(list(other.items())[:3])}; give one of {', '.join(map(str, NUMBERS))}")
+
+
 def _check_scalars(payload: Payload, template: Weights) -> None:
     if not 0 < len(payload) <= MOST_SCALARS or any(tensor.ndim for tensor in payload.values()):
         shapes = {name: tuple(tensor.shape) for name, tensor in list(payload.items())[:3]}
         raise ValueError(f"{len(payload)} tensors, {shapes} ...; give 1 to {MOST_SCALARS} of shape ()")
+    _check_numbers(payload)
     check_finite(payload)
 
 
@@ -274,6 +291,7 @@ def _check_sums(payload: Payload, template: Weights) -> None:
     if count.ndim or total.ndim != 1 or total.shape != squares.shape:
         shapes = {name: tuple(tensor.shape) for name, tensor in payload.items()}
         raise ValueError(f"shapes {shapes}; the count is a scalar, the sums have one entry a coordinate")
+    _check_numbers(payload)
     if count < FEWEST_SUMMED:
         raise ValueError(f"sums of {float(count):g} samples would show them; sum at least {FEWEST_SUMMED}")
     check_finite(payload)

@@ -1,6 +1,7 @@
-"""Weights, ``dict[str, Tensor]`` as in a network's ``state_dict()``: is it the declared architecture, is it finite?"""
+"""Weights, ``dict[str, Tensor]`` as in a network's ``state_dict()``: of the declared architecture? finite? the same?"""
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
@@ -33,6 +34,16 @@ def check_finite(weights: Mapping[str, Tensor]) -> None:
             f"NaN or infinity in {', '.join(bad[:3])}{', ...' if len(bad) > 3 else ''}: the training diverged; go back "
             "to an earlier checkpoint or lower the learning rate"
         )
+
+
+def fingerprint(weights: Sequence[Mapping[str, Tensor]]) -> str:
+    """SHA-256 over names, shapes and values: tells whether a training started from these weights."""
+    digest = hashlib.sha256()
+    for part in weights:
+        for name in sorted(part):
+            digest.update(f"{name}{tuple(part[name].shape)}".encode())
+            digest.update(part[name].detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def model_size(weights: Mapping[str, Tensor]) -> int:

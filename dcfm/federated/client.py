@@ -12,8 +12,10 @@ so is the text of an error, which could quote data; it is in ``errors.log`` besi
 """
 
 import functools
+import hashlib
 import json
 import logging
+import shutil
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -28,7 +30,7 @@ from flwr.clientapp import ClientApp
 from dcfm.artefacts import load, load_tensors, plain_settings, save_tensors
 from dcfm.decentralized import TrainingJob, build_network, fingerprint, run_job
 from dcfm.exchange import Exchange, Ledger, Payload
-from dcfm.federated.counts import protected
+from dcfm.federated.counts import check_epsilon, noised, suppressed
 from dcfm.federated.parcels import Parcel, by_number, kind_of, pack, scalar, scalars, unpack
 from dcfm.federated.settings import Settings, composed, read_settings
 from dcfm.federated.silo_files import read_silo
@@ -39,8 +41,9 @@ from dcfm.privacy.settings import PrivacyConfig
 from dcfm.published import resolve_device
 from dcfm.records import write_json
 from dcfm.silos import LabelHistogram, Silo
+from dcfm.task import task_settings
 from dcfm.trainers import parallel
-from dcfm.trainers.fedavg import train_round
+from dcfm.trainers.fedavg import FedAvgConfig, train_round
 from dcfm.weights import Weights
 
 log = logging.getLogger(__name__)
@@ -76,21 +79,22 @@ class Node:
         """From the run's configuration and the node's.
 
         Raises:
-            ValueError: settings that cannot be, or a number that no silo of the run has.
+            ValueError: settings that cannot be, an epsilon that is none, or a number that no silo of the run has.
         """
         settings, problem = _configured(str(context.run_config["overrides"]))
         number = int(context.node_config["partition-id"])
         if not 0 <= number < settings.silos:
             raise ValueError(f"partition-id={number}; the run has the silos 0 to {settings.silos - 1}")
         data = context.node_config.get("data", silo_path(settings.out, number))
-        limits = [e for e in (settings.epsilon, context.node_config.get("epsilon")) if e is not None]
+        given = (settings.epsilon, context.node_config.get("epsilon"))
+        limits = [check_epsilon(float(epsilon)) for epsilon in given if epsilon is not None]
         return cls(
             number,
             Path(str(data)),
             settings,
             problem,
             max(settings.suppress, int(context.node_config.get("suppress", 0))),
-            min(map(float, limits)) if limits else None,
+            min(limits, default=None),
             int(context.node_config.get("ranks", 1)),
         )
 
@@ -153,18 +157,42 @@ class Node:
             file.write(json.dumps({"phase": label, "seconds": round(seconds, 2)}) + "\n")
 
     def note_privacy(self, privacy: PrivacyConfig, batch: int, steps: int) -> None:
-        """Write what ``steps`` steps cost the silo so far into its own ``privacy.json``."""
-        write_json(self.work / "privacy.json", asdict(spent(privacy, len(self.silo()), batch, steps)))
+        """Add ``steps`` private steps to those that the silo's own ``privacy.json`` counts, a repeated round's too."""
+        path = self.work / "privacy.json"
+        before = json.loads(path.read_text(encoding="utf-8"))["steps"] if path.exists() else 0
+        write_json(path, asdict(spent(privacy, len(self.silo()), batch, before + steps)))
 
     def histogram(self) -> LabelHistogram:
-        """What may be known of the labels; noise is drawn once in a silo's life, since averages would reveal counts."""
+        """What may be known of the labels. Noise is drawn once for the same counts, since averages would reveal them.
+
+        Raises:
+            ValueError: the counts were noised with another epsilon before, or nothing is left of them.
+        """
         found = self.silo().histogram(self.problem.task.space)
-        path = (
-            self.work / f"histogram_{self.suppress}_{self.epsilon}_{fingerprint([found.state_dict()])[:12]}.safetensors"
-        )
+        path = self.work / f"noised_{fingerprint([found.state_dict()])[:12]}.safetensors"
+        if self.epsilon is None and not path.exists():
+            return suppressed(found, self.suppress)
         if not path.exists():
-            save_tensors(path, protected(found, self.suppress, self.epsilon, secret_generator()).state_dict())
-        return LabelHistogram.from_state_dict(load_tensors(path))
+            assert self.epsilon is not None
+            drawn = noised(found, self.epsilon, secret_generator()).state_dict()
+            save_tensors(path, drawn | {"epsilon": torch.tensor(self.epsilon, dtype=torch.float64)})
+        kept = load_tensors(path)
+        if (epsilon := float(kept.pop("epsilon"))) != self.epsilon:
+            raise ValueError(
+                f"epsilon={self.epsilon}, but this silo's counts were noised with {epsilon}, and a second answer would "
+                f"reveal more; give epsilon={epsilon} again, or delete {path} and reckon with the sum of both"
+            )
+        return suppressed(LabelHistogram.from_state_dict(kept), self.suppress)
+
+    def answered(self, number: int, weights: Weights, config: FedAvgConfig) -> Path:
+        """The file for the answer to a round of federated averaging, whose name tells what was asked."""
+        asked = json.dumps(
+            [number, self.settings.seed, plain_settings(config), task_settings(self.problem.task)], sort_keys=True
+        )
+        silo = self.silo()
+        parts = [weights, {"data": silo.data, "labels": silo.labels}]
+        name = hashlib.sha256(f"{asked} {fingerprint(parts)}".encode()).hexdigest()[:16]
+        return self.work / "fedavg" / f"{name}.safetensors"
 
 
 @functools.lru_cache(maxsize=4)
@@ -215,21 +243,27 @@ def _gathered(node: Node, parcel: Parcel, own: str) -> tuple[list[int], list[Wei
 
 
 def fedavg(node: Node, parcel: Parcel) -> Parcel:
-    """A silo's part of a round of federated averaging."""
+    """A silo's part of a round of federated averaging; the last answer is kept, and given again if asked again."""
     config = fedavg_config(node.settings.protocol, node.problem.recipe)
     silo, device = node.silo(), node.device
     number = scalar(parcel, "round")
+    path = node.answered(number, parcel["weights"], config)
+    if path.exists():
+        return {"weights": load_tensors(path)}
     network = build_network(node.problem.task, parcel["weights"], device)
     seed = node.settings.seed + node.number
     data, labels = silo.data.to(device), silo.labels.to(device)
     train_round(node.problem.task, data, labels, network, config, number, seed=seed)
     if config.privacy is not None:
-        node.note_privacy(config.privacy, config.batch, (number + 1) * config.steps)
-    return {"weights": {name: value.cpu() for name, value in network.state_dict().items()}}
+        node.note_privacy(config.privacy, config.batch, config.steps)
+    weights = {name: value.cpu() for name, value in network.state_dict().items()}
+    shutil.rmtree(path.parent, ignore_errors=True)
+    save_tensors(path, weights)
+    return {"weights": weights}
 
 
 def deliver(node: Node, parcel: Parcel) -> Parcel:
-    """Keep the result: one network, or all silos' experts, and their histograms."""
+    """Keep the result: one network, or the other silos' experts and histograms; its own the silo has."""
     for key, payload in parcel.items():
         save_tensors(node.work / "result" / f"{key.replace('/', '_')}.safetensors", payload)
     return {"scalars": scalars(kept=len(parcel))}
@@ -260,7 +294,7 @@ def answer(phase: Phase, message: Message, context: Context) -> Message:
     """Run a phase between the two doors.
 
     Raises:
-        SiloError: it failed; why is in the silo's own ``errors.log``.
+        SiloError: it failed; why is in the silo's own ``errors.log``, or, where there is none yet, its SuperNode's log.
     """
     torch.set_num_threads(1)
     node = None
@@ -279,7 +313,8 @@ def answer(phase: Phase, message: Message, context: Context) -> Message:
             node.work.mkdir(parents=True, exist_ok=True)
             with (node.work / "errors.log").open("a", encoding="utf-8") as file:
                 file.write(f"{phase.__name__}: {traceback.format_exc()}\n")
-        raise SiloError(f"{phase.__name__} failed: {type(error).__name__}; the silo's errors.log says why") from None
+        where = "the silo's errors.log" if node is not None else "the log of the silo's SuperNode"
+        raise SiloError(f"{phase.__name__} failed: {type(error).__name__}; {where} says why") from None
 
 
 def silo_path(out: str | Path, number: int) -> Path:

@@ -18,21 +18,23 @@ MOST_COMBINATIONS: Final = 100_000
 """Largest attribute space whose every combination is noised."""
 
 
-def protected(
-    histogram: LabelHistogram, suppress: int, epsilon: float | None, generator: torch.Generator
-) -> LabelHistogram:
-    """The histogram that may leave a silo.
-
-    Args:
-        suppress: counts below are left out.
-        epsilon: of the geometric mechanism, applied before suppression; ``None`` adds no noise.
-        generator: of the noise. It must be secret, and its noise drawn once: averages of new noise reveal the count.
+def check_epsilon(epsilon: float) -> float:
+    """The same, if it is one.
 
     Raises:
-        ValueError: nothing is left, or the attribute space is too large for noise.
+        ValueError: it is not finite and above 0. Zero or NaN would add no noise at all.
     """
-    if epsilon is not None:
-        histogram = _noised(histogram, epsilon, generator)
+    if not (math.isfinite(epsilon) and epsilon > 0):
+        raise ValueError(f"epsilon={epsilon} of the label histogram's noise; give a finite number above 0, or null")
+    return epsilon
+
+
+def suppressed(histogram: LabelHistogram, suppress: int) -> LabelHistogram:
+    """The histogram without counts below ``suppress``.
+
+    Raises:
+        ValueError: nothing is left.
+    """
     keep = histogram.counts >= max(suppress, 1)
     if not keep.any():
         raise ValueError(
@@ -42,7 +44,17 @@ def protected(
     return LabelHistogram(histogram.combinations[keep], histogram.counts[keep], histogram.cardinalities)
 
 
-def _noised(histogram: LabelHistogram, epsilon: float, generator: torch.Generator) -> LabelHistogram:
+def noised(histogram: LabelHistogram, epsilon: float, generator: torch.Generator) -> LabelHistogram:
+    """The histogram with the geometric mechanism's noise on all counts.
+
+    Args:
+        epsilon: of the mechanism.
+        generator: of the noise. It must be secret, and its noise drawn once: averages of new noise reveal the count.
+
+    Raises:
+        ValueError: no epsilon, nothing is left, or the attribute space is too large for noise.
+    """
+    check_epsilon(epsilon)
     number = math.prod(histogram.cardinalities)
     if number > MOST_COMBINATIONS:
         raise ValueError(

@@ -3,12 +3,14 @@
 A question is asked of a silo when its SuperNode is connected, and asked again when the silo failed, when its node was
 lost, or when the node works no longer on it. The last is found out by a second, small question after some patience:
 a SuperNode works on one message at a time, so an answer to the second alone means that the first is gone. A silo can be
-asked twice for the same thing without harm, since it keeps what it has finished.
+asked twice for the same thing without harm, since it keeps what it has finished. In a simulation, where nodes share
+workers, there is no second question.
 
 Answers are checked by the exchange, entered into the ledger and kept on disk as they come, so that a server which is
 started again asks only for what it does not have. A silo whose answer is no message of its kind (other architecture,
-wrong shapes, NaN) is left out by name, as is one that fails too often or comes too late; the others go on as long as
-enough of them are left, and together cover the attributes (Eq. 2).
+wrong shapes or types, NaN) is left out by name, as is one that fails too often or comes too late; the others go on as
+long as enough of them are left, and together cover the attributes (Eq. 2). Who was left out stays left out when the
+server is started again (:mod:`dcfm.federated.left_out`), unless the phase came to nothing without it.
 """
 
 import json
@@ -25,7 +27,8 @@ from flwr.serverapp import Grid
 
 from dcfm.artefacts import load_tensors, save_tensors, write_text_atomically
 from dcfm.attributes import AttributeSpace
-from dcfm.exchange import Exchange, Payload
+from dcfm.exchange import Exchange
+from dcfm.federated.left_out import LeftOut
 from dcfm.federated.parcels import Parcel, kind_of, pack, scalar, scalars, unpack
 from dcfm.federated.settings import Settings
 from dcfm.silos import LabelHistogram
@@ -35,6 +38,8 @@ log = logging.getLogger(__name__)
 POLL: Final = 0.5
 """Seconds between looks for answers."""
 INTRODUCE: Final = "query.introduce"
+MOST_SAMPLES: Final = 2**53
+"""Of a silo, so that sums over silos stay exact."""
 ANSWERS: Final = {
     INTRODUCE: {"scalars", "histogram"},
     "train.stage_one": {"weights"},
@@ -88,8 +93,13 @@ class Members:
     run: str = ""
     _met: set[int] = field(default_factory=set)
     _strange: Counter[int] = field(default_factory=Counter)
+    _refused: dict[int, str] = field(default_factory=dict)
     _flights: dict[str, _Flight] = field(default_factory=dict)
+    _left_out: LeftOut = field(init=False)
     _phase: str = "arrival"
+
+    def __post_init__(self) -> None:
+        self._left_out = LeftOut.read(self.out / "left_out.json")
 
     def name(self, number: int) -> str:
         """Of a silo."""
@@ -106,8 +116,13 @@ class Members:
         Raises:
             TooFewSilos: they are fewer than ``fewest``, or do not cover the attributes.
         """
-        for path in sorted((self.out / "received" / "arrival").glob("*/histogram.safetensors")):
-            self.histograms[int(path.parent.name)] = LabelHistogram.from_state_dict(load_tensors(path))
+        for number in range(self.settings.silos):
+            try:
+                if (kept := self._kept("arrival", number)) is not None:
+                    self.histograms[number] = self._histogram(kept)
+            except ValueError as error:
+                log.warning("what %s said on arrival is of no use, it is asked again: %s", self.name(number), error)
+        self.dropped |= self._left_out.phases.get("arrival", {})
         self.report("running")
         begun = self.clock()
         end = begun + self.settings.arrival
@@ -117,9 +132,12 @@ class Members:
             self.pause(POLL)
         for number in range(self.settings.silos):
             if number not in self.histograms and number not in self.dropped:
-                self.dropped[number] = f"did not introduce itself within {self.settings.arrival:g} s"
+                self.dropped[number] = self._refused.get(
+                    number, f"did not introduce itself within {self.settings.arrival:g} s"
+                )
         self.seconds["arrival"] = round(self.clock() - begun, 1)
         self.check()
+        self._left_out.note("arrival", self.dropped)  # written with the first phase that rests on it
 
     def ask(self, label: str, question: str, parcels: Mapping[int, Parcel]) -> dict[int, Parcel]:
         """Ask silos; returns the answers by number, without those of silos that are left out from now on.
@@ -133,8 +151,10 @@ class Members:
             TooFewSilos: see above.
         """
         self._phase, begun = label, self.clock()
-        answers = {n: kept for n in parcels if (kept := self._kept(label, n)) is not None}
-        waiting = {n: parcel for n, parcel in parcels.items() if n not in answers}
+        self.dropped |= self._left_out.until(label)
+        wanted = {n: parcel for n, parcel in parcels.items() if n not in self.dropped}
+        answers = {n: kept for n in wanted if (kept := self._kept(label, n)) is not None}
+        waiting = {n: parcel for n, parcel in wanted.items() if n not in answers}
         failures: Counter[int] = Counter()
         end = self.clock() + self.settings.deadline
         self.report("running", waiting)
@@ -156,7 +176,10 @@ class Members:
         self._flights = {key: flight for key, flight in self._flights.items() if flight.question == INTRODUCE}
         self.seconds[label] = round(self.clock() - begun, 1)
         self.check()
-        return {n: answers[n] for n in sorted(answers) if n not in self.dropped}
+        if answers:
+            self._left_out.note(label, self.dropped)
+            self._left_out.write()
+        return {n: answers[n] for n in sorted(answers)}
 
     def check(self) -> None:
         """Raise :class:`TooFewSilos` unless those that are left can go on; writes the status."""
@@ -200,6 +223,8 @@ class Members:
 
     def _doubt(self, question: str) -> None:
         """A second question to nodes that have been silent for long, see the module's text."""
+        if self.settings.engine == "simulation":  # whose other worker answers it while the first still trains
+            return
         now = self.clock()
         pinged = {flight.node for flight in self._flights.values() if flight.question == INTRODUCE}
         for flight in list(self._flights.values()):
@@ -251,18 +276,25 @@ class Members:
             number = scalar(parcel, "number")
             if not 0 <= number < self.settings.silos:
                 raise ValueError(f"its number {number} is none of 0 to {self.settings.silos - 1}")
-            histogram = LabelHistogram.from_state_dict(parcel["histogram"])
-            self._accept("arrival", number, parcel)
-        except ValueError as error:
-            log.warning("node %d is no silo of this run: %s", flight.node, error)
+        except Exception as error:  # whatever a node sends, the run goes on
+            log.warning("node %d is no silo of this run: %s", flight.node, _said(error))
             return
         if (other := self.nodes.get(number)) not in (None, flight.node) and other in self._met:
             log.warning(
                 "nodes %s and %d both say that they are %s; the first counts", other, flight.node, self.name(number)
             )
             return
+        try:
+            histogram = self._histogram(parcel)
+            copies = self._entered(number, parcel)
+        except Exception as error:
+            self._refused[number] = f"was rejected at {INTRODUCE}: {_said(error)}"
+            log.warning("%s %s", self.name(number), self._refused[number])
+            return
         self.nodes[number] = flight.node
-        self.histograms.setdefault(number, histogram)
+        if number not in self.histograms:
+            self._keep("arrival", number, copies)
+            self.histograms[number] = histogram
         lost = [k for k, f in self._flights.items() if f.number == number and f.since < flight.since]
         for key in lost:
             log.warning(
@@ -290,11 +322,12 @@ class Members:
                 self._drop(number, f"failed {failures[number]} times at {flight.question}: {reason}")
             return
         try:
-            answers[number] = self._opened(reply, flight.question)
-            self._accept(self._phase, number, answers[number])
-        except ValueError as error:
-            answers.pop(number, None)
-            self._drop(number, f"was rejected at {flight.question}: {error}")
+            answer = self._entered(number, self._opened(reply, flight.question))
+        except Exception as error:  # whatever a silo sends, the others go on
+            self._drop(number, f"was rejected at {flight.question}: {_said(error)}")
+        else:
+            self._keep(self._phase, number, answer)
+            answers[number] = answer
         del waiting[number]
 
     def _opened(self, reply: Message, question: str) -> Parcel:
@@ -303,12 +336,28 @@ class Members:
             raise ValueError(f"it sent {sorted(parcel)}; the answer to {question} is {sorted(ANSWERS[question])}")
         return parcel
 
-    def _accept(self, label: str, number: int, parcel: Parcel) -> None:
-        """Check all, enter all into the ledger, keep all."""
-        copies: dict[str, Payload] = {}
+    def _histogram(self, parcel: Parcel) -> LabelHistogram:
+        """Of an introduction, over the attributes of this run or an error."""
+        given, own = parcel["histogram"].get("cardinalities"), self.space.cardinalities
+        if given is None or given.reshape(-1)[: len(own) + 1].tolist() != list(own):
+            shown = None if given is None else given.reshape(-1)[: len(own) + 1].tolist()
+            raise ValueError(f"its label histogram is over attributes of {shown} values, this run's have {list(own)}")
+        histogram = LabelHistogram.from_state_dict(parcel["histogram"])
+        if float(histogram.counts.double().sum()) > MOST_SAMPLES:
+            raise ValueError(f"its label histogram counts more than {MOST_SAMPLES} samples")
+        return histogram
+
+    def _entered(self, number: int, parcel: Parcel) -> Parcel:
+        """Check all and enter all into the ledger, or nothing; returns the server's copies."""
+        before = len(self.exchange.ledger.messages)
+        try:
+            return {k: self.exchange.upload(self.name(number), kind_of(k), payload) for k, payload in parcel.items()}
+        except Exception:
+            del self.exchange.ledger.messages[before:]
+            raise
+
+    def _keep(self, label: str, number: int, parcel: Parcel) -> None:
         for key, payload in parcel.items():
-            copies[key] = self.exchange.upload(self.name(number), kind_of(key), payload)
-        for key, payload in copies.items():
             save_tensors(self.out / "received" / label / str(number) / f"{key}.safetensors", payload)
         save_tensors(self.out / "received" / label / str(number) / "complete.safetensors", scalars(entries=len(parcel)))
 
@@ -321,3 +370,7 @@ class Members:
     def _drop(self, number: int, why: str) -> None:
         self.dropped[number] = why
         log.error("%s is left out: it %s", self.name(number), why)
+
+
+def _said(error: Exception) -> str:
+    return str(error) if isinstance(error, ValueError) else repr(error)

@@ -65,7 +65,7 @@ def scalar(parcel: Mapping[str, Payload], name: str) -> int:
         ValueError: it is not there.
     """
     value = parcel.get("scalars", {}).get(name)
-    if not isinstance(value, Tensor) or value.ndim or not float(value).is_integer():
+    if not isinstance(value, Tensor) or value.ndim or value.is_complex() or not float(value).is_integer():
         raise ValueError(f"the message has no whole number {name!r} among its scalars")
     return int(value)
 

@@ -71,8 +71,10 @@ class Flower:
         """Start it and wait until it listens. Certificates are made once.
 
         Raises:
-            FlowerError: it does not.
+            FlowerError: it does not, or something else listens there already.
         """
+        if self._listened_to():
+            raise FlowerError(f"something listens on {self.address} already; end it, or choose another port")
         arguments = ["--host", self.host, "--port", str(self.port), "--disable-runtime-dependency-installation"]
         connection = f'[superlink]\ndefault = "dcfm"\n\n[superlink.dcfm]\naddress = "{self.address}"\n'
         if self.simulation:
@@ -89,11 +91,14 @@ class Flower:
         process = self._start("superlink", [str(_program("flower-superlink")), *arguments], self.home("server"))
         end = time.monotonic() + 180
         while time.monotonic() < end and process.poll() is None:
-            with socket.socket() as probe:
-                if probe.connect_ex((self.host, self.port)) == 0:
-                    return
+            if self._listened_to():
+                return
             time.sleep(0.2)
         raise FlowerError(f"the SuperLink did not start; see {self.log('superlink')}")
+
+    def _listened_to(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex((self.host, self.port)) == 0
 
     def public_key(self, number: int) -> Path:
         """A SuperNode's public key; the pair is made once."""

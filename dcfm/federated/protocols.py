@@ -39,14 +39,13 @@ def stage_one(members: Members) -> dict[int, Weights]:
     return {n: parcel["weights"] for n, parcel in answers.items()}
 
 
-def from_others(members: Members, weights: dict[int, Weights], to: int, histograms: bool) -> Parcel:
-    """What silo ``to`` gets in an allgather: all that is not its own."""
+def from_others(members: Members, weights: dict[int, Weights], to: int) -> Parcel:
+    """What silo ``to`` gets in an allgather: networks and histograms, all that is not its own."""
     parcel: Parcel = {}
     for number in sorted(weights):
         if number != to:
             parcel[f"weights/{number}"] = weights[number]
-            if histograms:
-                parcel[f"histogram/{number}"] = members.histograms[number].state_dict()
+            parcel[f"histogram/{number}"] = members.histograms[number].state_dict()
     return parcel
 
 
@@ -57,13 +56,13 @@ def dcfm_a(members: Members, problem: FederatedTask) -> list[Weights]:
     for number in range(1, config.rounds + 1):
         chosen = choose_peers(sorted(weights), config.peers_per_round, number, seed=members.settings.seed)
         parcels = {
-            n: from_others(members, {m: weights[m] for m in chosen[n]}, n, histograms=True)
-            | {"scalars": scalars(round=number)}
+            n: from_others(members, {m: weights[m] for m in chosen[n]}, n) | {"scalars": scalars(round=number)}
             for n in weights
         }
         answers = members.ask(f"peers_{number}", "train.peers", parcels)
         weights = {n: parcel["weights"] for n, parcel in answers.items()}
-    members.ask("deliver", "train.deliver", {n: from_others(members, weights, n, histograms=False) for n in weights})
+    # With histograms, which weigh the experts: the rounds' are not kept by the silo, and need not be of all peers.
+    members.ask("deliver", "train.deliver", {n: from_others(members, weights, n) for n in weights})
     return [weights[n] for n in sorted(weights)]
 
 
@@ -75,7 +74,7 @@ def dcfm_b(members: Members, problem: FederatedTask) -> list[Weights]:
         student = distilled(members, problem, weights)
     else:
         silo = members.settings.silo_names.index(place)
-        answers = members.ask("distil", "train.distil", {silo: from_others(members, weights, silo, histograms=True)})
+        answers = members.ask("distil", "train.distil", {silo: from_others(members, weights, silo)})
         if silo not in answers:
             raise RuntimeError(
                 f"{place}, which was to distil, {members.dropped[silo]}; start again, or with distil_on=server"

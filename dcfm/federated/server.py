@@ -1,6 +1,7 @@
 """The ServerApp: owns no data, asks the silos, writes the result.
 
 out/run.json          the settings that the folder belongs to
+out/left_out.json     who was left out in which phase, and why; what a restart keeps to
 out/status.json       state, phase, silos, who was left out and why
 out/ledger.jsonl      every message between the server and a silo
 out/received/         answers, by phase and silo's number
@@ -10,7 +11,7 @@ out/published/<name>  the same as the task's own models are loaded, in half prec
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -25,8 +26,9 @@ from dcfm.configuration import writable
 from dcfm.exchange import Exchange, Ledger
 from dcfm.federated.members import Members, TooFewSilos
 from dcfm.federated.protocols import run_protocol
-from dcfm.federated.settings import composed, identity, read_settings
+from dcfm.federated.settings import OPERATION, composed, identity, read_settings
 from dcfm.federated.tasks import FederatedTask, read_task
+from dcfm.weights import Weights
 
 log = logging.getLogger(__name__)
 
@@ -73,10 +75,14 @@ def _serve(grid: Grid, config: DictConfig, run: str) -> None:
     members.run = run
     try:
         members.gather()
-        experts = run_protocol(members, problem)
+        _write(members, problem, config, run_protocol(members, problem))
     except BaseException as error:
         members.report("stopped", reason=str(error) if isinstance(error, TooFewSilos) else repr(error))
         raise
+
+
+def _write(members: Members, problem: FederatedTask, config: DictConfig, experts: Sequence[Weights]) -> None:
+    """The result, and that it is there."""
     settings, out = members.settings, members.out
     histograms = [members.histograms[n] for n in members.numbers]
     plain = OmegaConf.to_container(config, resolve=True)
@@ -113,8 +119,10 @@ def claimed(out: Path, config: DictConfig) -> Path:
     """
     writable(out)
     path, own = out / "run.json", json.loads(json.dumps(identity(config)))
-    if path.exists() and (old := json.loads(path.read_text(encoding="utf-8"))) != own:
-        differing = sorted(key for key in old.keys() | own.keys() if old.get(key) != own.get(key))
+    old = json.loads(path.read_text(encoding="utf-8")) if path.exists() else own
+    # Runs of before a setting was one of operation wrote it down.
+    differing = sorted(k for k in (old.keys() | own.keys()) - OPERATION if old.get(k) != own.get(k))
+    if differing:
         raise ValueError(f"{out} is of a run with other settings ({', '.join(differing)}); choose another out=")
     artefacts.write_text_atomically(path, json.dumps(own, indent=2) + "\n")
     return out

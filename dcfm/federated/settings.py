@@ -11,11 +11,12 @@ from omegaconf import DictConfig, OmegaConf
 
 from dcfm.configuration import typed
 from dcfm.exchange import SERVER
+from dcfm.federated.counts import check_epsilon
 
 PROTOCOLS: Final = ("dcfm_a", "dcfm_b", "fedflow", "fedflow_l")
 ENGINES: Final = ("simulation", "deployment", "running")
 OPERATION: Final = frozenset(
-    {"engine", "fewest", "arrival", "deadline", "patience", "attempts", "superlink", "out", "device"}
+    {"engine", "distil_on", "fewest", "arrival", "deadline", "patience", "attempts", "superlink", "out", "device"}
 )
 """Settings that a run may be continued with other values of: they do not change what is computed from which data."""
 
@@ -76,10 +77,10 @@ def read_settings(config: DictConfig) -> Settings:
             f"arrival={settings.arrival}, deadline={settings.deadline}, patience={settings.patience} must be positive, "
             f"attempts={settings.attempts} at least 1"
         )
-    if settings.suppress < 0 or (settings.epsilon is not None and settings.epsilon <= 0):
-        raise ValueError(
-            f"suppress={settings.suppress} must be at least 0, epsilon={settings.epsilon} positive or null"
-        )
+    if settings.suppress < 0:
+        raise ValueError(f"suppress={settings.suppress} must be at least 0")
+    if settings.epsilon is not None:
+        check_epsilon(settings.epsilon)
     if (settings.engine == "running") != (settings.superlink is not None):
         raise ValueError(
             f"engine={settings.engine}, superlink={settings.superlink}; engine=running needs superlink, no other has it"

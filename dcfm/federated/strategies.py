@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import torch
-from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
+from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import FedAvg
 from flwr.supercore.run import Run
@@ -50,15 +50,25 @@ class SiloGrid(Grid):
         """Replies by silo, without those that are left out from now on; ``timeout`` is the settings' affair.
 
         Raises:
-            ValueError: messages that differ, or are no training's.
+            ValueError: messages that differ, are no training's, or ask for a training with settings.
             dcfm.federated.members.TooFewSilos: see :meth:`Members.ask`.
         """
         asked = {message.metadata.dst_node_id: message for message in messages}
         if not asked:
             return []
         contents = [message.content for message in asked.values()]
+        kinds = {message.metadata.message_type for message in asked.values()}
+        if kinds != {MessageType.TRAIN}:
+            raise ValueError(
+                f"messages of type {sorted(kinds)}: silos only train; give the strategy fraction_evaluate=0.0"
+            )
         if set(contents[0]) != {"arrays", "config"} or any(content != contents[0] for content in contents):
             raise ValueError("silos are asked to train, each from the same weights; this strategy wants something else")
+        if other := sorted(set(contents[0].config_records["config"]) - {"server-round"}):
+            raise ValueError(
+                f"the strategy asks silos to train with {', '.join(other)}; how they train is the run's affair, so "
+                "choose a strategy that sends no more than weights and server-round"
+            )
         number = int(contents[0].config_records["config"]["server-round"]) - 1  # type: ignore[arg-type] - a number
         weights = dict(contents[0].array_records["arrays"].to_torch_state_dict())
         parcels = {n: {"weights": weights, "scalars": scalars(round=number)} for n in sorted(asked)}

@@ -1,9 +1,10 @@
 """Stage I: each silo alone matches its own flow and makes its marginals add up (Eqs. 8-11)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int, Shaped
@@ -91,9 +92,14 @@ def train_local(
     checkpoint: Path | None = None,
     progress: Progress | None = None,
     snapshot: Callable[[int, nn.Module], None] | None = None,
+    origin: Mapping[str, Any] | None = None,
 ) -> nn.Module:
     """Train a silo's network on its own data, from nothing or from ``start``, which stays as it is; returns the EMA
     network on the data's device.
+
+    Args:
+        start: see above.
+        origin: what the training comes from, see :func:`~dcfm.trainers.loop.fit`.
 
     Raises:
         ValueError: no data, or labels outside the attribute space.
@@ -107,6 +113,7 @@ def train_local(
         config.loop,
         seed=seed,
         settings={"config": plain_settings(config)},
+        origin=origin,
         checkpoint=checkpoint,
         progress=progress,
         snapshot=snapshot,

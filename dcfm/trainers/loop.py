@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 from safetensors import safe_open
@@ -25,6 +25,8 @@ from dcfm.trainers import parallel
 
 Loss = Callable[[nn.Module, int, torch.Generator], dict[str, Tensor]]
 """Given the network, the step (from 0) and the generator: the terms of the loss and, under ``"loss"``, their sum."""
+
+ORIGIN: Final = "origin"
 
 Progress = Callable[[int, int, dict[str, float]], None]
 """Called with (steps done, steps in all, the step's terms of the loss)."""
@@ -85,6 +87,7 @@ def fit(
     *,
     seed: int,
     settings: Mapping[str, Any] | None = None,
+    origin: Mapping[str, Any] | None = None,
     checkpoint: Path | None = None,
     progress: Progress | None = None,
     snapshot: Callable[[int, nn.Module], None] | None = None,
@@ -98,13 +101,15 @@ def fit(
         config: how.
         seed: of the run's generator.
         settings: what else a checkpoint must agree with to be resumed from, e.g. the objective.
+        origin: hashes of the data and of the weights that the training comes from, which a checkpoint must agree with
+            too; those of before they were recorded are taken at their word.
         checkpoint: file to write every ``config.checkpoint_every`` steps, and to resume from where it exists.
         progress: called after each step.
         snapshot: called with the step and the EMA network at each checkpoint, for learning curves.
         stop_after: leave after this many steps in all, as if killed (a checkpoint is written); for tests.
 
     Raises:
-        ResumeError: the checkpoint is of another configuration, seed or architecture.
+        ResumeError: the checkpoint is of another configuration, seed, origin or architecture.
         TrainingError: the loss became NaN or infinite; the last checkpoint is left as it was.
     """
     device = next(network.parameters()).device
@@ -113,7 +118,10 @@ def fit(
     optimizer = torch.optim.AdamW(
         network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=device.type == "cuda"
     )
-    identity = json.dumps({"loop": asdict(config), "seed": seed, **(settings or {})}, sort_keys=True)
+    own = {"loop": asdict(config), "seed": seed, **(settings or {})} | (
+        {} if origin is None else {ORIGIN: dict(origin)}
+    )
+    identity = json.dumps(own, sort_keys=True)
     done = 0
     if checkpoint is not None and checkpoint.exists():
         done = _restore(checkpoint, identity, network, average, optimizer, generator)
@@ -177,6 +185,15 @@ def _store(
     save_tensors(path, tensors, metadata={"identity": identity, "step": str(step)})
 
 
+def _agrees(written: str, identity: str) -> bool:
+    """Whether a checkpoint is of the run of this identity."""
+    if written == identity:
+        return True
+    own = json.loads(identity)
+    # Checkpoints of before origins were recorded tell settings alone.
+    return written == json.dumps({key: value for key, value in own.items() if key != ORIGIN}, sort_keys=True)
+
+
 def _restore(
     path: Path,
     identity: str,
@@ -192,7 +209,7 @@ def _restore(
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
     except Exception as error:
         raise ResumeError(f"{path} is not a readable checkpoint ({error}); {remedy}") from error
-    if metadata.get("identity") != identity:
+    if not _agrees(metadata.get("identity", ""), identity):
         raise ResumeError(f"{path} was written with {metadata.get('identity')}, this run has {identity}; {remedy}")
 
     def part(name: str) -> dict[str, Tensor]:

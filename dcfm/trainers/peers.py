@@ -8,10 +8,11 @@ routing would ask peers about values that they never saw, that is, untrained emb
 itself, the unconditional one does.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int, Shaped
@@ -129,11 +130,13 @@ def train_peers(
     checkpoint: Path | None = None,
     progress: Progress | None = None,
     snapshot: Callable[[int, nn.Module], None] | None = None,
+    origin: Mapping[str, Any] | None = None,
 ) -> nn.Module:
     """One round for silo ``index``: start from its own network, keep its peers frozen; returns the EMA network.
 
     Args:
         networks, histograms: of all silos, or of those chosen, in order, as the allgather brought them.
+        origin: what the training comes from, see :func:`~dcfm.trainers.loop.fit`.
     """
     check_data(task, data, labels)
     if not 0 <= index < len(networks) or len(networks) != len(histograms):
@@ -159,6 +162,7 @@ def train_peers(
         config.loop,
         seed=seed,
         settings={"config": plain_settings(config)},
+        origin=origin,
         checkpoint=checkpoint,
         progress=progress,
         snapshot=snapshot,

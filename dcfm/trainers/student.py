@@ -7,10 +7,11 @@ the same teacher's finished samples. Time grids are jittered, so that all times 
 ``(seed, block number)`` alone and is made again on resuming, so it need not be stored.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -177,11 +178,13 @@ def train_student(
     checkpoint: Path | None = None,
     progress: Progress | None = None,
     snapshot: Callable[[int, nn.Module], None] | None = None,
+    origin: Mapping[str, Any] | None = None,
 ) -> nn.Module:
     """Distil the silos' Stage I networks into one student; returns its EMA network on the networks' device.
 
     Args:
         networks, histograms: one of each a silo, as uploaded.
+        origin: what the training comes from, see :func:`~dcfm.trainers.loop.fit`.
     """
     if not networks or len(networks) != len(histograms):
         raise ValueError(f"{len(networks)} networks and {len(histograms)} histograms; give one of each a silo")
@@ -220,6 +223,7 @@ def train_student(
         config.loop,
         seed=seed,
         settings={"config": plain_settings(config)},
+        origin=origin,
         checkpoint=checkpoint,
         progress=progress,
         snapshot=snapshot,

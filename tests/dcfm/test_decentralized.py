@@ -3,6 +3,7 @@
 import os
 import time
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +15,11 @@ import torch
 from dcfm.artefacts import ArtefactError
 from dcfm.attributes import CoverageError
 from dcfm.decentralized import Federation
+from dcfm.exchange import Message
 from dcfm.silos import Silo
+from dcfm.trainers.fedavg import FedAvgConfig
 from dcfm.trainers.local import LocalConfig
-from dcfm.trainers.loop import LoopConfig, Progress
+from dcfm.trainers.loop import LoopConfig, Progress, ResumeError
 from dcfm.trainers.peers import PeerConfig
 from dcfm.trainers.student import ReplayConfig, StudentConfig
 from dcfm.weights import Weights
@@ -113,6 +116,72 @@ def test_another_task_in_the_same_folder_is_refused(tmp_path: Path) -> None:
     train(0.5)
     with pytest.raises(ArtefactError, match="choose another out folder"):
         train(0.25)
+
+
+def test_messages_of_before_an_averaging_are_not_its_own(tmp_path: Path) -> None:
+    """Begun, cut off and resumed, or found finished, it adds its own messages to those that were there."""
+    config = FedAvgConfig(rounds=3, steps=2, batch=8, checkpoint_every=1)
+
+    def cut(name: str, position: int) -> Progress:
+        def round_done(done: int, total: int, terms: dict[str, float]) -> None:
+            if done == 2:
+                raise _Cut
+
+        return round_done
+
+    def train(**options: object) -> list[Message]:
+        run = federation(tmp_path, **options)
+        exchange = run.exchange()
+        run._gather_histograms(exchange)
+        earlier = list(exchange.ledger.messages)
+        run.fedavg("fedflow", config, exchange)
+        assert exchange.ledger.messages[: len(earlier)] == earlier
+        return exchange.ledger.messages[len(earlier) :]
+
+    with pytest.raises(_Cut):
+        train(progress=cut)
+    resumed = train()
+    assert {(m.kind, m.peer) for m in resumed} == {("weights", "server")}
+    assert len(resumed) == 3 * 2 * 2  # rounds, down and up, silos
+    assert train() == resumed
+
+
+class _Cut(Exception):
+    """Ends a training between two checkpoints."""
+
+
+def _cut(name: str, position: int) -> Progress:
+    def step(done: int, total: int, terms: dict[str, float]) -> None:
+        if done == LOOP.checkpoint_every + 1:
+            raise _Cut
+
+    return step
+
+
+def test_a_cut_off_training_goes_on_only_with_its_own_data_and_predecessors(tmp_path: Path) -> None:
+    """Same settings and seed, other samples or other first networks: the checkpoint is of another training."""
+
+    def other() -> Federation:
+        moved = [Silo(silo.name, silo.data + 1, silo.labels) for silo in silos()]
+        return Federation(TASK, moved, tmp_path, workers=0)
+
+    torch.manual_seed(0)
+    starts = [[TASK.network().state_dict() for _ in silos()] for _ in range(2)]
+    trainings: list[Callable[[Federation, list[Weights]], object]] = [
+        lambda run, start: run.further(start, LOCAL),
+        lambda run, start: run.dcfm_a(start, PEERS, run.exchange()),
+        lambda run, start: run.dcfm_b(start, STUDENT, run.exchange()),
+    ]
+    with pytest.raises(_Cut):
+        federation(tmp_path, progress=_cut).stage_one(LOCAL)
+    with pytest.raises(ResumeError, match="delete"):
+        other().stage_one(LOCAL)
+    for train in trainings:
+        with pytest.raises(_Cut):
+            train(federation(tmp_path, progress=_cut), starts[0])
+        with pytest.raises(ResumeError, match="delete"):
+            train(federation(tmp_path), starts[1])
+        train(federation(tmp_path), starts[0])
 
 
 def test_processes_give_what_one_process_gives(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """A silo's own side: what it notes for itself."""
 
 import json
+import math
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,8 +9,10 @@ from typing import Any
 
 import pytest
 import torch
+from flwr.app import Context, Message, RecordDict
+from flwr.app.user_config import UserConfig
 
-from dcfm.federated.client import Node, fedavg, stage_one
+from dcfm.federated.client import Node, SiloError, answer, fedavg, introduce, stage_one
 from dcfm.federated.parcels import scalars
 from dcfm.federated.settings import composed, read_settings
 from dcfm.federated.silo_files import write_silo
@@ -17,9 +20,10 @@ from dcfm.federated.tasks import FederatedTask, read_task
 from dcfm.methods.method import Recipe
 from dcfm.privacy.accounting import spent
 from dcfm.privacy.settings import PrivacyConfig
-from tests.dcfm.federated.grid import TINY
+from dcfm.weights import Weights
+from tests.dcfm.federated.grid import TINY, LocalGrid
 
-PRIVACY = PrivacyConfig(noise_multiplier=2.0, secret=False)
+PRIVACY = PrivacyConfig(noise_multiplier=2.0)  # each training's noise is its own
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,61 @@ def test_what_private_rounds_cost_is_in_the_silos_own_file(node: Node) -> None:
     assert 0 < costs[0]["epsilon"] < costs[1]["epsilon"]
 
 
+def test_a_round_that_is_asked_again_is_not_released_again(node: Node) -> None:
+    """The noise is secret: a second training would be a second release. One that cannot be avoided is counted."""
+    weights = node.problem.task.network().state_dict()
+    other = {name: value + 1 for name, value in weights.items()}
+
+    def ask(start: Weights) -> tuple[Weights, int]:
+        reply = fedavg(node, {"weights": start, "scalars": scalars(round=0)})
+        return reply["weights"], json.loads((node.work / "privacy.json").read_text())["steps"]
+
+    steps = node.problem.recipe.fedavg.steps
+    (first, _), (again, counted), (moved, more) = ask(weights), ask(weights), ask(other)
+    assert all(torch.equal(again[name], value) for name, value in first.items())
+    assert (counted, more) == (steps, 2 * steps)
+    assert any(not torch.equal(moved[name], value) for name, value in first.items())
+
+
+def test_noise_on_counts_is_drawn_once(node: Node) -> None:
+    """Whatever is suppressed; another epsilon, or none, would tell more of the same counts and is refused."""
+    node = replace(node, epsilon=0.1)
+    first = node.histogram()
+    threshold = int(first.counts.max())
+    kept = replace(node, suppress=threshold).histogram()
+    assert torch.equal(first.counts[first.counts >= threshold], kept.counts)
+    assert torch.equal(node.histogram().counts, first.counts)
+    for epsilon in (0.1000001, None):
+        with pytest.raises(ValueError, match=r"noised with 0\.1, .* give epsilon=0\.1 again, or delete"):
+            replace(node, epsilon=epsilon).histogram()
+
+
+def context(tmp_path: Path, **more: int | float | str) -> Context:
+    LocalGrid((f"out={tmp_path}", *TINY))  # deals the data, and says that this process is Flower's
+    overrides = " ".join((f"out={tmp_path}", *TINY))
+    of_node = UserConfig({"partition-id": 0, **more})
+    return Context(1, 100, of_node, RecordDict(), UserConfig({"overrides": overrides}))
+
+
+@pytest.mark.parametrize("epsilon", [0.0, -1.0, math.nan, math.inf])
+def test_a_nodes_own_epsilon_is_one(epsilon: float, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="finite number above 0"):
+        Node.of(context(tmp_path, epsilon=epsilon))
+    assert Node.of(context(tmp_path, epsilon=2)).epsilon == 2
+
+
+def test_an_error_says_where_more_is_written(tmp_path: Path) -> None:
+    """Before it is known which silo this is, there is no errors.log."""
+    message = Message(RecordDict(), dst_node_id=100, message_type="query.introduce")
+    with pytest.raises(SiloError, match=r"ValueError; the log of the silo's SuperNode says why"):
+        answer(introduce, message, context(tmp_path, **{"partition-id": 9}))
+    asked = context(tmp_path)
+    (tmp_path / "silos/0/data.safetensors").unlink()
+    with pytest.raises(SiloError, match=r"the silo's errors\.log says why"):
+        answer(introduce, message, asked)
+    assert (tmp_path / "silos/0/work/errors.log").exists()
+
+
 def test_what_a_private_stage_one_costs_is_in_its_artefact(node: Node) -> None:
     stage_one(node, {})
     found = json.loads((node.work / "stage1" / "artefact.json").read_text())
@@ -73,7 +132,7 @@ def test_a_noised_histogram_is_made_of_the_systems_entropy_alone(node: Node, mon
     monkeypatch.setattr(os, "urandom", lambda number: (bytes(range(256)) * 10)[:number])
     noised = replace(node, epsilon=0.1)
     first = noised.histogram()
-    (path,) = node.work.glob("histogram_*")
+    (path,) = node.work.glob("noised_*")
     path.unlink()
     again = noised.histogram()
     assert torch.equal(first.combinations, again.combinations)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections import OrderedDict
 from pathlib import Path
 
@@ -9,13 +10,14 @@ import pytest
 import torch
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordDict
 
-from dcfm.artefacts import load
+from dcfm.artefacts import load, load_tensors, save_tensors
 from dcfm.federated import members
 from dcfm.federated.client import app
-from dcfm.federated.members import TooFewSilos
-from dcfm.federated.parcels import pack, unpack
+from dcfm.federated.members import Members, TooFewSilos
+from dcfm.federated.parcels import Parcel, pack, unpack
 from dcfm.federated.server import alone, make_members, serve
 from dcfm.federated.settings import composed
+from dcfm.silos import LabelHistogram
 from tests.dcfm.federated.grid import TINY, Answer, LocalGrid
 
 # Three silos of which the last can be missed: silo 2 sees the same attribute as silo 0, at its other value.
@@ -34,8 +36,20 @@ def run(out: Path, grid_settings: dict, *overrides: str) -> LocalGrid:
     return grid
 
 
+def arrived(out: Path, answers: dict[int, Answer], *overrides: str) -> Members:
+    """The server's view after the silos have introduced themselves."""
+    given = (*THREE, "arrival=0.3", f"out={out}", *overrides)
+    crew, _ = make_members(LocalGrid(given, answers=answers), composed(given))
+    crew.gather()
+    return crew
+
+
 def status(out: Path) -> dict:
     return json.loads((out / "status.json").read_text())
+
+
+def ledger(out: Path) -> list[dict]:
+    return [json.loads(line) for line in (out / "ledger.jsonl").read_text().splitlines()]
 
 
 def tampering(change) -> Answer:
@@ -73,6 +87,11 @@ def other_architecture(weights):
     return {f"net.{name}": value for name, value in weights.items()}
 
 
+def with_type(kind: torch.dtype):
+    """Weights of the right shapes in another type."""
+    return lambda weights: {name: value.to(kind) for name, value in weights.items()}
+
+
 def samples_too(content: RecordDict) -> RecordDict:
     return RecordDict({**content, **pack({"histogram/7": {"data": torch.zeros(3)}})})
 
@@ -92,6 +111,9 @@ def garbage(content: RecordDict) -> RecordDict:
         (with_weights(not_a_number), "NaN or infinity"),
         (with_weights(other_shape), "instead of"),
         (with_weights(other_architecture), "another architecture"),
+        (with_weights(with_type(torch.int64)), "weights of another type"),
+        (with_weights(with_type(torch.complex64)), "weights of another type"),
+        (with_weights(with_type(torch.float8_e4m3fn)), "weights of another type"),
         (tampering(samples_too), "it sent"),
         (tampering(a_note), "note"),
         (tampering(garbage), "no safetensors file"),
@@ -104,8 +126,83 @@ def test_a_bad_answer_is_rejected_by_name_and_the_rest_go_on(answer: Answer, why
     assert found["silos"] == ["silo0", "silo2"]
     assert "rejected at train.stage_one" in found["left_out"]["silo1"]
     assert why in found["left_out"]["silo1"]
-    sent = [json.loads(line) for line in (tmp_path / "ledger.jsonl").read_text().splitlines()]
-    assert not [m for m in sent if m["silo"] == "silo1" and m["kind"] == "weights"]
+    assert not [m for m in ledger(tmp_path) if m["silo"] == "silo1" and m["kind"] == "weights"]
+
+
+def introducing(change) -> Answer:
+    """A silo that changes what it says when it introduces itself."""
+
+    def answer(message: Message, context: Context) -> Message:
+        reply = app(message, context)
+        if message.metadata.message_type == "query.introduce":
+            parcel = unpack(reply.content)
+            change(parcel)
+            return Message(pack(parcel), reply_to=message)
+        return reply
+
+    return answer
+
+
+def of_other_attributes(parcel: Parcel) -> None:
+    parcel["histogram"]["cardinalities"] = torch.tensor([7, 9])
+
+
+def of_too_many(parcel: Parcel) -> None:
+    parcel["histogram"]["counts"] = torch.full_like(parcel["histogram"]["counts"], 2**62)
+
+
+def with_half_a_count(parcel: Parcel) -> None:
+    parcel["scalars"]["more"] = torch.tensor(1.0, dtype=torch.float8_e4m3fn)
+
+
+def with_a_complex_number(parcel: Parcel) -> None:
+    parcel["scalars"]["number"] = torch.tensor(1.0, dtype=torch.complex64)
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (of_other_attributes, "rejected at query.introduce: its label histogram is over attributes of [7, 9] values"),
+        (of_too_many, "rejected at query.introduce: its label histogram counts more than"),
+        (with_half_a_count, "rejected at query.introduce: silo 'silo1': this is no message of kind 'scalars'"),
+        (with_a_complex_number, "did not introduce itself"),  # and did not say who it is
+    ],
+)
+def test_a_bad_introduction_is_left_out_and_a_good_one_counts(change, why: str, tmp_path: Path) -> None:
+    """The rest go on without it; where too few are left, the same folder with an honest silo has all."""
+    answers = {1: introducing(change)}
+    crew = arrived(tmp_path / "two", answers)
+    assert crew.numbers == [0, 2]
+    assert why in status(tmp_path / "two")["left_out"]["silo1"]
+    assert not [m for m in ledger(tmp_path / "two") if m["silo"] == "silo1"]
+    with pytest.raises(TooFewSilos, match=re.escape(why)):
+        arrived(tmp_path / "all", answers, "fewest=3")
+    assert arrived(tmp_path / "all", {}, "fewest=3").numbers == [0, 1, 2]
+
+
+def test_a_useless_introduction_that_was_kept_is_asked_for_again(tmp_path: Path) -> None:
+    """As servers kept it before they looked at its attributes."""
+    crew = arrived(tmp_path, {})
+    bad = LabelHistogram(torch.tensor([[6, 8]]), torch.tensor([3]), (7, 9)).state_dict()
+    save_tensors(tmp_path / "received/arrival/1/histogram.safetensors", bad)
+    again = arrived(tmp_path, {})
+    assert again.histograms[1].cardinalities == crew.space.cardinalities
+    kept = LabelHistogram.from_state_dict(load_tensors(tmp_path / "received/arrival/1/histogram.safetensors"))
+    assert torch.equal(kept.counts, crew.histograms[1].counts)
+
+
+def test_a_silo_whose_number_is_taken_changes_nothing(tmp_path: Path) -> None:
+    """The first that says a number counts: neither its kept histogram nor its ledger is another's."""
+
+    def as_silo_0(parcel: Parcel) -> None:
+        parcel["scalars"]["number"] = torch.tensor(0.0)
+        parcel["histogram"]["counts"] += 1000
+
+    crew = arrived(tmp_path, {1: introducing(as_silo_0)})
+    assert crew.numbers == [0, 2]
+    kept = LabelHistogram.from_state_dict(load_tensors(tmp_path / "received/arrival/0/histogram.safetensors"))
+    assert torch.equal(kept.counts, crew.histograms[0].counts)
+    assert [m["kind"] for m in ledger(tmp_path) if m["silo"] == "silo0"] == ["scalars", "histogram"]
 
 
 def test_too_few_silos_is_a_clear_stop_and_nothing_is_lost(tmp_path: Path) -> None:
@@ -128,8 +225,10 @@ def test_a_straggler_has_a_deadline(tmp_path: Path) -> None:
     def silent(message: Message, context: Context) -> Message | None:
         return None if message.metadata.message_type == "train.stage_one" else app(message, context)
 
-    run(tmp_path, {"answers": {2: silent}}, "deadline=3", "patience=100")
+    grid = run(tmp_path, {"answers": {2: silent}}, "deadline=3", "patience=0.1")
     assert status(tmp_path)["left_out"] == {"silo2": "gave no answer to stage_one within 3 s"}
+    # A simulated silo is not asked whether it still works: another worker would answer that.
+    assert [question for n, question in grid.asked if n == 2] == ["query.introduce", "train.stage_one"]
     assert len(load(tmp_path / "result/expert0").weights) > 0
 
 
@@ -177,7 +276,7 @@ def test_a_node_that_forgot_its_question_is_asked_again(tmp_path: Path) -> None:
             return None
         return app(message, context)
 
-    grid = run(tmp_path, {"answers": {0: forgetful}}, "patience=0.5")
+    grid = run(tmp_path, {"answers": {0: forgetful}}, "patience=0.5", "engine=deployment")
     assert status(tmp_path)["left_out"] == {}
     mine = [question for n, question in grid.asked if n == 0]
     assert mine[:4] == ["query.introduce", "train.stage_one", "query.introduce", "train.stage_one"]
@@ -237,10 +336,74 @@ def test_a_server_that_is_started_again_goes_on(protocol: str, tmp_path: Path) -
         assert all(torch.equal(one[name], two[name]) for name in one)
 
 
+@pytest.mark.parametrize("protocol", ["dcfm_a", "dcfm_b", "fedflow"])
+def test_who_was_left_out_stays_left_out(protocol: str, tmp_path: Path) -> None:
+    """The silo is mended, and the server killed at the delivery and started again: the result is of the other silos."""
+    first = {"fedflow": "train.fedavg"}.get(protocol, "train.stage_one")
+
+    def broken(message: Message, context: Context) -> Message:
+        reply = app(message, context)
+        if message.metadata.message_type == first:
+            reply.content.array_records.pop("weights")
+        return reply
+
+    class Killed(BaseException):
+        pass
+
+    def kill(message: Message, context: Context) -> Message:
+        if message.metadata.message_type == "train.deliver":
+            raise Killed
+        return app(message, context)
+
+    with pytest.raises(Killed):
+        run(tmp_path, {"answers": {1: kill, 2: broken}}, f"protocol={protocol}")
+    gone = status(tmp_path)["left_out"]
+    assert list(gone) == ["silo2"]
+    grid = run(tmp_path, {}, f"protocol={protocol}")
+    assert status(tmp_path)["left_out"] == gone
+    assert [question for n, question in grid.asked if n == 2] == ["query.introduce"]
+    assert {n for n, question in grid.asked if question == "train.deliver"} == {0, 1}
+
+
+def test_a_silo_that_a_later_phase_left_out_had_taken_part_before(tmp_path: Path) -> None:
+    """Started again after the delivery that a silo missed: the student is still that of all three networks."""
+
+    def silent(message: Message, context: Context) -> Message | None:
+        return None if message.metadata.message_type == "train.deliver" else app(message, context)
+
+    run(tmp_path, {"answers": {2: silent}}, "deadline=3", "patience=100")
+    before = load(tmp_path / "result/expert0").weights
+    grid = run(tmp_path, {})
+    assert grid.asked == []
+    assert status(tmp_path)["left_out"] == {"silo2": "gave no answer to deliver within 3 s"}
+    assert all(torch.equal(value, before[name]) for name, value in load(tmp_path / "result/expert0").weights.items())
+
+
+def test_the_server_may_distil_where_a_silo_could_not(tmp_path: Path) -> None:
+    def broken(message: Message, context: Context) -> Message:
+        reply = app(message, context)
+        if message.metadata.message_type == "train.distil":
+            reply.content.array_records.pop("weights")
+        return reply
+
+    with pytest.raises(RuntimeError, match="start again, or with distil_on=server"):
+        run(tmp_path, {"answers": {1: broken}}, "distil_on=silo1")
+    run(tmp_path, {}, "distil_on=server")
+    assert (status(tmp_path)["state"], status(tmp_path)["left_out"]) == ("finished", {})
+
+
 def test_a_folder_of_another_run_is_refused(tmp_path: Path) -> None:
     run(tmp_path, {})
     with pytest.raises(ValueError, match=r"other settings \(seed\)"):
         run(tmp_path, {}, "seed=1")
+
+
+def test_a_result_that_cannot_be_written_stops_the_run(tmp_path: Path) -> None:
+    (tmp_path / "result").write_text("no folder")
+    with pytest.raises(OSError, match="result"):
+        run(tmp_path, {})
+    assert status(tmp_path)["state"] == "stopped"
+    assert "result" in status(tmp_path)["reason"]
 
 
 def test_two_servers_do_not_share_a_folder(tmp_path: Path) -> None:

@@ -41,6 +41,8 @@ def test_a_few_peers_a_round_are_the_same_few(tmp_path: Path) -> None:
     received = Ledger.from_jsonl(tmp_path / "f/silos/0/work/ledger.jsonl", 1).messages
     shared = [m for m in received if (m.direction, m.kind) == ("received", "weights")]
     assert len(shared) == 2 * 1 + 3  # a peer a round, and everyone in the end
+    kept = {path.name for path in (tmp_path / "f/silos/0/work/result").iterdir()}
+    assert kept == {f"{kind}_{n}.safetensors" for kind in ("weights", "histogram") for n in (1, 2, 3)}
 
 
 def test_a_silo_can_distil(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ def test_tasks(name: str) -> None:
 
 
 def test_how_a_run_is_operated_does_not_identify_it() -> None:
-    one, two, other = composed(["out=a", "deadline=3"]), composed(["out=b", "engine=deployment"]), composed(["seed=3"])
+    one, two, other = composed(["out=a", "deadline=3"]), composed(["out=b", "distil_on=silo1"]), composed(["seed=3"])
     assert identity(one) == identity(two) != identity(other)
 
 
@@ -43,7 +43,9 @@ def test_how_a_run_is_operated_does_not_identify_it() -> None:
         ("deadline=0", "must be positive"),
         ("attempts=0", "at least 1"),
         ("suppress=-1", "at least 0"),
-        ("epsilon=0", "positive or null"),
+        ("epsilon=0", "finite number above 0"),
+        ("epsilon=nan", "finite number above 0"),
+        ("epsilon=inf", "finite number above 0"),
     ],
 )
 def test_bad_settings(override: str, message: str) -> None:

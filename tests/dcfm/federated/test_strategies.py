@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from flwr.app import ArrayRecord, ConfigRecord, Message, RecordDict
-from flwr.serverapp.strategy import FedAvg, FedMedian
+from flwr.serverapp.strategy import FedAvg, FedMedian, FedProx
 
 from dcfm.federated import members as crew
 from dcfm.federated.members import Members
@@ -43,6 +43,24 @@ def test_a_strategy_of_flower_trains_the_silos(
     assert len(grid.asked) == asked
     repeated = again.arrays.to_torch_state_dict()
     assert all(torch.equal(repeated[name], value) for name, value in result.arrays.to_torch_state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("strategy", "words"),
+    [
+        (FedAvg(), "silos only train; give the strategy fraction_evaluate"),
+        (FedProx(0.0, proximal_mu=5.0), "proximal-mu"),
+    ],
+)
+def test_what_a_silo_cannot_honour_is_refused(
+    strategy: FedAvg, words: str, silos: tuple[Members, LocalGrid, ArrayRecord]
+) -> None:
+    """An evaluation, or settings of the training."""
+    members, grid, start = silos
+    with pytest.raises(ValueError, match=words):
+        strategy.start(SiloGrid(members), start, num_rounds=1)
+    trained = [n for n, question in grid.asked if question == "train.fedavg"]
+    assert trained == ([0, 1, 2] if type(strategy) is FedAvg else [])
 
 
 def test_a_strategy_that_wants_something_else_is_refused(silos: tuple[Members, LocalGrid, ArrayRecord]) -> None:

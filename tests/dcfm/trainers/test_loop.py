@@ -56,6 +56,20 @@ def test_checkpoint_of_another_run_is_refused(tmp_path: Path, config: LoopConfig
     assert checkpoint.read_bytes() == before
 
 
+def test_checkpoint_of_another_origin_is_refused(tmp_path: Path) -> None:
+    """Other data or other first weights, same settings; a checkpoint of before origins were kept is resumed."""
+    checkpoint = tmp_path / "run.safetensors"
+
+    def train(origin: dict[str, str] | None, stop_after: int) -> None:
+        fit(fresh(), regression, CONFIG, seed=1, origin=origin, checkpoint=checkpoint, stop_after=stop_after)
+
+    train(None, 5)
+    train({"data": "one"}, 10)
+    train({"data": "one"}, 15)
+    with pytest.raises(ResumeError, match="delete"):
+        train({"data": "two"}, 20)
+
+
 def test_checkpoint_of_another_architecture_or_none_at_all(tmp_path: Path) -> None:
     checkpoint = tmp_path / "run.safetensors"
     fit(fresh(), regression, CONFIG, seed=1, checkpoint=checkpoint, stop_after=5)

@@ -4,7 +4,8 @@ A cache is a folder:
 
     latents.npy          all rows' latents, float16, written in place shard by shard and read through a memory map
     shards/00012.json    the shard is complete: its rows, what was unreadable, SHA-256 of its latents
-    cache.json           whose cache it is: source, rows, size, encoder; complete once every shard is
+    cache.json           whose cache it is: source, rows, size, encoder; complete once every shard is. The source is
+                         known by its content; its name, which says where it lay, is for people to read
 
 Shards are encoded in parallel processes, each holding one batch of pictures at a time. A run that was cut off goes on
 with the shards that are missing. The room for all latents is taken from the disk at the start, so a disk that is too
@@ -133,8 +134,8 @@ def open_cache(folder: Path, identity: dict[str, Any] | None = None) -> Cached:
         CacheError: no cache, another one than ``identity`` says, an incomplete or a damaged one.
     """
     given = _read_json(folder / MANIFEST)
-    if identity is not None and given != identity:
-        raise CacheError(f"{folder} is a cache of something else; choose another folder, or delete it")
+    if identity is not None:
+        _check_same(folder, given, identity)
     number = _number(given["rows"], given["shard"])
     shards = [_read_json(folder / SHARDS / f"{i:05d}.json") for i in range(number)]
     try:
@@ -180,12 +181,17 @@ def _identity(source: Source, rows: Int[Tensor, " n"], encoder: Encoder, shard: 
     }
 
 
+def _check_same(folder: Path, given: dict[str, Any], identity: dict[str, Any]) -> None:
+    # The name has the data's path in it, and data may be moved; the fingerprint says whether they are the same.
+    if given | {"name": None} != identity | {"name": None}:
+        raise CacheError(f"{folder} is a cache of something else; choose another folder, or delete it")
+
+
 def _claim(folder: Path, identity: dict[str, Any], shape: tuple[int, ...]) -> None:
     """Make the folder this cache's: its manifest, its array's full length on disk, its folder of shards."""
     manifest = folder / MANIFEST
     if manifest.exists():
-        if _read_json(manifest) != identity:
-            raise CacheError(f"{folder} is a cache of something else; choose another folder, or delete it")
+        _check_same(folder, _read_json(manifest), identity)
         return
     if folder.exists() and any(folder.iterdir()):
         raise CacheError(f"{folder} holds other files; choose an empty or new folder for the cache")

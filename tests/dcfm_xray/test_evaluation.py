@@ -67,6 +67,16 @@ def test_evaluate_resumes_and_refuses_other_settings(runs: Path, tmp_path: Path)
     assert stamps == {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}
     with pytest.raises(RecordError, match="evaluations"):
         evaluate(model, out, replace(SETTINGS, evaluations=4), command="test", device="cpu")
+    # With redo everything is made again, the real classifier and its metrics too, which other seeds and draws change.
+    real = shutil.copytree(model.parent.parent / "real", tmp_path / "real")
+    other = replace(SETTINGS, seed=2, draws=6, rules=("joint",))
+    with pytest.raises(RecordError, match="redo=true"):
+        evaluate(model, out, other, command="test", device="cpu", real=real)
+    again = evaluate(model, out, other, command="test", device="cpu", real=real, redo=True)
+    assert again["settings"]["seed"] == 2
+    assert again["judge_sha256"] != found["judge_sha256"]
+    assert len(json.loads((real / "metrics.json").read_text())["utility"]["all"]["utility"]["draws"]) == 6
+    assert evaluate(model, out, other, command="test", device="cpu", real=real) == again
 
 
 def test_grain_is_what_the_autoencoder_takes_away(generator: torch.Generator) -> None:

@@ -88,6 +88,7 @@ class Evaluation:
             settings,
             self.out / CLASSIFIER,
             device=device,
+            redo=self.redo,
             progress=steps_of("training the classifier", self.on_progress),
         )
         asked = self.asked() | {"sampling": chosen, "classifier_sha256": trained.metadata["files"][MODEL]}
@@ -245,7 +246,7 @@ def evaluate(
         device: ``auto``, ``cpu``, ``cuda``.
         path, autoencoder, pretrained: see :func:`~dcfm_xray.lineage.problem_of`.
         real: folder of the classifier trained on real pictures; ``real`` beside ``published`` if ``None``.
-        redo: make again what was made with other weights or settings.
+        redo: make again what was made with other weights or settings, the classifier trained on real pictures too.
         on_progress: see :data:`~dcfm_xray.problem.Progress`.
         announce: called with the real classifier's metrics before the model is judged.
 
@@ -265,6 +266,7 @@ def evaluate(
         real or trained_at.parent.parent / "real",
         command=command,
         device=model.device,
+        redo=redo,
         progress=steps_of("training the real classifier", on_progress),
     )
     if announce is not None:

@@ -5,7 +5,9 @@ on. Of real pictures of the training patients, sets that fewer have are filled u
 among them. The real classifier knows more than any silo: it is what utility could be, and no method is trained with it.
 """
 
+from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,8 +20,9 @@ from dcfm.artefacts import MANIFEST, MODEL, git_revision
 from dcfm.attributes import is_among
 from dcfm.decentralized import fingerprint
 from dcfm.records import write_json
-from dcfm.trainers.loop import Progress
+from dcfm.trainers.loop import Progress, ResumeError
 from dcfm_xray.classifier import (
+    Classifier,
     Trained,
     load_classifier,
     logits,
@@ -46,12 +49,23 @@ def fit_classifier(
     folder: Path,
     *,
     device: torch.device | str = "cpu",
+    redo: bool = False,
     progress: Progress | None = None,
 ) -> Trained:
     """Train on some pictures, fix thresholds on the held-out ones, write to ``folder``; what is there is taken.
 
+    Args:
+        pictures: with their labels.
+        held: those that thresholds are fixed on.
+        settings: how classifiers are trained.
+        folder: of the artefact; an interrupted training goes on from here.
+        device: of the training.
+        redo: train again what was trained on other pictures or with other settings, or begun so.
+        progress: of the training.
+
     Raises:
-        dcfm_xray.evaluation_settings.EvaluationError: what is there was made of other pictures or settings.
+        dcfm.records.RecordError: what is there was made of other pictures or settings, and ``redo`` is not given.
+        dcfm.trainers.loop.ResumeError: likewise, of a training that was interrupted.
         ValueError: a finding that all held-out pictures have.
     """
     asked = {
@@ -61,24 +75,38 @@ def fit_classifier(
         "seed": settings.seed,
     }
     record = folder / RECORD
-    if records.matching(record, asked) is not None:
+    if records.matching(record, asked, redo=redo) is not None:
         return load_classifier(folder)
     records.begin(record)
-    network = train_classifier(
+    checkpoint = folder / "training.safetensors"
+    train = partial(
+        train_classifier,
         pictures.images[~held],
         pictures.labels[~held],
         settings.classifier,
         seed=settings.seed,
         device=device,
-        checkpoint=folder / "training.safetensors",
+        checkpoint=checkpoint,
         progress=progress,
     )
+    network = _resumed(train, checkpoint, redo)
     scores = logits(network, pictures.images[held])
     thresholds = thresholds_at(scores, pictures.labels[held], settings.specificity)
     save_classifier(folder, network, thresholds, settings.classifier)
-    (folder / "training.safetensors").unlink(missing_ok=True)
+    checkpoint.unlink(missing_ok=True)
     records.finish(record, asked, [MODEL, MANIFEST])
     return load_classifier(folder)
+
+
+def _resumed(train: Callable[[], Classifier], checkpoint: Path, redo: bool) -> Classifier:
+    """Train, from the checkpoint where there is one; with ``redo`` from nothing if it is of another training."""
+    try:
+        return train()
+    except ResumeError:
+        if not redo:
+            raise
+    checkpoint.unlink()
+    return train()
 
 
 def groups_of(known: Int[Tensor, "m 14"]) -> dict[str, Int[Tensor, "_ 14"]]:
@@ -127,6 +155,7 @@ def real_classifier(
     *,
     command: str,
     device: torch.device | str = "cpu",
+    redo: bool = False,
     progress: Progress | None = None,
 ) -> tuple[Trained, dict[str, Any]]:
     """The classifier trained on real pictures of the training patients, and its utility on those of the test patients.
@@ -137,10 +166,15 @@ def real_classifier(
         folder: of its artefact and ``metrics.json``; what is there is taken.
         command: for the record.
         device: of the training.
+        redo: make again what was made of other pictures or with other settings.
         progress: of the training.
 
     Returns:
         The classifier, and the content of ``metrics.json``.
+
+    Raises:
+        dcfm.records.RecordError: what is there was made otherwise, and ``redo`` is not given.
+        ValueError: too few pictures.
     """
     generator = torch.Generator().manual_seed(settings.seed)
     rows, held = balanced_rows(problem.source.labels, problem.training(), feasible_sets(), settings, generator)
@@ -151,7 +185,8 @@ def real_classifier(
         usable = readable[place]
         place, held = (readable.long().cumsum(0) - 1)[place[usable]], held[usable]
     pictures = read.rows(place)
-    trained = fit_classifier(pictures, held, settings, folder / CLASSIFIER, device=device, progress=progress)
+    where = folder / CLASSIFIER
+    trained = fit_classifier(pictures, held, settings, where, device=device, redo=redo, progress=progress)
     test = problem.test()
     asked = {
         "classifier_sha256": trained.metadata["files"][MODEL],
@@ -162,7 +197,7 @@ def real_classifier(
         "known": problem.known.tolist(),
     }
     record = folder / RECORD
-    if (found := records.matching(record, asked)) is None:
+    if (found := records.matching(record, asked, redo=redo)) is None:
         records.begin(record)
         sets = groups_of(problem.known)
         content = {

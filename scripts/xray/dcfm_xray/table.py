@@ -49,6 +49,7 @@ class TableSettings:
         train, evaluate: do what is missing; else take what is there.
         training: overrides of ``configs/xray/train.yaml`` for what is trained.
         evaluation: how.
+        redo: evaluate again what was evaluated with other weights or settings, in place of an error.
         device: ``auto``, ``cpu``, ``cuda``.
 
     Raises:
@@ -64,6 +65,7 @@ class TableSettings:
     training: tuple[str, ...] = ()
     evaluate: bool = True
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
+    redo: bool = False
     device: str = "auto"
 
     def __post_init__(self) -> None:
@@ -130,6 +132,7 @@ def _complete(settings: TableSettings, entry: Entry, command: str, on_progress: 
             settings.evaluation,
             command=command,
             device=settings.device,
+            redo=settings.redo,
             on_progress=show,
         )
 

@@ -112,6 +112,31 @@ def test_unreadable_images_are_named_and_left_out(tmp_path: Path) -> None:
     assert torch.allclose(found.latents.float(), torch.tensor(100 / 127.5 - 1), atol=1e-3)
 
 
+def test_a_file_that_cannot_be_read_for_a_time_is_not_lost(tmp_path: Path) -> None:
+    """Its shard is not complete: once the file is there again, so is its latent."""
+    for name in ("a.png", "b.png", "c.png"):
+        Image.fromarray(np.full((40, 40), 100, dtype=np.uint8)).save(tmp_path / name)
+    (tmp_path / "Data_Entry_2017.csv").write_text(
+        "Image Index,Finding Labels,Patient ID\na.png,Mass,1\nb.png,Mass,2\nc.png,Mass,3\n"
+    )
+    source, folder, reports = NihFolder(tmp_path), tmp_path / "cache", []
+
+    def show(done: int, total: int) -> None:
+        reports.append(done)
+        if reports == [1]:
+            (tmp_path / "b.png").rename(tmp_path / "away")
+            (tmp_path / "b.png").mkdir()  # opening it is an error of the system, as of a mount that drops
+
+    with pytest.raises(IsADirectoryError, match=r"run the same command again.*b\.png"):
+        encode(source, torch.arange(3), Pooling(), folder, shard=1, workers=0, on_shard=show)
+    (tmp_path / "b.png").rmdir()
+    (tmp_path / "away").rename(tmp_path / "b.png")
+    found = encode(source, torch.arange(3), Pooling(), folder, shard=1, workers=0, on_shard=show)
+    assert reports == [1, 2, 3]
+    assert found.unreadable == ()
+    assert len(found.latents) == 3
+
+
 def test_no_room_on_the_disk_is_told_before_any_work_and_leaves_nothing(tmp_path: Path) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))  # a largest file: what a quota does

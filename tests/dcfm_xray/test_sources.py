@@ -1,6 +1,7 @@
 """Sources: real files of every kind that people have, and what is wrong with them, counted and named."""
 
 import os
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,29 @@ def test_what_is_wrong_is_counted_and_named(tmp_path: Path) -> None:
     assert "'Massive'" in text
     assert "patient 'x'" in text
     assert "two rows" in text
+
+
+def test_links_that_lead_nowhere_are_rows_without_a_file(tmp_path: Path) -> None:
+    save(tmp_path, "a.png", Image.fromarray(ramp()))
+    (tmp_path / "images_001" / "images" / "b.png").symlink_to(tmp_path / "nowhere.png")
+    (tmp_path / "images_001" / "images" / "c.png").mkdir()
+    source = NihFolder(nih(tmp_path, "a.png,Mass,0,1\nb.png,Mass,0,2\nc.png,Mass,0,3\n"))
+    assert source.problems.describe() == "2 rows without a file (b.png, c.png)"
+    assert source.fingerprint
+
+
+def test_a_file_that_cannot_be_read_is_no_unreadable_image(tmp_path: Path) -> None:
+    save(tmp_path, "a.png", Image.fromarray(ramp()))
+    source = NihFolder(nih(tmp_path, "a.png,Mass,0,1\n"))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        with pytest.raises(OSError, match=r"Too many open files.*a\.png"):
+            source.read([0], 20)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    (picture,) = source.read([0], 20)
+    assert isinstance(picture, torch.Tensor)
 
 
 def test_grey_from_every_kind_of_png(tmp_path: Path) -> None:

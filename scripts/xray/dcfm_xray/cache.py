@@ -106,6 +106,7 @@ def encode(
 
     Raises:
         CacheError: the folder holds another cache, or the disk is full (what is complete stays).
+        OSError: an image's file cannot be read (what is complete stays; its shard is not).
     """
     if shard < 1 or workers < 0 or not len(rows):
         raise ValueError(f"shard={shard}, workers={workers}, {len(rows)} rows; give at least 1 row a shard, and 1 row")

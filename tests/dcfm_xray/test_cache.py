@@ -4,6 +4,7 @@ import json
 import resource
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -39,6 +40,18 @@ class Pooling:
         return torch.nn.functional.avg_pool2d(pictures[:, None].float() / 127.5 - 1, self.factor)
 
 
+@dataclass(frozen=True)
+class HeavyPooling(Pooling):
+    """The same encoder, which leaves a mark each time that it is sent to a process."""
+
+    marks: Path = Path()
+
+    def __getstate__(self) -> dict[str, Any]:
+        with self.marks.open("a") as file:
+            file.write(".")
+        return dict(self.__dict__)
+
+
 def test_latents_are_those_of_the_pictures(tmp_path: Path) -> None:
     found = encode(SOURCE, ROWS, Pooling(), tmp_path / "cache", shard=20, workers=0)
     assert found.latents.shape == (75, 1, 4, 4)
@@ -52,8 +65,10 @@ def test_latents_are_those_of_the_pictures(tmp_path: Path) -> None:
 
 def test_processes_and_sizes_of_shards_change_nothing(tmp_path: Path) -> None:
     one = encode(SOURCE, ROWS, Pooling(), tmp_path / "one", shard=1000, workers=0)
-    many = encode(SOURCE, ROWS, Pooling(), tmp_path / "many", shard=30, workers=2)
+    heavy = HeavyPooling(marks=tmp_path / "sent")
+    many = encode(SOURCE, ROWS, heavy, tmp_path / "many", shard=30, workers=2)
     assert torch.equal(one.latents, many.latents)
+    assert len((tmp_path / "sent").read_text()) <= 2  # once to each process, not with each of three shards
 
 
 def test_a_run_that_was_cut_off_goes_on(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Sources: real files of every kind that people have, and what is wrong with them, counted and named."""
 
 import os
+import pickle
 import resource
 from pathlib import Path
 
@@ -167,6 +168,9 @@ def test_chestmnist_in_our_order(tmp_path: Path) -> None:
     assert [describe(to_set(y)) for y in source.labels[:14].tolist()] == list(CHESTMNIST_ORDER)
     assert source.given_test.tolist() == [False] * 28 + [True] * 14
     assert len(source.patients.unique()) == 42
+    sent = pickle.dumps(source)
+    assert len(sent) < 1000  # not the pixels: 42 times 784
+    assert torch.equal(pickle.loads(sent).labels, source.labels)
     (picture,) = source.read([3], 14)
     assert isinstance(picture, torch.Tensor)
     assert picture.shape == (14, 14)

@@ -117,9 +117,9 @@ def encode(
         raise _no_room(error, f"{folder} needs room for {len(rows)} latents of {encoder.shape}") from error
     todo = [i for i in range(_number(len(rows), shard)) if not (folder / SHARDS / f"{i:05d}.json").exists()]
     done = len(rows) - sum(min(shard, len(rows) - i * shard) for i in todo)
-    jobs = [(source, rows[i * shard : (i + 1) * shard], encoder, folder, i, i * shard) for i in todo]
+    jobs = [(rows[i * shard : (i + 1) * shard], folder, i, i * shard) for i in todo]
     try:
-        for count in _map(_encode_shard, jobs, workers):
+        for count in _map(source, encoder, jobs, workers):
             done += count
             if on_shard is not None:
                 on_shard(done, len(rows))
@@ -217,7 +217,7 @@ def _no_room(error: OSError, what: str) -> Exception:
 
 
 def _encode_shard(
-    source: Source, rows: Int[Tensor, " n"], encoder: Encoder, folder: Path, index: int, first: int
+    source: Source, encoder: Encoder, rows: Int[Tensor, " n"], folder: Path, index: int, first: int
 ) -> int:
     """Encode one shard; returns its number of rows."""
     torch.set_num_threads(1)
@@ -242,13 +242,26 @@ def _encode_shard(
     return len(rows)
 
 
-def _map(function: Callable[..., int], jobs: Sequence[tuple[Any, ...]], workers: int) -> Iterator[int]:
+_given: list[tuple[Source, Encoder]] = []
+"""In a worker: what it encodes, sent once, since it can be as large as a data set."""
+
+
+def _begin(source: Source, encoder: Encoder) -> None:
+    _given.append((source, encoder))
+
+
+def _encode_given(rows: Int[Tensor, " n"], folder: Path, index: int, first: int) -> int:
+    return _encode_shard(*_given[0], rows, folder, index, first)
+
+
+def _map(source: Source, encoder: Encoder, jobs: Sequence[tuple[Any, ...]], workers: int) -> Iterator[int]:
+    """Encode shards, in this process or in others; the numbers of their rows, in order."""
     if workers == 0 or not jobs:
-        yield from (function(*job) for job in jobs)
+        yield from (_encode_shard(source, encoder, *job) for job in jobs)
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(jobs)), mp_context=context) as pool:
-        yield from pool.map(function, *zip(*jobs, strict=True))
+    with ProcessPoolExecutor(min(workers, len(jobs)), context, _begin, (source, encoder)) as pool:
+        yield from pool.map(_encode_given, *zip(*jobs, strict=True))
 
 
 def _number(rows: int, shard: int) -> int:

@@ -50,6 +50,10 @@ class ChestMnist:
     def __post_init__(self) -> None:
         self._arrays  # noqa: B018 - what is wrong is told at once
 
+    def __getstate__(self) -> dict[str, Path]:
+        """The path alone: another process reads the file, and is not sent all of its pixels."""
+        return {"path": self.path}
+
     @cached_property
     def _arrays(self) -> tuple[np.ndarray, Tensor, Tensor]:
         try:

@@ -134,10 +134,11 @@ def test_the_folders_own_test_list(tmp_path: Path) -> None:
         save(tmp_path, name, Image.fromarray(ramp()))
     folder = nih(tmp_path, "a.png,Mass,0,1\nb.png,Mass,0,2\n")
     assert NihFolder(folder).given_test is None
-    (folder / "test_list.txt").write_text("b.png\n")
-    given = NihFolder(folder).given_test
-    assert given is not None
-    assert given.tolist() == [False, True]
+    for text in ("b.png\n", "\ufeffb.png\r\n"):  # the second as some editors write it
+        (folder / "test_list.txt").write_text(text, encoding="utf-8")
+        given = NihFolder(folder).given_test
+        assert given is not None
+        assert given.tolist() == [False, True]
 
 
 @pytest.mark.parametrize(

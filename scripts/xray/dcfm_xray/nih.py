@@ -77,7 +77,7 @@ class NihFolder:
         path = self.folder / "test_list.txt"
         if not path.is_file():
             return None
-        named = set(path.read_text(encoding="utf-8").split())
+        named = set(path.read_text(encoding="utf-8-sig").split())  # some editors begin a file with a mark
         return torch.tensor([file.name in named for file in self._opened.paths])
 
     @property

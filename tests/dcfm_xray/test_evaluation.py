@@ -14,7 +14,7 @@ from torch import Tensor
 from dcfm import records
 from dcfm.attributes import is_among
 from dcfm.comparison import Entry
-from dcfm.records import RecordError
+from dcfm.records import RecordError, write_json
 from dcfm.trainers.loop import LoopConfig
 from dcfm_xray.classifier import ClassifierConfig
 from dcfm_xray.distances import distances, keys_of, shares
@@ -132,6 +132,37 @@ def test_the_table_takes_what_is_there(runs: Path, tmp_path: Path) -> None:
     both = make_table(replace(settings, seeds=(0, 1), evaluate=False), "test")["tables"][0]
     assert both["data"] == f"{summary['tables'][0]['data']}; other radiographs"
     assert {row["method"]: row["trainings"] for row in both["rows"]}["dcfm_b"] == 2
+    assert both["warnings"] == []
+
+    # Judged otherwise: the table says so, and takes no ratio.
+    third = Entry("iid", "ddm_l", 0).results(tmp_path)
+    write_json(third / "metrics.json", json.loads((first / "metrics.json").read_text()))
+    records.finish(third / "record.json", {}, ["metrics.json"])
+    like = make_table(replace(settings, evaluate=False), "test")["tables"][0]
+    assert like["warnings"] == []
+    metrics = json.loads((third / "metrics.json").read_text())
+    metrics["settings"]["classifier"]["loop"]["steps"] = 7
+    write_json(third / "metrics.json", metrics)
+    records.finish(third / "record.json", {}, ["metrics.json"])
+    unlike = make_table(replace(settings, evaluate=False), "test")["tables"][0]
+    assert unlike["warnings"] == [
+        "classifier.loop.steps differs between rows: 7 (ddm_l); 2 (dcfm_b); they cannot be compared"
+    ]
+    assert unlike["ratios"] == []
+    assert "- Warning: classifier.loop.steps" in (tmp_path / "table.md").read_text()
+
+    # An entry that failed, or is damaged, is not shown with what lies there; the others are.
+    failing = replace(settings, methods=("dcfm_b",), evaluation=replace(settings.evaluation, evaluations=4))
+    (tmp_path / "grid-iid-seed0.png").unlink()
+    failed = make_table(failing, "test")
+    assert "evaluations" in failed["failed"]["iid/seed0/dcfm_b"]
+    assert [row["run"] for row in failed["tables"][0]["rows"]] == [False, False]  # no one checked the real classifier
+    assert not (tmp_path / "grid-iid-seed0.png").exists()
+    (second / "metrics.json").write_text("{")
+    damaged = make_table(replace(settings, seeds=(0, 1), evaluate=False), "test")
+    assert list(damaged["failed"]) == ["iid/seed1/dcfm_b"]
+    assert {row["method"]: row["trainings"] for row in damaged["tables"][0]["rows"]}["dcfm_b"] == 1
+    assert "iid/seed1/dcfm_b" in (tmp_path / "table.md").read_text()
 
 
 def test_the_table_trains_what_is_missing(small_autoencoder: Path, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from dcfm_xray.evaluation_settings import EvaluationSettings
 from dcfm_xray.figures import rare_sets, read_pictures
 from dcfm_xray.findings import label_table
 from dcfm_xray.problem import WARNING, Pictures, feasible_sets
-from dcfm_xray.real import balanced_rows, groups_of
+from dcfm_xray.real import groups_of
 from dcfm_xray.synthesis import add_grain, residual_grain, set_seed
 from dcfm_xray.table import TableSettings, make_table
 from dcfm_xray.training import train
@@ -210,15 +210,6 @@ def test_groups_split_the_feasible_sets() -> None:
     groups = groups_of(table[::2])
     assert [len(groups[name]) for name in ("known", "novel", "all")] == [27, 27, 54]
     assert not is_among(groups["known"], groups["novel"]).any()
-
-
-def test_balanced_rows_repeat_rare_sets_and_keep_sides_apart(generator: torch.Generator) -> None:
-    sets = feasible_sets()[:3]
-    labels = sets[torch.tensor([0] * 20 + [1] * 4 + [2])]
-    rows, held = balanced_rows(labels, torch.arange(25), sets, replace(SETTINGS, each=8), generator)
-    assert [int((labels[rows[~held]] == s).all(1).sum()) for s in sets] == [6, 6, 6]
-    assert not set(rows[held].tolist()) & set(rows[~held].tolist())
-    assert [int((labels[rows[held]] == s).all(1).sum()) for s in sets] == [2, 1, 0]
 
 
 def test_noise_differs_between_sets_and_seeds() -> None:

@@ -9,9 +9,9 @@ import torch
 from dcfm.records import RecordError
 from dcfm.trainers.loop import LoopConfig, Progress, ResumeError
 from dcfm_xray.classifier import ClassifierConfig, Trained
-from dcfm_xray.evaluation_settings import EvaluationSettings
-from dcfm_xray.problem import Pictures
-from dcfm_xray.real import fit_classifier
+from dcfm_xray.evaluation_settings import EvaluationError, EvaluationSettings
+from dcfm_xray.problem import Pictures, feasible_sets
+from dcfm_xray.real import balanced_rows, fit_classifier
 
 SETTINGS = EvaluationSettings(
     each=8,
@@ -69,3 +69,25 @@ def test_an_interrupted_training_goes_on_with_the_same_pictures_alone(tmp_path: 
     with pytest.raises(ResumeError, match=r"training\.safetensors"):
         fit(pictures(1), tmp_path / "b")
     assert equal(fit(pictures(1), tmp_path / "b", redo=True), fit(pictures(1), tmp_path / "other"))
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_balanced_rows_repeat_rare_sets_and_keep_patients_apart(seed: int) -> None:
+    sets = feasible_sets()[:3]
+    labels = sets[torch.tensor([0] * 40 + [1] * 6 + [2])]
+    patients = torch.cat([torch.arange(40) // 2, torch.arange(7)])  # each has two images or three
+    generator = torch.Generator().manual_seed(seed)
+    rows, held = balanced_rows(labels, patients, torch.arange(47), sets, SETTINGS, generator)
+    assert [int((labels[rows[~held]] == s).all(1).sum()) for s in sets] == [6, 6, 6]
+    assert not set(patients[rows[held]].tolist()) & set(patients[rows[~held]].tolist())
+    out = [int((labels[rows[held]] == s).all(1).sum()) for s in sets]
+    assert out[0] == 2
+    assert out[1] <= 2
+    assert out[2] == 0  # of a single patient
+    assert len(rows[held].unique()) == len(rows[held])
+
+
+def test_one_patient_is_too_few(generator: torch.Generator) -> None:
+    labels = feasible_sets()[:1].expand(9, 14)
+    with pytest.raises(EvaluationError, match="no patient can be held out"):
+        balanced_rows(labels, torch.zeros(9, dtype=torch.long), torch.arange(9), feasible_sets(), SETTINGS, generator)

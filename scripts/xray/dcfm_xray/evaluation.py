@@ -124,11 +124,12 @@ class Evaluation:
         known = groups_of(self.problem.known)["known"]
         generator = torch.Generator().manual_seed(settings.selection_seed)
         rows = torch.cat(self.problem.split.silos)
-        chosen, _ = balanced_rows(self.problem.source.labels, rows, known, settings, generator)
+        source = self.problem.source
+        chosen, _ = balanced_rows(source.labels, source.patients, rows, known, settings, generator)
         chosen = torch.unique(chosen)
         limit = settings.selection_each * len(known)
         chosen = chosen[torch.randperm(len(chosen), generator=generator)[:limit]]
-        reference, _ = read_pictures(self.problem.source, chosen, self.problem.codec.size)
+        reference, _ = read_pictures(source, chosen, self.problem.codec.size)
 
         def show(done: int, total: int) -> None:
             self.on_progress("choosing how to sample", done, total)

@@ -1,8 +1,9 @@
 """Classifiers trained alike on synthetic and on real pictures; the real one is the ceiling, and judges how to sample.
 
 Both learn from ``each`` pictures of every feasible set of findings, less the held-out ones that thresholds are fixed
-on. Of real pictures of the training patients, sets that fewer have are filled up by repeating them; withheld sets are
-among them. The real classifier knows more than any silo: it is what utility could be, and no method is trained with it.
+on; of real pictures, these are of other patients. Of real pictures of the training patients, sets that fewer have are
+filled up by repeating them; withheld sets are among them. The real classifier knows more than any silo: it is what
+utility could be, and no method is trained with it.
 """
 
 from collections.abc import Callable
@@ -32,6 +33,7 @@ from dcfm_xray.classifier import (
 )
 from dcfm_xray.evaluation_settings import EvaluationError, EvaluationSettings
 from dcfm_xray.problem import WARNING, Pictures, Problem, feasible_sets, read_pictures
+from dcfm_xray.silos import SplitError, split_patients
 from dcfm_xray.synthesis import residual_grain
 from dcfm_xray.utility import utility
 
@@ -118,26 +120,32 @@ def groups_of(known: Int[Tensor, "m 14"]) -> dict[str, Int[Tensor, "_ 14"]]:
 
 def balanced_rows(
     labels: Int[Tensor, "n 14"],
+    patients: Int[Tensor, " n"],
     rows: Int[Tensor, " m"],
     sets: Int[Tensor, "k 14"],
     settings: EvaluationSettings,
     generator: torch.Generator,
 ) -> tuple[Int[Tensor, " chosen"], Bool[Tensor, " chosen"]]:
-    """Equally many rows of each set, and which of them are held out; no row is on both sides.
+    """Equally many rows of each set, and which of them are held out; no patient is on both sides.
 
-    Of a set with fewer rows than are asked for, rows repeat; of one with a single row, none is held out.
+    Of a set with fewer rows to train on than are asked for, rows repeat. Held-out rows do not; there may be fewer of
+    them, and none of a set that no held-out patient has, such as one of a single patient.
 
     Raises:
-        EvaluationError: no row has any of the sets.
+        EvaluationError: no row has any of the sets, or all rows are of one patient.
     """
+    try:
+        is_held = _held_patients(labels[rows], patients[rows], sets, settings.held_out, generator)
+    except SplitError as error:
+        raise EvaluationError(f"no patient can be held out for thresholds: {error}; bring more patients") from error
     chosen, held = [], []
     for label in sets:
-        own = rows[(labels[rows] == label).all(1)]
-        own = own[torch.randperm(len(own), generator=generator)]
-        border = min(settings.held_out_each, len(own) // 3)
+        place = (labels[rows] == label).all(1).nonzero()[:, 0]
+        place = place[torch.randperm(len(place), generator=generator)]
+        out, own = rows[place[is_held[place]]], rows[place[~is_held[place]]]
         for part, number, flag in (
-            (own[:border], border, True),
-            (own[border:], settings.each - settings.held_out_each, False),
+            (out, min(settings.held_out_each, len(out)), True),
+            (own, settings.each - settings.held_out_each, False),
         ):
             if len(part):
                 repeated = part.repeat(-(-number // len(part)))[:number]
@@ -146,6 +154,23 @@ def balanced_rows(
     if not chosen or not torch.cat(held).any():
         raise EvaluationError("too few training images have feasible sets of findings; no classifier can be trained")
     return torch.cat(chosen), torch.cat(held)
+
+
+def _held_patients(
+    labels: Int[Tensor, "m 14"],
+    patients: Int[Tensor, " m"],
+    sets: Int[Tensor, "k 14"],
+    share: float,
+    generator: torch.Generator,
+) -> Bool[Tensor, " m"]:
+    """True for the rows of held-out patients, about a share of all, such that each set that is there keeps a row."""
+    held = split_patients(patients, share, generator)
+    for label in sets:
+        own = (labels == label).all(1)
+        if own.any() and held[own].all():
+            # A classifier that never sees a rare set is no ceiling; thresholds need negatives, of which there are many.
+            held &= patients != patients[own][0]
+    return held
 
 
 def real_classifier(
@@ -177,7 +202,8 @@ def real_classifier(
         ValueError: too few pictures.
     """
     generator = torch.Generator().manual_seed(settings.seed)
-    rows, held = balanced_rows(problem.source.labels, problem.training(), feasible_sets(), settings, generator)
+    source = problem.source
+    rows, held = balanced_rows(source.labels, source.patients, problem.training(), feasible_sets(), settings, generator)
     distinct, place = torch.unique(rows, return_inverse=True)
     read, kept = read_pictures(problem.source, distinct, problem.codec.size)
     if len(kept) < len(distinct):  # some are unreadable

@@ -177,6 +177,12 @@ def test_chestmnist_in_our_order(tmp_path: Path) -> None:
     assert picture.shape == (14, 14)
 
 
+def test_a_single_array_is_not_chestmnist(tmp_path: Path) -> None:
+    np.save(tmp_path / "chestmnist.npy", np.zeros((3, 28, 28), dtype=np.uint8))
+    with pytest.raises(SourceError, match=r"not ChestMNIST.*one array"):
+        ChestMnist(tmp_path / "chestmnist.npy")
+
+
 @pytest.mark.parametrize("content", [b"", b"not an npz", None])
 def test_a_file_that_is_not_chestmnist(tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "chestmnist.npz"

@@ -93,18 +93,19 @@ def train_and_publish(
     return folders
 
 
-def claim(path: Path, content: Mapping[str, Any]) -> None:
+def claim(path: Path, content: Mapping[str, Any], told: Mapping[str, Any] | None = None) -> None:
     """Write what a folder's trainings are about, or check that it is what is there already.
 
     Args:
         path: of a JSON file.
         content: plain values.
+        told: further plain values, which are written for people to read and not compared, e.g. where the data lay.
 
     Raises:
         ValueError: there is one of something else, or a damaged one.
     """
     if not path.is_file():
-        write_text_atomically(path, json.dumps(dict(content)) + "\n")
+        write_text_atomically(path, json.dumps(dict(content) | dict(told or {})) + "\n")
         return
     try:
         stored = dict(json.loads(path.read_text(encoding="utf-8")))

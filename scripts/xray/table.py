@@ -37,6 +37,7 @@ class Settings(Keys):
     train: bool
     training: list[str]
     evaluate: bool
+    redo: bool
     device: str
 
 
@@ -53,6 +54,7 @@ def run(config: DictConfig) -> None:
         tuple(given.training),
         given.evaluate,
         settings_of(given),
+        given.redo,
         given.device,
     )
     out = writable(given.out)

@@ -1,5 +1,6 @@
 """What all trainings share: settings refused before any work, and a folder that belongs to one problem."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,13 @@ def test_the_hash_is_of_data_and_labels() -> None:
     assert silos_hash(first) != silos_hash(second)
 
 
+def test_what_is_told_is_written_and_not_compared(tmp_path: Path) -> None:
+    path = tmp_path / "combinations.json"
+    claim(path, {"seed": 0}, {"where": "here"})
+    claim(path, {"seed": 0}, {"where": "there"})
+    assert json.loads(path.read_text()) == {"seed": 0, "where": "here"}
+
+
 def test_a_folder_belongs_to_one_problem(tmp_path: Path) -> None:
     path = tmp_path / "combinations.json"
     claim(path, {"seed": 0, "silos": [1, 2]})
@@ -81,6 +89,7 @@ def test_a_folder_belongs_to_one_problem(tmp_path: Path) -> None:
     claim(path, {"seed": 0, "silos": [1, 2]})
     with pytest.raises(ValueError, match="seed differ"):
         claim(path, {"seed": 1, "silos": [1, 2]})
+    claim(path, {"seed": 0, "silos": [1, 2]}, {"where": "elsewhere"})
     assert path.read_bytes() == before
     path.write_text("{")
     with pytest.raises(ValueError, match="damaged"):

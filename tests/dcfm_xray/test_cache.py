@@ -4,6 +4,7 @@ import json
 import resource
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -39,6 +40,18 @@ class Pooling:
         return torch.nn.functional.avg_pool2d(pictures[:, None].float() / 127.5 - 1, self.factor)
 
 
+@dataclass(frozen=True)
+class HeavyPooling(Pooling):
+    """The same encoder, which leaves a mark each time that it is sent to a process."""
+
+    marks: Path = Path()
+
+    def __getstate__(self) -> dict[str, Any]:
+        with self.marks.open("a") as file:
+            file.write(".")
+        return dict(self.__dict__)
+
+
 def test_latents_are_those_of_the_pictures(tmp_path: Path) -> None:
     found = encode(SOURCE, ROWS, Pooling(), tmp_path / "cache", shard=20, workers=0)
     assert found.latents.shape == (75, 1, 4, 4)
@@ -52,8 +65,10 @@ def test_latents_are_those_of_the_pictures(tmp_path: Path) -> None:
 
 def test_processes_and_sizes_of_shards_change_nothing(tmp_path: Path) -> None:
     one = encode(SOURCE, ROWS, Pooling(), tmp_path / "one", shard=1000, workers=0)
-    many = encode(SOURCE, ROWS, Pooling(), tmp_path / "many", shard=30, workers=2)
+    heavy = HeavyPooling(marks=tmp_path / "sent")
+    many = encode(SOURCE, ROWS, heavy, tmp_path / "many", shard=30, workers=2)
     assert torch.equal(one.latents, many.latents)
+    assert len((tmp_path / "sent").read_text()) <= 2  # once to each process, not with each of three shards
 
 
 def test_a_run_that_was_cut_off_goes_on(tmp_path: Path) -> None:
@@ -110,6 +125,31 @@ def test_unreadable_images_are_named_and_left_out(tmp_path: Path) -> None:
     assert len(found.latents) == 2
     assert "b.png" in found.unreadable[0]
     assert torch.allclose(found.latents.float(), torch.tensor(100 / 127.5 - 1), atol=1e-3)
+
+
+def test_a_file_that_cannot_be_read_for_a_time_is_not_lost(tmp_path: Path) -> None:
+    """Its shard is not complete: once the file is there again, so is its latent."""
+    for name in ("a.png", "b.png", "c.png"):
+        Image.fromarray(np.full((40, 40), 100, dtype=np.uint8)).save(tmp_path / name)
+    (tmp_path / "Data_Entry_2017.csv").write_text(
+        "Image Index,Finding Labels,Patient ID\na.png,Mass,1\nb.png,Mass,2\nc.png,Mass,3\n"
+    )
+    source, folder, reports = NihFolder(tmp_path), tmp_path / "cache", []
+
+    def show(done: int, total: int) -> None:
+        reports.append(done)
+        if reports == [1]:
+            (tmp_path / "b.png").rename(tmp_path / "away")
+            (tmp_path / "b.png").mkdir()  # opening it is an error of the system, as of a mount that drops
+
+    with pytest.raises(IsADirectoryError, match=r"run the same command again.*b\.png"):
+        encode(source, torch.arange(3), Pooling(), folder, shard=1, workers=0, on_shard=show)
+    (tmp_path / "b.png").rmdir()
+    (tmp_path / "away").rename(tmp_path / "b.png")
+    found = encode(source, torch.arange(3), Pooling(), folder, shard=1, workers=0, on_shard=show)
+    assert reports == [1, 2, 3]
+    assert found.unreadable == ()
+    assert len(found.latents) == 3
 
 
 def test_no_room_on_the_disk_is_told_before_any_work_and_leaves_nothing(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor
 from dcfm import records
 from dcfm.attributes import is_among
 from dcfm.comparison import Entry
-from dcfm.records import RecordError
+from dcfm.records import RecordError, write_json
 from dcfm.trainers.loop import LoopConfig
 from dcfm_xray.classifier import ClassifierConfig
 from dcfm_xray.distances import distances, keys_of, shares
@@ -23,7 +23,7 @@ from dcfm_xray.evaluation_settings import EvaluationSettings
 from dcfm_xray.figures import rare_sets, read_pictures
 from dcfm_xray.findings import label_table
 from dcfm_xray.problem import WARNING, Pictures, feasible_sets
-from dcfm_xray.real import balanced_rows, groups_of
+from dcfm_xray.real import groups_of
 from dcfm_xray.synthesis import add_grain, residual_grain, set_seed
 from dcfm_xray.table import TableSettings, make_table
 from dcfm_xray.training import train
@@ -67,6 +67,16 @@ def test_evaluate_resumes_and_refuses_other_settings(runs: Path, tmp_path: Path)
     assert stamps == {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}
     with pytest.raises(RecordError, match="evaluations"):
         evaluate(model, out, replace(SETTINGS, evaluations=4), command="test", device="cpu")
+    # With redo everything is made again, the real classifier and its metrics too, which other seeds and draws change.
+    real = shutil.copytree(model.parent.parent / "real", tmp_path / "real")
+    other = replace(SETTINGS, seed=2, draws=6, rules=("joint",))
+    with pytest.raises(RecordError, match="redo=true"):
+        evaluate(model, out, other, command="test", device="cpu", real=real)
+    again = evaluate(model, out, other, command="test", device="cpu", real=real, redo=True)
+    assert again["settings"]["seed"] == 2
+    assert again["judge_sha256"] != found["judge_sha256"]
+    assert len(json.loads((real / "metrics.json").read_text())["utility"]["all"]["utility"]["draws"]) == 6
+    assert evaluate(model, out, other, command="test", device="cpu", real=real) == again
 
 
 def test_grain_is_what_the_autoencoder_takes_away(generator: torch.Generator) -> None:
@@ -122,6 +132,37 @@ def test_the_table_takes_what_is_there(runs: Path, tmp_path: Path) -> None:
     both = make_table(replace(settings, seeds=(0, 1), evaluate=False), "test")["tables"][0]
     assert both["data"] == f"{summary['tables'][0]['data']}; other radiographs"
     assert {row["method"]: row["trainings"] for row in both["rows"]}["dcfm_b"] == 2
+    assert both["warnings"] == []
+
+    # Judged otherwise: the table says so, and takes no ratio.
+    third = Entry("iid", "ddm_l", 0).results(tmp_path)
+    write_json(third / "metrics.json", json.loads((first / "metrics.json").read_text()))
+    records.finish(third / "record.json", {}, ["metrics.json"])
+    like = make_table(replace(settings, evaluate=False), "test")["tables"][0]
+    assert like["warnings"] == []
+    metrics = json.loads((third / "metrics.json").read_text())
+    metrics["settings"]["classifier"]["loop"]["steps"] = 7
+    write_json(third / "metrics.json", metrics)
+    records.finish(third / "record.json", {}, ["metrics.json"])
+    unlike = make_table(replace(settings, evaluate=False), "test")["tables"][0]
+    assert unlike["warnings"] == [
+        "classifier.loop.steps differs between rows: 7 (ddm_l); 2 (dcfm_b); they cannot be compared"
+    ]
+    assert unlike["ratios"] == []
+    assert "- Warning: classifier.loop.steps" in (tmp_path / "table.md").read_text()
+
+    # An entry that failed, or is damaged, is not shown with what lies there; the others are.
+    failing = replace(settings, methods=("dcfm_b",), evaluation=replace(settings.evaluation, evaluations=4))
+    (tmp_path / "grid-iid-seed0.png").unlink()
+    failed = make_table(failing, "test")
+    assert "evaluations" in failed["failed"]["iid/seed0/dcfm_b"]
+    assert [row["run"] for row in failed["tables"][0]["rows"]] == [False, False]  # no one checked the real classifier
+    assert not (tmp_path / "grid-iid-seed0.png").exists()
+    (second / "metrics.json").write_text("{")
+    damaged = make_table(replace(settings, seeds=(0, 1), evaluate=False), "test")
+    assert list(damaged["failed"]) == ["iid/seed1/dcfm_b"]
+    assert {row["method"]: row["trainings"] for row in damaged["tables"][0]["rows"]}["dcfm_b"] == 1
+    assert "iid/seed1/dcfm_b" in (tmp_path / "table.md").read_text()
 
 
 def test_the_table_trains_what_is_missing(small_autoencoder: Path, tmp_path: Path) -> None:
@@ -169,15 +210,6 @@ def test_groups_split_the_feasible_sets() -> None:
     groups = groups_of(table[::2])
     assert [len(groups[name]) for name in ("known", "novel", "all")] == [27, 27, 54]
     assert not is_among(groups["known"], groups["novel"]).any()
-
-
-def test_balanced_rows_repeat_rare_sets_and_keep_sides_apart(generator: torch.Generator) -> None:
-    sets = feasible_sets()[:3]
-    labels = sets[torch.tensor([0] * 20 + [1] * 4 + [2])]
-    rows, held = balanced_rows(labels, torch.arange(25), sets, replace(SETTINGS, each=8), generator)
-    assert [int((labels[rows[~held]] == s).all(1).sum()) for s in sets] == [6, 6, 6]
-    assert not set(rows[held].tolist()) & set(rows[~held].tolist())
-    assert [int((labels[rows[held]] == s).all(1).sum()) for s in sets] == [2, 1, 0]
 
 
 def test_noise_differs_between_sets_and_seeds() -> None:

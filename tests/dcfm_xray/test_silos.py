@@ -51,7 +51,21 @@ def test_a_data_sets_own_split_is_used() -> None:
 
 def test_a_leaking_split_is_refused() -> None:
     given = torch.arange(6000) % 2 == 0
-    with pytest.raises(SplitError, match="lie in a silo and in the test set"):
+    with pytest.raises(SplitError, match=r"lie in a silo.* and in the test set"):
+        split(SOURCE.labels, SOURCE.patients, kind="iid", withhold=False, given_test=given, **SETTINGS)  # type: ignore[arg-type]
+
+
+def test_a_withheld_image_of_a_test_patient_is_refused() -> None:
+    found = Split((torch.tensor([0, 1]),), torch.tensor([2]), torch.tensor([3]))
+    check_disjoint(found, torch.tensor([0, 1, 2, 3]))
+    with pytest.raises(SplitError, match=r"patients \[7\].*withheld"):
+        check_disjoint(found, torch.tensor([0, 1, 7, 7]))
+
+
+@pytest.mark.parametrize("test", [False, True])
+def test_a_test_list_that_leaves_one_side_empty_is_refused(test: bool) -> None:
+    given = torch.full((6000,), test)
+    with pytest.raises(SplitError, match=f"names {6000 * test} of its 6000 images"):
         split(SOURCE.labels, SOURCE.patients, kind="iid", withhold=False, given_test=given, **SETTINGS)  # type: ignore[arg-type]
 
 

@@ -1,6 +1,8 @@
 """Sources: real files of every kind that people have, and what is wrong with them, counted and named."""
 
 import os
+import pickle
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +64,29 @@ def test_what_is_wrong_is_counted_and_named(tmp_path: Path) -> None:
     assert "two rows" in text
 
 
+def test_links_that_lead_nowhere_are_rows_without_a_file(tmp_path: Path) -> None:
+    save(tmp_path, "a.png", Image.fromarray(ramp()))
+    (tmp_path / "images_001" / "images" / "b.png").symlink_to(tmp_path / "nowhere.png")
+    (tmp_path / "images_001" / "images" / "c.png").mkdir()
+    source = NihFolder(nih(tmp_path, "a.png,Mass,0,1\nb.png,Mass,0,2\nc.png,Mass,0,3\n"))
+    assert source.problems.describe() == "2 rows without a file (b.png, c.png)"
+    assert source.fingerprint
+
+
+def test_a_file_that_cannot_be_read_is_no_unreadable_image(tmp_path: Path) -> None:
+    save(tmp_path, "a.png", Image.fromarray(ramp()))
+    source = NihFolder(nih(tmp_path, "a.png,Mass,0,1\n"))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        with pytest.raises(OSError, match=r"Too many open files.*a\.png"):
+            source.read([0], 20)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    (picture,) = source.read([0], 20)
+    assert isinstance(picture, torch.Tensor)
+
+
 def test_grey_from_every_kind_of_png(tmp_path: Path) -> None:
     grey = ramp()
     kinds = {
@@ -109,10 +134,11 @@ def test_the_folders_own_test_list(tmp_path: Path) -> None:
         save(tmp_path, name, Image.fromarray(ramp()))
     folder = nih(tmp_path, "a.png,Mass,0,1\nb.png,Mass,0,2\n")
     assert NihFolder(folder).given_test is None
-    (folder / "test_list.txt").write_text("b.png\n")
-    given = NihFolder(folder).given_test
-    assert given is not None
-    assert given.tolist() == [False, True]
+    for text in ("b.png\n", "\ufeffb.png\r\n"):  # the second as some editors write it
+        (folder / "test_list.txt").write_text(text, encoding="utf-8")
+        given = NihFolder(folder).given_test
+        assert given is not None
+        assert given.tolist() == [False, True]
 
 
 @pytest.mark.parametrize(
@@ -143,9 +169,18 @@ def test_chestmnist_in_our_order(tmp_path: Path) -> None:
     assert [describe(to_set(y)) for y in source.labels[:14].tolist()] == list(CHESTMNIST_ORDER)
     assert source.given_test.tolist() == [False] * 28 + [True] * 14
     assert len(source.patients.unique()) == 42
+    sent = pickle.dumps(source)
+    assert len(sent) < 1000  # not the pixels: 42 times 784
+    assert torch.equal(pickle.loads(sent).labels, source.labels)
     (picture,) = source.read([3], 14)
     assert isinstance(picture, torch.Tensor)
     assert picture.shape == (14, 14)
+
+
+def test_a_single_array_is_not_chestmnist(tmp_path: Path) -> None:
+    np.save(tmp_path / "chestmnist.npy", np.zeros((3, 28, 28), dtype=np.uint8))
+    with pytest.raises(SourceError, match=r"not ChestMNIST.*one array"):
+        ChestMnist(tmp_path / "chestmnist.npy")
 
 
 @pytest.mark.parametrize("content", [b"", b"not an npz", None])

@@ -6,18 +6,22 @@ from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from omegaconf import DictConfig
 
 from dcfm.methods.method import Recipe
+from dcfm.runs import silos_hash
 from dcfm.trainers.loop import LoopConfig
 from dcfm_xray import models
+from dcfm_xray.chestmnist import CHESTMNIST_ORDER
 from dcfm_xray.classifier import ClassifierConfig
 from dcfm_xray.evaluation import evaluate
 from dcfm_xray.evaluation_settings import EvaluationSettings
+from dcfm_xray.findings import FINDINGS, label_table
 from dcfm_xray.silos import is_withheld
-from dcfm_xray.training import prepare, train
+from dcfm_xray.training import prepare, train, write_combinations
 
 JUDGE = EvaluationSettings(
     each=4,
@@ -82,6 +86,44 @@ def test_train_publishes_resumes_and_refuses_another_problem(configuration: Make
         train(configuration(f"out={out}", "task.predict=velocity"))
     with pytest.raises(ValueError, match="cache of something else"):
         train(configuration(f"out={out}", "test_share=0.3"))
+
+
+def chestmnist(path: Path, generator: torch.Generator) -> Path:
+    """A file like ChestMNIST's, of label sets as frequent as the NIH table's."""
+    order = [FINDINGS.index(name) for name in CHESTMNIST_ORDER]
+    arrays = {}
+    for name, number in (("train", 900), ("val", 10), ("test", 30)):
+        labels = label_table().draw(number, generator)[:, order]
+        pictures = torch.randint(256, (number, 8, 8), generator=generator)
+        arrays |= {f"{name}_labels": labels.numpy(), f"{name}_images": pictures.numpy().astype(np.uint8)}
+    path.parent.mkdir()
+    np.savez(path, **arrays)
+    return path
+
+
+def test_data_may_be_moved(
+    configuration: Make, tmp_path: Path, generator: torch.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The caches and ``combinations.json`` are those of the same data, wherever it lies and however its path is given;
+    other data is still refused."""
+    before = chestmnist(tmp_path / "before" / "chest.npz", generator)
+
+    def use(path: Path | str) -> tuple[str, list[str]]:
+        encoded: list[str] = []
+        ready = prepare(configuration("source=chestmnist", f"path={path}"))
+        problem = ready.problem(tmp_path / "cache", lambda what, *_: encoded.append(what))
+        write_combinations(tmp_path, ready, problem)
+        return silos_hash(problem.silos), encoded
+
+    first, encoded = use(before)
+    assert encoded == ["encoding hospital0", "encoding hospital1"]
+    before.parent.rename(tmp_path / "after")
+    assert use(tmp_path / "after" / "chest.npz") == (first, [])
+    monkeypatch.chdir(tmp_path)
+    assert use("after/chest.npz") == (first, [])
+    assert str(before) in json.loads((tmp_path / "combinations.json").read_text())["source"]
+    with pytest.raises(ValueError, match="cache of something else"):
+        use(chestmnist(tmp_path / "other" / "chest.npz", generator))
 
 
 def test_the_real_sample_goes_all_the_way(configuration: Make, tmp_path: Path) -> None:

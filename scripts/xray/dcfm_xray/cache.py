@@ -4,7 +4,8 @@ A cache is a folder:
 
     latents.npy          all rows' latents, float16, written in place shard by shard and read through a memory map
     shards/00012.json    the shard is complete: its rows, what was unreadable, SHA-256 of its latents
-    cache.json           whose cache it is: source, rows, size, encoder; complete once every shard is
+    cache.json           whose cache it is: source, rows, size, encoder; complete once every shard is. The source is
+                         known by its content; its name, which says where it lay, is for people to read
 
 Shards are encoded in parallel processes, each holding one batch of pictures at a time. A run that was cut off goes on
 with the shards that are missing. The room for all latents is taken from the disk at the start, so a disk that is too
@@ -105,6 +106,7 @@ def encode(
 
     Raises:
         CacheError: the folder holds another cache, or the disk is full (what is complete stays).
+        OSError: an image's file cannot be read (what is complete stays; its shard is not).
     """
     if shard < 1 or workers < 0 or not len(rows):
         raise ValueError(f"shard={shard}, workers={workers}, {len(rows)} rows; give at least 1 row a shard, and 1 row")
@@ -115,9 +117,9 @@ def encode(
         raise _no_room(error, f"{folder} needs room for {len(rows)} latents of {encoder.shape}") from error
     todo = [i for i in range(_number(len(rows), shard)) if not (folder / SHARDS / f"{i:05d}.json").exists()]
     done = len(rows) - sum(min(shard, len(rows) - i * shard) for i in todo)
-    jobs = [(source, rows[i * shard : (i + 1) * shard], encoder, folder, i, i * shard) for i in todo]
+    jobs = [(rows[i * shard : (i + 1) * shard], folder, i, i * shard) for i in todo]
     try:
-        for count in _map(_encode_shard, jobs, workers):
+        for count in _map(source, encoder, jobs, workers):
             done += count
             if on_shard is not None:
                 on_shard(done, len(rows))
@@ -133,8 +135,8 @@ def open_cache(folder: Path, identity: dict[str, Any] | None = None) -> Cached:
         CacheError: no cache, another one than ``identity`` says, an incomplete or a damaged one.
     """
     given = _read_json(folder / MANIFEST)
-    if identity is not None and given != identity:
-        raise CacheError(f"{folder} is a cache of something else; choose another folder, or delete it")
+    if identity is not None:
+        _check_same(folder, given, identity)
     number = _number(given["rows"], given["shard"])
     shards = [_read_json(folder / SHARDS / f"{i:05d}.json") for i in range(number)]
     try:
@@ -180,12 +182,17 @@ def _identity(source: Source, rows: Int[Tensor, " n"], encoder: Encoder, shard: 
     }
 
 
+def _check_same(folder: Path, given: dict[str, Any], identity: dict[str, Any]) -> None:
+    # The name has the data's path in it, and data may be moved; the fingerprint says whether they are the same.
+    if given | {"name": None} != identity | {"name": None}:
+        raise CacheError(f"{folder} is a cache of something else; choose another folder, or delete it")
+
+
 def _claim(folder: Path, identity: dict[str, Any], shape: tuple[int, ...]) -> None:
     """Make the folder this cache's: its manifest, its array's full length on disk, its folder of shards."""
     manifest = folder / MANIFEST
     if manifest.exists():
-        if _read_json(manifest) != identity:
-            raise CacheError(f"{folder} is a cache of something else; choose another folder, or delete it")
+        _check_same(folder, _read_json(manifest), identity)
         return
     if folder.exists() and any(folder.iterdir()):
         raise CacheError(f"{folder} holds other files; choose an empty or new folder for the cache")
@@ -210,7 +217,7 @@ def _no_room(error: OSError, what: str) -> Exception:
 
 
 def _encode_shard(
-    source: Source, rows: Int[Tensor, " n"], encoder: Encoder, folder: Path, index: int, first: int
+    source: Source, encoder: Encoder, rows: Int[Tensor, " n"], folder: Path, index: int, first: int
 ) -> int:
     """Encode one shard; returns its number of rows."""
     torch.set_num_threads(1)
@@ -235,13 +242,26 @@ def _encode_shard(
     return len(rows)
 
 
-def _map(function: Callable[..., int], jobs: Sequence[tuple[Any, ...]], workers: int) -> Iterator[int]:
+_given: list[tuple[Source, Encoder]] = []
+"""In a worker: what it encodes, sent once, since it can be as large as a data set."""
+
+
+def _begin(source: Source, encoder: Encoder) -> None:
+    _given.append((source, encoder))
+
+
+def _encode_given(rows: Int[Tensor, " n"], folder: Path, index: int, first: int) -> int:
+    return _encode_shard(*_given[0], rows, folder, index, first)
+
+
+def _map(source: Source, encoder: Encoder, jobs: Sequence[tuple[Any, ...]], workers: int) -> Iterator[int]:
+    """Encode shards, in this process or in others; the numbers of their rows, in order."""
     if workers == 0 or not jobs:
-        yield from (function(*job) for job in jobs)
+        yield from (_encode_shard(source, encoder, *job) for job in jobs)
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(jobs)), mp_context=context) as pool:
-        yield from pool.map(function, *zip(*jobs, strict=True))
+    with ProcessPoolExecutor(min(workers, len(jobs)), context, _begin, (source, encoder)) as pool:
+        yield from pool.map(_encode_given, *zip(*jobs, strict=True))
 
 
 def _number(rows: int, shard: int) -> int:

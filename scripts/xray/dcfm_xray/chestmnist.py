@@ -50,10 +50,17 @@ class ChestMnist:
     def __post_init__(self) -> None:
         self._arrays  # noqa: B018 - what is wrong is told at once
 
+    def __getstate__(self) -> dict[str, Path]:
+        """The path alone: another process reads the file, and is not sent all of its pixels."""
+        return {"path": self.path}
+
     @cached_property
     def _arrays(self) -> tuple[np.ndarray, Tensor, Tensor]:
         try:
-            with np.load(self.path, allow_pickle=False) as file:
+            found = np.load(self.path, allow_pickle=False)
+            if not isinstance(found, np.lib.npyio.NpzFile):
+                raise ValueError("it is one array, an .npy")
+            with found as file:
                 images = [file[f"{split}_images"] for split in ("train", "val", "test")]
                 labels = [file[f"{split}_labels"] for split in ("train", "val", "test")]
         except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:

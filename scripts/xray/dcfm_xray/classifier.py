@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dcfm import artefacts
+from dcfm.decentralized import fingerprint
 from dcfm.trainers.loop import LoopConfig, Progress, fit
 from dcfm_xray.findings import FINDINGS
 
@@ -179,10 +180,11 @@ def train_classifier(
     checkpoint: Path | None = None,
     progress: Progress | None = None,
 ) -> Classifier:
-    """Train from nothing; returns the EMA network, frozen, on the CPU.
+    """Train from nothing, or go on from a checkpoint; returns the EMA network, frozen, on the CPU.
 
     Raises:
         ValueError: no pictures, or not a label each.
+        dcfm.trainers.loop.ResumeError: the checkpoint is of other pictures, settings or another seed.
     """
     if not len(images) or len(images) != len(labels):
         raise ValueError(f"{len(images)} pictures and {len(labels)} labels; a classifier needs one of each, and some")
@@ -200,7 +202,11 @@ def train_classifier(
         loss,
         config.loop,
         seed=seed,
-        settings={"config": asdict(config), "pictures": len(images)},
+        settings={
+            "config": asdict(config),
+            # The pictures, not their number: those of other weights are as many.
+            "pictures": fingerprint([{"images": images, "labels": labels}]),
+        },
         checkpoint=checkpoint,
         progress=progress,
     )

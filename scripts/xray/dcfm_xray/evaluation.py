@@ -88,6 +88,7 @@ class Evaluation:
             settings,
             self.out / CLASSIFIER,
             device=device,
+            redo=self.redo,
             progress=steps_of("training the classifier", self.on_progress),
         )
         asked = self.asked() | {"sampling": chosen, "classifier_sha256": trained.metadata["files"][MODEL]}
@@ -123,11 +124,12 @@ class Evaluation:
         known = groups_of(self.problem.known)["known"]
         generator = torch.Generator().manual_seed(settings.selection_seed)
         rows = torch.cat(self.problem.split.silos)
-        chosen, _ = balanced_rows(self.problem.source.labels, rows, known, settings, generator)
+        source = self.problem.source
+        chosen, _ = balanced_rows(source.labels, source.patients, rows, known, settings, generator)
         chosen = torch.unique(chosen)
         limit = settings.selection_each * len(known)
         chosen = chosen[torch.randperm(len(chosen), generator=generator)[:limit]]
-        reference, _ = read_pictures(self.problem.source, chosen, self.problem.codec.size)
+        reference, _ = read_pictures(source, chosen, self.problem.codec.size)
 
         def show(done: int, total: int) -> None:
             self.on_progress("choosing how to sample", done, total)
@@ -245,7 +247,7 @@ def evaluate(
         device: ``auto``, ``cpu``, ``cuda``.
         path, autoencoder, pretrained: see :func:`~dcfm_xray.lineage.problem_of`.
         real: folder of the classifier trained on real pictures; ``real`` beside ``published`` if ``None``.
-        redo: make again what was made with other weights or settings.
+        redo: make again what was made with other weights or settings, the classifier trained on real pictures too.
         on_progress: see :data:`~dcfm_xray.problem.Progress`.
         announce: called with the real classifier's metrics before the model is judged.
 
@@ -265,6 +267,7 @@ def evaluate(
         real or trained_at.parent.parent / "real",
         command=command,
         device=model.device,
+        redo=redo,
         progress=steps_of("training the real classifier", on_progress),
     )
     if announce is not None:

@@ -1,5 +1,6 @@
 """Figures: pictures of rare sets of findings (Figure 8), FID and utility by method (Figure 9)."""
 
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -29,9 +30,9 @@ def read_pictures(path: Path) -> Kept:
         EvaluationError: the file is damaged.
     """
     try:
-        with np.load(path, allow_pickle=False) as found:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as found:  # numpy leaves its own open on errors
             images, labels = found["images"], found["labels"]
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise EvaluationError(f"{path} is missing or damaged ({error}); evaluate again") from error
     return {describe(to_set(label.tolist())): images[(labels == label).all(1)] for label in np.unique(labels, axis=0)}
 

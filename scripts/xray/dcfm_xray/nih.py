@@ -21,7 +21,9 @@ class NihFolder:
     """The NIH ChestX-ray14 folder: ``Data_Entry_2017*.csv``, and PNG images anywhere below (``images_001/images/...``).
 
     Rows of the table without an image, images without a row, and rows whose label names no finding are left out and
-    counted. Colour images are turned to grey, 16-bit ones scaled to 8 bits, transparency is ignored.
+    counted. A file that cannot be decoded is an unreadable image; one that cannot be read is an ``OSError``, since a
+    disk that fails or a mount that drops is no property of the image. Colour images are turned to grey, 16-bit ones
+    scaled to 8 bits, transparency is ignored.
 
     Raises:
         SourceError: no folder, not exactly one table, a table without the columns needed, or nothing left.
@@ -43,7 +45,8 @@ class NihFolder:
             raise SourceError(
                 f"{self.folder} holds {len(tables)} tables named Data_Entry_2017*.csv; it needs exactly one"
             )
-        files = {path.name: path for path in sorted(self.folder.rglob("*.png"))}
+        # Without links that lead nowhere and folders: their rows have no file.
+        files = {path.name: path for path in sorted(self.folder.rglob("*.png")) if path.is_file()}
         with tables[0].open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
             missing = {"Image Index", "Finding Labels", "Patient ID"} - set(reader.fieldnames or ())
@@ -74,7 +77,7 @@ class NihFolder:
         path = self.folder / "test_list.txt"
         if not path.is_file():
             return None
-        named = set(path.read_text(encoding="utf-8").split())
+        named = set(path.read_text(encoding="utf-8-sig").split())  # some editors begin a file with a mark
         return torch.tensor([file.name in named for file in self._opened.paths])
 
     @property
@@ -129,7 +132,15 @@ def _read_file(path: Path, size: int) -> Picture | UnreadableImage:
     try:
         with Image.open(path) as image:
             return to_grey(image, size)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except OSError as error:
+        if error.errno is not None:  # the system's, which may pass; Pillow's, about the content, have none
+            raise OSError(
+                error.errno,
+                f"{error.strerror}, while reading an image; run the same command again once it can be read",
+                str(path),
+            ) from error
+        return UnreadableImage(f"{path}: {error}")
+    except (SyntaxError, ValueError, Image.DecompressionBombError) as error:
         return UnreadableImage(f"{path}: {error}")
 
 

@@ -1,11 +1,14 @@
 """Classifiers trained alike on synthetic and on real pictures; the real one is the ceiling, and judges how to sample.
 
 Both learn from ``each`` pictures of every feasible set of findings, less the held-out ones that thresholds are fixed
-on. Of real pictures of the training patients, sets that fewer have are filled up by repeating them; withheld sets are
-among them. The real classifier knows more than any silo: it is what utility could be, and no method is trained with it.
+on; of real pictures, these are of other patients. Of real pictures of the training patients, sets that fewer have are
+filled up by repeating them; withheld sets are among them. The real classifier knows more than any silo: it is what
+utility could be, and no method is trained with it.
 """
 
+from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,8 +21,9 @@ from dcfm.artefacts import MANIFEST, MODEL, git_revision
 from dcfm.attributes import is_among
 from dcfm.decentralized import fingerprint
 from dcfm.records import write_json
-from dcfm.trainers.loop import Progress
+from dcfm.trainers.loop import Progress, ResumeError
 from dcfm_xray.classifier import (
+    Classifier,
     Trained,
     load_classifier,
     logits,
@@ -29,6 +33,7 @@ from dcfm_xray.classifier import (
 )
 from dcfm_xray.evaluation_settings import EvaluationError, EvaluationSettings
 from dcfm_xray.problem import WARNING, Pictures, Problem, feasible_sets, read_pictures
+from dcfm_xray.silos import SplitError, split_patients
 from dcfm_xray.synthesis import residual_grain
 from dcfm_xray.utility import utility
 
@@ -46,12 +51,23 @@ def fit_classifier(
     folder: Path,
     *,
     device: torch.device | str = "cpu",
+    redo: bool = False,
     progress: Progress | None = None,
 ) -> Trained:
     """Train on some pictures, fix thresholds on the held-out ones, write to ``folder``; what is there is taken.
 
+    Args:
+        pictures: with their labels.
+        held: those that thresholds are fixed on.
+        settings: how classifiers are trained.
+        folder: of the artefact; an interrupted training goes on from here.
+        device: of the training.
+        redo: train again what was trained on other pictures or with other settings, or begun so.
+        progress: of the training.
+
     Raises:
-        dcfm_xray.evaluation_settings.EvaluationError: what is there was made of other pictures or settings.
+        dcfm.records.RecordError: what is there was made of other pictures or settings, and ``redo`` is not given.
+        dcfm.trainers.loop.ResumeError: likewise, of a training that was interrupted.
         ValueError: a finding that all held-out pictures have.
     """
     asked = {
@@ -61,24 +77,38 @@ def fit_classifier(
         "seed": settings.seed,
     }
     record = folder / RECORD
-    if records.matching(record, asked) is not None:
+    if records.matching(record, asked, redo=redo) is not None:
         return load_classifier(folder)
     records.begin(record)
-    network = train_classifier(
+    checkpoint = folder / "training.safetensors"
+    train = partial(
+        train_classifier,
         pictures.images[~held],
         pictures.labels[~held],
         settings.classifier,
         seed=settings.seed,
         device=device,
-        checkpoint=folder / "training.safetensors",
+        checkpoint=checkpoint,
         progress=progress,
     )
+    network = _resumed(train, checkpoint, redo)
     scores = logits(network, pictures.images[held])
     thresholds = thresholds_at(scores, pictures.labels[held], settings.specificity)
     save_classifier(folder, network, thresholds, settings.classifier)
-    (folder / "training.safetensors").unlink(missing_ok=True)
+    checkpoint.unlink(missing_ok=True)
     records.finish(record, asked, [MODEL, MANIFEST])
     return load_classifier(folder)
+
+
+def _resumed(train: Callable[[], Classifier], checkpoint: Path, redo: bool) -> Classifier:
+    """Train, from the checkpoint where there is one; with ``redo`` from nothing if it is of another training."""
+    try:
+        return train()
+    except ResumeError:
+        if not redo:
+            raise
+    checkpoint.unlink()
+    return train()
 
 
 def groups_of(known: Int[Tensor, "m 14"]) -> dict[str, Int[Tensor, "_ 14"]]:
@@ -90,26 +120,32 @@ def groups_of(known: Int[Tensor, "m 14"]) -> dict[str, Int[Tensor, "_ 14"]]:
 
 def balanced_rows(
     labels: Int[Tensor, "n 14"],
+    patients: Int[Tensor, " n"],
     rows: Int[Tensor, " m"],
     sets: Int[Tensor, "k 14"],
     settings: EvaluationSettings,
     generator: torch.Generator,
 ) -> tuple[Int[Tensor, " chosen"], Bool[Tensor, " chosen"]]:
-    """Equally many rows of each set, and which of them are held out; no row is on both sides.
+    """Equally many rows of each set, and which of them are held out; no patient is on both sides.
 
-    Of a set with fewer rows than are asked for, rows repeat; of one with a single row, none is held out.
+    Of a set with fewer rows to train on than are asked for, rows repeat. Held-out rows do not; there may be fewer of
+    them, and none of a set that no held-out patient has, such as one of a single patient.
 
     Raises:
-        EvaluationError: no row has any of the sets.
+        EvaluationError: no row has any of the sets, or all rows are of one patient.
     """
+    try:
+        is_held = _held_patients(labels[rows], patients[rows], sets, settings.held_out, generator)
+    except SplitError as error:
+        raise EvaluationError(f"no patient can be held out for thresholds: {error}; bring more patients") from error
     chosen, held = [], []
     for label in sets:
-        own = rows[(labels[rows] == label).all(1)]
-        own = own[torch.randperm(len(own), generator=generator)]
-        border = min(settings.held_out_each, len(own) // 3)
+        place = (labels[rows] == label).all(1).nonzero()[:, 0]
+        place = place[torch.randperm(len(place), generator=generator)]
+        out, own = rows[place[is_held[place]]], rows[place[~is_held[place]]]
         for part, number, flag in (
-            (own[:border], border, True),
-            (own[border:], settings.each - settings.held_out_each, False),
+            (out, min(settings.held_out_each, len(out)), True),
+            (own, settings.each - settings.held_out_each, False),
         ):
             if len(part):
                 repeated = part.repeat(-(-number // len(part)))[:number]
@@ -120,6 +156,23 @@ def balanced_rows(
     return torch.cat(chosen), torch.cat(held)
 
 
+def _held_patients(
+    labels: Int[Tensor, "m 14"],
+    patients: Int[Tensor, " m"],
+    sets: Int[Tensor, "k 14"],
+    share: float,
+    generator: torch.Generator,
+) -> Bool[Tensor, " m"]:
+    """True for the rows of held-out patients, about a share of all, such that each set that is there keeps a row."""
+    held = split_patients(patients, share, generator)
+    for label in sets:
+        own = (labels == label).all(1)
+        if own.any() and held[own].all():
+            # A classifier that never sees a rare set is no ceiling; thresholds need negatives, of which there are many.
+            held &= patients != patients[own][0]
+    return held
+
+
 def real_classifier(
     problem: Problem,
     settings: EvaluationSettings,
@@ -127,6 +180,7 @@ def real_classifier(
     *,
     command: str,
     device: torch.device | str = "cpu",
+    redo: bool = False,
     progress: Progress | None = None,
 ) -> tuple[Trained, dict[str, Any]]:
     """The classifier trained on real pictures of the training patients, and its utility on those of the test patients.
@@ -137,13 +191,19 @@ def real_classifier(
         folder: of its artefact and ``metrics.json``; what is there is taken.
         command: for the record.
         device: of the training.
+        redo: make again what was made of other pictures or with other settings.
         progress: of the training.
 
     Returns:
         The classifier, and the content of ``metrics.json``.
+
+    Raises:
+        dcfm.records.RecordError: what is there was made otherwise, and ``redo`` is not given.
+        ValueError: too few pictures.
     """
     generator = torch.Generator().manual_seed(settings.seed)
-    rows, held = balanced_rows(problem.source.labels, problem.training(), feasible_sets(), settings, generator)
+    source = problem.source
+    rows, held = balanced_rows(source.labels, source.patients, problem.training(), feasible_sets(), settings, generator)
     distinct, place = torch.unique(rows, return_inverse=True)
     read, kept = read_pictures(problem.source, distinct, problem.codec.size)
     if len(kept) < len(distinct):  # some are unreadable
@@ -151,7 +211,8 @@ def real_classifier(
         usable = readable[place]
         place, held = (readable.long().cumsum(0) - 1)[place[usable]], held[usable]
     pictures = read.rows(place)
-    trained = fit_classifier(pictures, held, settings, folder / CLASSIFIER, device=device, progress=progress)
+    where = folder / CLASSIFIER
+    trained = fit_classifier(pictures, held, settings, where, device=device, redo=redo, progress=progress)
     test = problem.test()
     asked = {
         "classifier_sha256": trained.metadata["files"][MODEL],
@@ -162,7 +223,7 @@ def real_classifier(
         "known": problem.known.tolist(),
     }
     record = folder / RECORD
-    if (found := records.matching(record, asked)) is None:
+    if (found := records.matching(record, asked, redo=redo)) is None:
         records.begin(record)
         sets = groups_of(problem.known)
         content = {

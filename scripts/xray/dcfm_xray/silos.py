@@ -100,6 +100,11 @@ def split(
     """
     generator = torch.Generator().manual_seed(seed)
     test = split_patients(patients, test_share, generator) if given_test is None else given_test
+    if not 0 < int(test.sum()) < len(test):
+        raise SplitError(
+            f"the data's own test list names {int(test.sum())} of its {len(test)} images, which leaves one side of the "
+            "split empty; mend the list, or take it away for a split by test_share"
+        )
     held = ~test & is_withheld(labels) if withhold else torch.zeros_like(test)
     rows = (~test & ~held).nonzero()[:, 0]
     try:
@@ -113,14 +118,16 @@ def split(
 
 
 def check_disjoint(found: Split, patients: Int[Tensor, " n"]) -> None:
-    """Raise :class:`SplitError` if a patient of the test set has an image in a silo, or a row is used twice."""
-    train = torch.cat(found.silos)
+    """Raise :class:`SplitError` if a patient of the test set has an image in a silo, or a withheld one, on which the
+    classifier of real pictures is trained too, or if a row is used twice."""
+    train = torch.cat([*found.silos, found.withheld])
     shared = set(patients[train].tolist()) & set(patients[found.test].tolist())
     if shared:
         raise SplitError(
-            f"patients {sorted(shared)[:5]} ({len(shared)} in all) lie in a silo and in the test set; split by patients"
+            f"patients {sorted(shared)[:5]} ({len(shared)} in all) lie in a silo, or among the withheld images, and in "
+            "the test set; split by patients"
         )
-    rows = torch.cat([train, found.test, found.withheld])
+    rows = torch.cat([train, found.test])
     if len(torch.unique(rows)) != len(rows):
         raise SplitError("an image lies in two parts of the split; each may be used once")
 

@@ -81,8 +81,12 @@ class Source(Protocol):
     def fingerprint(self) -> str: ...
 
     def read(self, rows: Sequence[int], size: int) -> list[Picture | UnreadableImage]:
-        """Decode some images to grey pictures of ``size`` pixels a side, each apart: what is unreadable comes back as
-        the error that names it."""
+        """Decode some images to grey pictures of ``size`` pixels a side, each apart: what cannot be decoded comes back
+        as the error that names it.
+
+        Raises:
+            OSError: a file cannot be read now; it may be readable later.
+        """
         ...
 
 

@@ -2,7 +2,8 @@
 
 An entry is a training folder's method: ``<runs>/<partition>/seed<k>/published/<method>``, its results under
 ``<out>/<partition>/seed<k>/<method>``. Every step leaves its result on disk when it is done, so that an interrupted
-table goes on where it was; an entry that fails leaves all others alone, and one that is not there is shown as not run.
+table goes on where it was. An entry that fails leaves all others alone; one that failed, is damaged or is not there is
+shown as not run.
 """
 
 import json
@@ -49,6 +50,7 @@ class TableSettings:
         train, evaluate: do what is missing; else take what is there.
         training: overrides of ``configs/xray/train.yaml`` for what is trained.
         evaluation: how.
+        redo: evaluate again what was evaluated with other weights or settings, in place of an error.
         device: ``auto``, ``cpu``, ``cuda``.
 
     Raises:
@@ -64,6 +66,7 @@ class TableSettings:
     training: tuple[str, ...] = ()
     evaluate: bool = True
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
+    redo: bool = False
     device: str = "auto"
 
     def __post_init__(self) -> None:
@@ -99,9 +102,10 @@ def make_table(settings: TableSettings, command: str, on_progress: Progress = si
     for entry in entries:
         if settings.train or entry.trained(settings.runs):
             attempt(str(entry), lambda entry=entry: _complete(settings, entry, command, on_progress), failed)
-    summary = summarise(settings, command, failed)
+    found = collect(settings, failed)
+    summary = summarise(settings, command, found, failed)
     settings.out.mkdir(parents=True, exist_ok=True)
-    _write(settings, summary)
+    _write(settings, summary, found)
     return summary
 
 
@@ -130,32 +134,73 @@ def _complete(settings: TableSettings, entry: Entry, command: str, on_progress: 
             settings.evaluation,
             command=command,
             device=settings.device,
+            redo=settings.redo,
             on_progress=show,
         )
 
 
-def summarise(settings: TableSettings, command: str, failed: Mapping[str, str]) -> dict[str, Any]:
-    """All numbers of the table, read from the entries' folders."""
+def collect(settings: TableSettings, failed: dict[str, str]) -> dict[Entry, dict[str, Any]]:
+    """The metrics that are there of the entries that did not fail, and of the real classifiers of their trainings.
+
+    What cannot be read is added to ``failed``. What an entry that failed left there earlier was not made as asked for.
+    """
+    found: dict[Entry, dict[str, Any]] = {}
+    for partition in settings.partitions:
+        for seed in settings.seeds:
+            entries = [Entry(partition, method, seed) for method in settings.methods]
+            for entry in entries:
+                _collect_one(settings, entry, found, failed)
+            # Each evaluation checks the real classifier; where all failed, nobody did.
+            if any(entry in found for entry in entries) or not any(str(entry) in failed for entry in entries):
+                _collect_one(settings, Entry(partition, REAL, seed), found, failed)
+    return found
+
+
+def _collect_one(
+    settings: TableSettings, entry: Entry, found: dict[Entry, dict[str, Any]], failed: dict[str, str]
+) -> None:
+    def read() -> None:
+        if (metrics := _read(settings.results(entry))) is not None:
+            found[entry] = metrics
+
+    if str(entry) not in failed:
+        attempt(str(entry), read, failed)
+
+
+def summarise(
+    settings: TableSettings, command: str, found: Mapping[Entry, Mapping[str, Any]], failed: Mapping[str, str]
+) -> dict[str, Any]:
+    """All numbers of the table.
+
+    Args:
+        settings: what is compared.
+        command: for the record.
+        found: see :func:`collect`.
+        failed: why entries are not there.
+    """
     return {
         "what": "utility, precision and distances, method by method; intervals 95 %",
         "command": command,
         "git_revision": git_revision(),
         "training_seeds": list(settings.seeds),
         "titles": {name: registry.make(name).title for name in settings.methods} | {REAL: "real pictures"},
-        "tables": [_table(settings, partition) for partition in settings.partitions],
+        "tables": [_table(settings, partition, found) for partition in settings.partitions],
         "failed": dict(failed),
     }
 
 
-def _table(settings: TableSettings, partition: str) -> dict[str, Any]:
+def _table(settings: TableSettings, partition: str, every_entry: Mapping[Entry, Mapping[str, Any]]) -> dict[str, Any]:
     found: dict[str, dict[int, Any]] = {}
     for method in (*settings.methods, REAL):
-        there = {seed: _read(settings.results(Entry(partition, method, seed))) for seed in settings.seeds}
+        there = {seed: every_entry.get(Entry(partition, method, seed)) for seed in settings.seeds}
         found[method] = {seed: metrics for seed, metrics in there.items() if metrics is not None}
     every = [metrics for by_seed in found.values() for metrics in by_seed.values()]
+    unlike = _unlike({method: list(by_seed.values()) for method, by_seed in found.items()})
     ratios = []
     for method in OURS:
         common = [seed for seed in found.get(method, {}) if seed in found.get(BASELINE, {})]
+        if _unlike({name: [found[name][s] for s in common] for name in (method, BASELINE) if common}):
+            continue  # a ratio of what was not judged alike says nothing
         pair = [_mean_of([found[name][s] for s in common], "novel", "utility") for name in (method, BASELINE) if common]
         if len(pair) == 2 and all(entry is not None and min(entry.value, *entry.draws) > 0 for entry in pair):
             ours, baseline = pair
@@ -165,7 +210,33 @@ def _table(settings: TableSettings, partition: str) -> dict[str, Any]:
         "data": _each_of(every, "data") or "nothing run",
         "rows": [_row(method, list(by_seed.values())) for method, by_seed in found.items()],
         "ratios": ratios,
+        "warnings": unlike,
     }
+
+
+def _unlike(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
+    """A warning a setting of the evaluation that is not the same in all metrics that name it, with who has what."""
+    values: dict[str, dict[str, list[str]]] = {}
+    for method, every in found.items():
+        for metrics in every:
+            given = {"size": metrics["size"]} if "size" in metrics else {}
+            for name, value in _flat(given | metrics.get("settings", {})).items():
+                values.setdefault(name, {}).setdefault(str(value), []).append(method)
+    return [
+        f"{name} differs between rows: "
+        + "; ".join(f"{value} ({', '.join(dict.fromkeys(methods))})" for value, methods in held.items())
+        + "; they cannot be compared"
+        for name, held in values.items()
+        if len(held) > 1
+    ]
+
+
+def _flat(settings: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    """Settings of settings as ``classifier.loop.steps``."""
+    found: dict[str, Any] = {}
+    for name, value in settings.items():
+        found |= _flat(value, f"{before}{name}.") if isinstance(value, Mapping) else {before + name: value}
+    return found
 
 
 def _read(folder: Path) -> dict[str, Any] | None:
@@ -201,7 +272,7 @@ def _mean_of(every: Sequence[Mapping[str, Any]], group: str, name: str) -> Estim
     return Estimate.over_trainings([part["value"] for part in parts], draws, least=None if name == "kid" else 0.0)
 
 
-def _write(settings: TableSettings, summary: Mapping[str, Any]) -> None:
+def _write(settings: TableSettings, summary: Mapping[str, Any], found: Mapping[Entry, Mapping[str, Any]]) -> None:
     out = settings.out
     write_json(out / "table.json", summary)
     write_text_atomically(out / "table.md", markdown(summary))
@@ -212,8 +283,9 @@ def _write(settings: TableSettings, summary: Mapping[str, Any]) -> None:
         for seed in settings.seeds:
             rows = {}
             for method in settings.methods:
-                path = settings.results(Entry(table["partition"], method, seed)) / PICTURES
-                if path.is_file():
+                entry = Entry(table["partition"], method, seed)
+                path = settings.results(entry) / PICTURES
+                if entry in found and path.is_file():
                     rows[summary["titles"][method]] = read_pictures(path)
             if rows:
                 draw_grid(rows, out / f"grid-{table['partition']}-seed{seed}.png")

@@ -92,6 +92,7 @@ def markdown(summary: Mapping[str, Any]) -> str:
             f"{number(found)}"
             for found in table["ratios"]
         ]
+        lines += [f"- Warning: {warning}" for warning in table.get("warnings", ())]
         lines.append("")
     lines += [f"Failed: {cell}: {reason}\n" for cell, reason in summary["failed"].items()]
     lines.append(f"Made by `{summary['command']}` at revision {summary['git_revision']}.")

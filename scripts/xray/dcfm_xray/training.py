@@ -192,7 +192,10 @@ def write_combinations(out: Path, ready: Prepared, problem: Problem) -> None:
     """
     given = ready.settings
     network = {key: value for key, value in asdict(ready.task).items() if key not in ("precision", "compile")}
-    content = problem.matrix() | {
+    matrix = problem.matrix()
+    # A source's name says where it lay; the caches know by its content whether it is the same.
+    told = {"source": matrix.pop("source")}
+    content = matrix | {
         "partition": given.partition,
         "alpha": given.alpha,
         "withhold": given.withhold,
@@ -200,7 +203,7 @@ def write_combinations(out: Path, ready: Prepared, problem: Problem) -> None:
         "autoencoder": ready.codec.fingerprint,
         "task": network | {"channels": list(ready.task.channels)},
     }
-    claim(out / COMBINATIONS, content)
+    claim(out / COMBINATIONS, content, told)
 
 
 def _path(given: str | None) -> Path | None:

@@ -1,0 +1,93 @@
+"""The classifiers behind utility: made again only where that is asked for, and never from another training's middle."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from dcfm.records import RecordError
+from dcfm.trainers.loop import LoopConfig, Progress, ResumeError
+from dcfm_xray.classifier import ClassifierConfig, Trained
+from dcfm_xray.evaluation_settings import EvaluationError, EvaluationSettings
+from dcfm_xray.problem import Pictures, feasible_sets
+from dcfm_xray.real import balanced_rows, fit_classifier
+
+SETTINGS = EvaluationSettings(
+    each=8,
+    held_out=0.25,
+    classifier=ClassifierConfig(width=8, loop=LoopConfig(steps=4, batch=8, warmup=1, checkpoint_every=2)),
+)
+HELD = torch.arange(16) % 4 == 0
+
+
+class Killed(Exception):
+    """What ends a training in the middle."""
+
+
+def pictures(seed: int) -> Pictures:
+    generator = torch.Generator().manual_seed(seed)
+    labels = (torch.rand(16, 14, generator=generator) < 0.2).long()
+    return Pictures(torch.randint(256, (16, 32, 32), generator=generator).to(torch.uint8), labels, torch.arange(16))
+
+
+def fit(given: Pictures, folder: Path, *, redo: bool = False, progress: Progress | None = None) -> Trained:
+    return fit_classifier(given, HELD, SETTINGS, folder, redo=redo, progress=progress)
+
+
+def equal(a: Trained, b: Trained) -> bool:
+    states = (a.network.state_dict(), b.network.state_dict())
+    return torch.equal(a.thresholds, b.thresholds) and all(torch.equal(states[0][k], states[1][k]) for k in states[0])
+
+
+def kill(done: int, total: int, terms: dict[str, float]) -> None:
+    if done == 3:
+        raise Killed
+
+
+def test_a_classifier_is_made_again_only_if_asked_for(tmp_path: Path) -> None:
+    first = fit(pictures(0), tmp_path / "a")
+    assert equal(fit(pictures(0), tmp_path / "a"), first)
+    with pytest.raises(RecordError, match="redo=true"):
+        fit(pictures(1), tmp_path / "a")
+    again = fit(pictures(1), tmp_path / "a", redo=True)
+    assert equal(again, fit(pictures(1), tmp_path / "b"))
+    assert not equal(again, first)
+    with pytest.raises(RecordError, match="specificity"):
+        fit_classifier(pictures(1), HELD, replace(SETTINGS, specificity=0.8), tmp_path / "a")
+
+
+def test_an_interrupted_training_goes_on_with_the_same_pictures_alone(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        with pytest.raises(Killed):
+            fit(pictures(0), tmp_path / name, progress=kill)
+        assert (tmp_path / name / "training.safetensors").is_file()
+    seen: list[int] = []
+    whole = fit(pictures(0), tmp_path / "whole")
+    assert equal(fit(pictures(0), tmp_path / "a", progress=lambda done, *_: seen.append(done)), whole)
+    assert seen == [3, 4]
+    with pytest.raises(ResumeError, match=r"training\.safetensors"):
+        fit(pictures(1), tmp_path / "b")
+    assert equal(fit(pictures(1), tmp_path / "b", redo=True), fit(pictures(1), tmp_path / "other"))
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_balanced_rows_repeat_rare_sets_and_keep_patients_apart(seed: int) -> None:
+    sets = feasible_sets()[:3]
+    labels = sets[torch.tensor([0] * 40 + [1] * 6 + [2])]
+    patients = torch.cat([torch.arange(40) // 2, torch.arange(7)])  # each has two images or three
+    generator = torch.Generator().manual_seed(seed)
+    rows, held = balanced_rows(labels, patients, torch.arange(47), sets, SETTINGS, generator)
+    assert [int((labels[rows[~held]] == s).all(1).sum()) for s in sets] == [6, 6, 6]
+    assert not set(patients[rows[held]].tolist()) & set(patients[rows[~held]].tolist())
+    out = [int((labels[rows[held]] == s).all(1).sum()) for s in sets]
+    assert out[0] == 2
+    assert out[1] <= 2
+    assert out[2] == 0  # of a single patient
+    assert len(rows[held].unique()) == len(rows[held])
+
+
+def test_one_patient_is_too_few(generator: torch.Generator) -> None:
+    labels = feasible_sets()[:1].expand(9, 14)
+    with pytest.raises(EvaluationError, match="no patient can be held out"):
+        balanced_rows(labels, torch.zeros(9, dtype=torch.long), torch.arange(9), feasible_sets(), SETTINGS, generator)

@@ -77,7 +77,8 @@ def _serve(grid: Grid, config: DictConfig, run: str) -> None:
         members.gather()
         _write(members, problem, config, run_protocol(members, problem))
     except BaseException as error:
-        members.report("stopped", reason=str(error) if isinstance(error, TooFewSilos) else repr(error))
+        kind = "" if isinstance(error, TooFewSilos) else f"{type(error).__name__}: "
+        members.report("stopped", reason=f"{kind}{error}")
         raise
 
 

@@ -49,7 +49,7 @@ def test_a_strategy_of_flower_trains_the_silos(
     ("strategy", "words"),
     [
         (FedAvg(), "silos only train; give the strategy fraction_evaluate"),
-        (FedProx(0.0, proximal_mu=5.0), "proximal-mu"),
+        (FedProx(fraction_evaluate=0.0, proximal_mu=5.0), "proximal-mu"),
     ],
 )
 def test_what_a_silo_cannot_honour_is_refused(

@@ -1,5 +1,7 @@
 """Which steps are shown, what is written below them, and how films stand side by side."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -13,7 +15,10 @@ def recording(steps: int, *, success: bool = True, reasons: tuple[str, ...] = ()
     qpos = np.zeros((steps + 1, 21))
     qpos[-1, 14:17] = [0.35, -0.1, 0.02]
     trial = Trial(
-        "planner", "novel", 0, "TL", "BR", "diagonal", 0, not reasons, reasons, success=success, goal=(0.35, -0.1)
+        *("planner", "novel", 0, "TL", "BR", "diagonal", 0, not reasons, reasons),
+        success=success,
+        goal=(0.35, -0.1),
+        distance=0.0 if steps else math.nan,
     )
     return Recording("mine", trial, qpos, ())
 

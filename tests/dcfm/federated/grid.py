@@ -1,5 +1,6 @@
 """A Flower Grid whose nodes run the real ClientApp in this process, and can be made to misbehave."""
 
+import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
 from dcfm.federated.client import app, silo_path
+from dcfm.federated.server import serve
 from dcfm.federated.settings import composed, read_settings
 from dcfm.federated.silo_files import write_silo
 from dcfm.federated.tasks import read_task
@@ -30,6 +32,9 @@ TINY = (
     "arrival=5",
     "patience=5",
 )
+
+# Three silos of which the last can be missed: silo 2 sees the same attribute as silo 0, at its other value.
+THREE = ("silos=3", "partition=iid", *TINY)
 
 
 @dataclass
@@ -112,3 +117,15 @@ class LocalGrid(Grid):
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> list[Message]:
         raise NotImplementedError
+
+
+def run(out: Path, grid_settings: dict, *overrides: str) -> LocalGrid:
+    """A server from start to end, or until it stops."""
+    given = (*THREE, f"out={out}", *overrides)
+    grid = LocalGrid(given, **grid_settings)
+    serve(grid, composed(given))
+    return grid
+
+
+def status(out: Path) -> dict:
+    return json.loads((out / "status.json").read_text())

@@ -15,25 +15,15 @@ from dcfm.federated import members
 from dcfm.federated.client import app
 from dcfm.federated.members import Members, TooFewSilos
 from dcfm.federated.parcels import Parcel, pack, unpack
-from dcfm.federated.server import alone, make_members, serve
+from dcfm.federated.server import alone, make_members
 from dcfm.federated.settings import composed
 from dcfm.silos import LabelHistogram
-from tests.dcfm.federated.grid import TINY, Answer, LocalGrid
-
-# Three silos of which the last can be missed: silo 2 sees the same attribute as silo 0, at its other value.
-THREE = ("silos=3", "partition=iid", *TINY)
+from tests.dcfm.federated.grid import THREE, Answer, LocalGrid, run, status
 
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(members, "POLL", 0.01)
-
-
-def run(out: Path, grid_settings: dict, *overrides: str) -> LocalGrid:
-    given = (*THREE, f"out={out}", *overrides)
-    grid = LocalGrid(given, **grid_settings)
-    serve(grid, composed(given))
-    return grid
 
 
 def arrived(out: Path, answers: dict[int, Answer], *overrides: str) -> Members:
@@ -42,10 +32,6 @@ def arrived(out: Path, answers: dict[int, Answer], *overrides: str) -> Members:
     crew, _ = make_members(LocalGrid(given, answers=answers), composed(given))
     crew.gather()
     return crew
-
-
-def status(out: Path) -> dict:
-    return json.loads((out / "status.json").read_text())
 
 
 def ledger(out: Path) -> list[dict]:
@@ -334,62 +320,6 @@ def test_a_server_that_is_started_again_goes_on(protocol: str, tmp_path: Path) -
     for folder in sorted((tmp_path / "whole/result").iterdir()):
         one, two = load(folder).weights, load(tmp_path / "cut/result" / folder.name).weights
         assert all(torch.equal(one[name], two[name]) for name in one)
-
-
-@pytest.mark.parametrize("protocol", ["dcfm_a", "dcfm_b", "fedflow"])
-def test_who_was_left_out_stays_left_out(protocol: str, tmp_path: Path) -> None:
-    """The silo is mended, and the server killed at the delivery and started again: the result is of the other silos."""
-    first = {"fedflow": "train.fedavg"}.get(protocol, "train.stage_one")
-
-    def broken(message: Message, context: Context) -> Message:
-        reply = app(message, context)
-        if message.metadata.message_type == first:
-            reply.content.array_records.pop("weights")
-        return reply
-
-    class Killed(BaseException):
-        pass
-
-    def kill(message: Message, context: Context) -> Message:
-        if message.metadata.message_type == "train.deliver":
-            raise Killed
-        return app(message, context)
-
-    with pytest.raises(Killed):
-        run(tmp_path, {"answers": {1: kill, 2: broken}}, f"protocol={protocol}")
-    gone = status(tmp_path)["left_out"]
-    assert list(gone) == ["silo2"]
-    grid = run(tmp_path, {}, f"protocol={protocol}")
-    assert status(tmp_path)["left_out"] == gone
-    assert [question for n, question in grid.asked if n == 2] == ["query.introduce"]
-    assert {n for n, question in grid.asked if question == "train.deliver"} == {0, 1}
-
-
-def test_a_silo_that_a_later_phase_left_out_had_taken_part_before(tmp_path: Path) -> None:
-    """Started again after the delivery that a silo missed: the student is still that of all three networks."""
-
-    def silent(message: Message, context: Context) -> Message | None:
-        return None if message.metadata.message_type == "train.deliver" else app(message, context)
-
-    run(tmp_path, {"answers": {2: silent}}, "deadline=3", "patience=100")
-    before = load(tmp_path / "result/expert0").weights
-    grid = run(tmp_path, {})
-    assert grid.asked == []
-    assert status(tmp_path)["left_out"] == {"silo2": "gave no answer to deliver within 3 s"}
-    assert all(torch.equal(value, before[name]) for name, value in load(tmp_path / "result/expert0").weights.items())
-
-
-def test_the_server_may_distil_where_a_silo_could_not(tmp_path: Path) -> None:
-    def broken(message: Message, context: Context) -> Message:
-        reply = app(message, context)
-        if message.metadata.message_type == "train.distil":
-            reply.content.array_records.pop("weights")
-        return reply
-
-    with pytest.raises(RuntimeError, match="start again, or with distil_on=server"):
-        run(tmp_path, {"answers": {1: broken}}, "distil_on=silo1")
-    run(tmp_path, {}, "distil_on=server")
-    assert (status(tmp_path)["state"], status(tmp_path)["left_out"]) == ("finished", {})
 
 
 def test_a_folder_of_another_run_is_refused(tmp_path: Path) -> None:

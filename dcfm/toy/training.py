@@ -62,6 +62,7 @@ class Training:
         fedavg: of FedFlow and the factored network, a round.
         fedavg_rounds: of the same.
         fedavg_ema: decay over rounds of the averaged global weights.
+        fedavg_continuous: see :class:`~dcfm.trainers.fedavg.FedAvgConfig`.
         pooled: of the pooled network.
 
     Raises:
@@ -83,6 +84,7 @@ class Training:
     fedavg: Phase = Phase(steps=35)
     fedavg_rounds: int = 100
     fedavg_ema: float = 0.8
+    fedavg_continuous: bool = False
     pooled: Phase = Phase(steps=3500, labels="global")
 
     def __post_init__(self) -> None:
@@ -117,6 +119,7 @@ class Training:
                 batch=self.batch,
                 learning_rate=self.fedavg.learning_rate,
                 ema=self.fedavg_ema,
+                continuous=self.fedavg_continuous,
                 objective=self.fedavg.objective,
             ),
             pooled=LocalConfig(self._loop(self.pooled), self.pooled.objective),
@@ -150,6 +153,10 @@ def _read(default: T, given: Mapping[str, Any], where: str) -> T:
             if not isinstance(value, Mapping):
                 raise ValueError(f"{where}.{key}={value!r}; give the keys {', '.join(f.name for f in fields(before))}")
             changes[key] = _read(before, value, f"{where}.{key}")
+        elif isinstance(before, bool):
+            if not isinstance(value, bool):
+                raise ValueError(f"{where}.{key}={value!r}; give true or false")
+            changes[key] = value
         elif isinstance(before, str) or isinstance(value, bool):
             if not isinstance(before, str) or not isinstance(value, str):
                 raise ValueError(f"{where}.{key}={value!r}; give a {type(before).__name__}")

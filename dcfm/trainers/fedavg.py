@@ -38,6 +38,8 @@ class FedAvgConfig:
         learning_rate: of the first round; the last round's is ``floor`` of it.
         warmup: steps at the start of a round over which the rate rises, since the optimizer starts from nothing.
         floor: last learning rate as a fraction of the first.
+        continuous: let the rate fall within a round too, to the next one's, instead of from round to round alone. With
+            many short rounds the two are nearly the same; few long ones lack the small last steps otherwise.
         weight_decay, clip: of AdamW, and the largest norm of a gradient.
         ema: decay, over rounds, of the moving average of the global weights that is returned.
         checkpoint_every: rounds between checkpoints.
@@ -51,6 +53,7 @@ class FedAvgConfig:
     learning_rate: float = 1e-3
     warmup: int = 5
     floor: float = 0.01
+    continuous: bool = False
     weight_decay: float = 1e-4
     clip: float = 1.0
     ema: float = 0.8
@@ -71,7 +74,7 @@ class FedAvgConfig:
             batch=self.batch,
             learning_rate=schedule.rate(number),
             warmup=self.warmup,
-            floor=1.0,
+            floor=schedule.rate(number + 1) / schedule.rate(number) if self.continuous else 1.0,
             weight_decay=self.weight_decay,
             clip=self.clip,
             ema=0.0,

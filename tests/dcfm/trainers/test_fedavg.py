@@ -1,6 +1,8 @@
 """Federated averaging: the mean, the schedule, and what one silo alone makes of it."""
 
 from copy import deepcopy
+from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
@@ -38,6 +40,17 @@ def test_the_rate_falls_over_rounds_not_within() -> None:
     assert rates == sorted(rates, reverse=True)
     assert rates[0] == CONFIG.learning_rate
     assert all(CONFIG.loop(4).rate(s) == CONFIG.loop(4).rate(2) for s in (1, 2))
+
+
+def test_a_continuous_rate_falls_within_rounds_too() -> None:
+    """It follows from one round to the next without a jump, and ends at the floor, also where there is one round."""
+    for rounds in (1, 4):
+        config = replace(CONFIG, rounds=rounds, steps=50, warmup=0, floor=0.1, continuous=True)
+        loops = [config.loop(number) for number in range(rounds)]
+        rates = [loop.rate(step) for loop in loops for step in range(50)]
+        assert rates == sorted(rates, reverse=True) and rates[0] == config.learning_rate
+        assert all(a.rate(50) == pytest.approx(b.rate(0)) for a, b in pairwise(loops))
+        assert loops[-1].rate(50) == pytest.approx(0.1 * config.learning_rate)
 
 
 def test_a_round_repeats_itself() -> None:

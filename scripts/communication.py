@@ -1,0 +1,90 @@
+"""What averaging needs to compose: the toy by federated averaging with 1 to 100 rounds, beside DCFM and mixtures.
+
+    python scripts/communication.py
+    python scripts/communication.py silos=4 rounds=[1,4,16] averaging=[fedflow_l] seeds=[0] out=runs/communication-4
+
+A silo takes as many optimizer steps whatever the rounds. Prints a table and writes it to ``out`` with
+``communication.json`` and ``communication.png``. What it shows: docs/communication.md.
+"""
+
+import shlex
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from tqdm import tqdm
+
+from dcfm.artefacts import git_revision, write_text_atomically
+from dcfm.configuration import script, typed, writable
+from dcfm.records import write_json
+from dcfm.toy.cell import Cell
+from dcfm.toy.communication import Study, draw, run, table
+from dcfm.toy.problem import ProblemSettings
+from dcfm.toy.score import Sampling
+from dcfm.toy.training import read_training
+
+
+@dataclass
+class Settings:
+    """The keys of configs/communication.yaml and their types."""
+
+    rounds: list[int]
+    averaging: list[str]
+    steps: int
+    once: list[str]
+    partition: str
+    attributes: int
+    silos: int
+    seeds: list[int]
+    samples: int
+    draws: int
+    solver_steps: int
+    workers: int
+    tuned: dict[str, Any]
+    out: str
+    training: dict[str, Any]
+
+
+@script("communication", "the same command goes on from what is finished")
+def main(config: DictConfig) -> None:
+    """Check, train, score, write, print."""
+    given = typed(config, Settings, "communication")
+    training, sampling = read_training(given.training), Sampling(given.draws, given.solver_steps)
+    cells = [
+        Cell(
+            ProblemSettings(
+                partition=given.partition,
+                attributes=given.attributes,
+                silos=given.silos,
+                samples=given.samples,
+                seed=seed,
+            ),
+            training,
+            sampling,
+            tuned=given.tuned,
+        )
+        for seed in given.seeds
+    ]
+    study = Study(tuple(cells), tuple(given.averaging), tuple(given.rounds), given.steps, tuple(given.once))
+    out = writable(given.out)
+    with tqdm(total=study.trainings(), unit="training") as bar:
+
+        def show(done: int) -> None:
+            bar.update(done - bar.n)
+
+        points = run(study, out, given.workers, show)
+    content = {
+        "command": shlex.join(["python", *sys.argv]),
+        "git_revision": git_revision(),
+        "settings": OmegaConf.to_container(config, resolve=True),
+        "points": points,
+    }
+    write_json(out / "communication.json", content)
+    write_text_atomically(out / "table.md", table(points) + "\n")
+    draw(points, out / "communication.png")
+    print(f"{table(points)}\n\nwrote {out}/communication.json, table.md, communication.png")
+
+
+if __name__ == "__main__":
+    main()

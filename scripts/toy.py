@@ -62,9 +62,6 @@ def read_settings(config: DictConfig) -> tuple[list[Cell], list[str], int, Path]
     methods = list(registry.names()) if given.methods == "all" else given.methods
     if not isinstance(methods, list):
         raise ValueError(f"methods={methods!r}; give all, or a list of {', '.join(registry.names())}")
-    for key, changes in (("tuned", given.tuned), ("method_settings", given.method_settings)):
-        if not all(isinstance(value, dict) for value in changes.values()):
-            raise ValueError(f"{key}={changes!r}; give, by method, settings by name")
     cells = []
     for partition in read_partitions(given.partition):
         for seed in [given.seed] if given.seeds is None else given.seeds:

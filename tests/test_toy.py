@@ -1,4 +1,4 @@
-"""scripts/toy.py, toy_select.py and toy_ablation.py: tiny runs from start to end, one clear error a bad input."""
+"""The scripts of the toy and of communication: tiny runs from start to end, one clear error a bad input."""
 
 import importlib.util
 import json
@@ -147,3 +147,25 @@ def test_selection_and_ablation(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert ablation["cells"][0]["novel"]["runs"] == 2
     assert (tmp_path / "ablation/ablation.png").stat().st_size > 1000
     assert "wrote" in capsys.readouterr().out
+
+
+def test_communication(tmp_path: Path) -> None:
+    small = ("rounds=[1,2]", "averaging=[fedflow_l]", "once=[dcfm_b]", "seeds=[0]", "steps=4", "workers=0")
+    settings = [s for s in TINY if not s.startswith(("steps=", "training.fedavg"))]
+    done = run(*small, "solver_steps=2", f"out={tmp_path}", *settings, script="communication")
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "communication.json").read_text())
+    assert found["command"].startswith("python scripts/communication.py 'rounds=[1,2]'")
+    assert [(p["method"], p["rounds"], p["models"]) for p in found["points"]] == [
+        ("dcfm_b", None, 2),
+        ("fedflow_l", 1, 2),
+        ("fedflow_l", 2, 4),
+    ]
+    assert (tmp_path / "table.md").read_text() in done.stdout
+    assert (tmp_path / "communication.png").stat().st_size > 1000
+    for override, message in (("rounds=[9]", "give numbers from 1 to steps=4"), ("+tuned.ddm=3", "by name")):
+        wrong = run(*small, override, f"out={tmp_path / 'other'}", script="communication")
+        assert wrong.returncode == 2
+        assert message in wrong.stderr
+        assert len(wrong.stderr.splitlines()) == 1
+    assert not (tmp_path / "other").exists()

@@ -1,8 +1,11 @@
 """FedFlow, DCFM-A and DCFM-B as questions to silos: who trains when on what is as in :mod:`dcfm.decentralized`, and
 with the same seeds so are the results.
 
-Each returns the result, one network or one a silo, after it was delivered to every silo.
+Each returns the result after it was delivered to every silo. A silo that misses the delivery is part of the result
+still: what it sent before is in it.
 """
+
+from dataclasses import dataclass
 
 import torch
 
@@ -19,7 +22,20 @@ from dcfm.trainers.peers import choose_peers
 from dcfm.weights import Weights
 
 
-def run_protocol(members: Members, problem: FederatedTask) -> list[Weights]:
+@dataclass(frozen=True)
+class Result:
+    """What a protocol made.
+
+    Attributes:
+        networks: one, or one a silo in the order of ``silos``.
+        silos: the numbers of those that it is made of.
+    """
+
+    networks: list[Weights]
+    silos: list[int]
+
+
+def run_protocol(members: Members, problem: FederatedTask) -> Result:
     """The protocol that the settings name.
 
     Raises:
@@ -49,7 +65,7 @@ def from_others(members: Members, weights: dict[int, Weights], to: int) -> Parce
     return parcel
 
 
-def dcfm_a(members: Members, problem: FederatedTask) -> list[Weights]:
+def dcfm_a(members: Members, problem: FederatedTask) -> Result:
     """Rounds of an allgather and cross-peer training; a last allgather of the experts."""
     refuse_privacy(problem.recipe)
     config, weights = problem.recipe.peers, stage_one(members)
@@ -63,10 +79,10 @@ def dcfm_a(members: Members, problem: FederatedTask) -> list[Weights]:
         weights = {n: parcel["weights"] for n, parcel in answers.items()}
     # With histograms, which weigh the experts: the rounds' are not kept by the silo, and need not be of all peers.
     members.ask("deliver", "train.deliver", {n: from_others(members, weights, n) for n in weights})
-    return [weights[n] for n in sorted(weights)]
+    return Result([weights[n] for n in sorted(weights)], sorted(weights))
 
 
-def dcfm_b(members: Members, problem: FederatedTask) -> list[Weights]:
+def dcfm_b(members: Members, problem: FederatedTask) -> Result:
     """Upload once, distil on the server or on a silo, download once."""
     weights = stage_one(members)
     place = members.settings.distil_on
@@ -82,7 +98,7 @@ def dcfm_b(members: Members, problem: FederatedTask) -> list[Weights]:
         student = answers[silo]["weights"]
     receivers = [n for n in members.numbers if members.name(n) != place]
     members.ask("deliver", "train.deliver", {n: {"weights": student} for n in receivers})
-    return [student]
+    return Result([student], sorted(weights))
 
 
 def distilled(members: Members, problem: FederatedTask, weights: dict[int, Weights]) -> Weights:
@@ -99,12 +115,13 @@ def distilled(members: Members, problem: FederatedTask, weights: dict[int, Weigh
     return student
 
 
-def fedflow(members: Members, problem: FederatedTask) -> list[Weights]:
+def fedflow(members: Members, problem: FederatedTask) -> Result:
     """Rounds of downloads, local steps and uploads; the weights' moving average over rounds is the result."""
     torch.manual_seed(members.settings.seed)
     start = {name: value.clone() for name, value in problem.task.network().state_dict().items()}
     config = fedavg_config(members.settings.protocol, problem.recipe)
     strategy = FedFlow(config, members.out / "fedavg.safetensors", members.out / "received", start)
     average = strategy.run(SiloGrid(members))
-    members.ask("deliver", "train.deliver", {n: {"weights": average} for n in members.numbers})
-    return [average]
+    silos = members.numbers
+    members.ask("deliver", "train.deliver", {n: {"weights": average} for n in silos})
+    return Result([average], silos)

@@ -11,7 +11,7 @@ out/published/<name>  the same as the task's own models are loaded, in half prec
 
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -25,10 +25,9 @@ from dcfm import artefacts, locks
 from dcfm.configuration import writable
 from dcfm.exchange import Exchange, Ledger
 from dcfm.federated.members import Members, TooFewSilos
-from dcfm.federated.protocols import run_protocol
+from dcfm.federated.protocols import Result, run_protocol
 from dcfm.federated.settings import OPERATION, composed, identity, read_settings
 from dcfm.federated.tasks import FederatedTask, read_task
-from dcfm.weights import Weights
 
 log = logging.getLogger(__name__)
 
@@ -82,17 +81,17 @@ def _serve(grid: Grid, config: DictConfig, run: str) -> None:
         raise
 
 
-def _write(members: Members, problem: FederatedTask, config: DictConfig, experts: Sequence[Weights]) -> None:
+def _write(members: Members, problem: FederatedTask, config: DictConfig, result: Result) -> None:
     """The result, and that it is there."""
     settings, out = members.settings, members.out
-    histograms = [members.histograms[n] for n in members.numbers]
+    histograms = [members.histograms[n] for n in result.silos]
     plain = OmegaConf.to_container(config, resolve=True)
     assert isinstance(plain, dict)
-    for i, weights in enumerate(experts):
+    for i, weights in enumerate(result.networks):
         artefacts.save(out / "result" / f"expert{i}", weights, {"run": identity(config), "expert": i})
     folder = out / "published" / settings.protocol
     how = {"method": settings.protocol, "partition": settings.partition, "training": identity(config)}
-    problem.publish(folder, experts, histograms, problem.task, **how)
+    problem.publish(folder, result.networks, histograms, problem.task, **how)
     members.report("finished")
     log.info("finished: %s", folder)
 

@@ -27,6 +27,9 @@ class Cell:
         sampling: how fields are sampled.
         changes: settings of single methods that differ from their configuration, e.g. ``{"dfd": {"scale": 1.0}}``.
         tuned: by method, what differs in its own training, nested as in ``configs/toy_training``.
+
+    Raises:
+        ValueError: changes that are not settings by name.
     """
 
     problem: ProblemSettings
@@ -34,6 +37,11 @@ class Cell:
     sampling: Sampling = field(default_factory=Sampling)
     changes: dict[str, dict[str, Any]] = field(default_factory=dict)
     tuned: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for key, changes in (("tuned", self.tuned), ("method_settings", self.changes)):
+            if not all(isinstance(value, Mapping) for value in changes.values()):
+                raise ValueError(f"{key}={changes!r}; give, by method, settings by name")
 
     @property
     def task(self) -> ToyTask:

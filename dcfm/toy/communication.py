@@ -1,4 +1,4 @@
-"""Composition for communication on the toy: the share of samples in the novel mode against the models that a silo passes.
+"""Composition for communication on the toy: the share of samples in the novel mode against the models a silo passes.
 
 Federated averaging is trained with few long rounds up to many short ones, a silo's optimizer steps in all being the
 same; the learning rate falls along one half cosine over all of them (:class:`~dcfm.trainers.fedavg.FedAvgConfig`), and

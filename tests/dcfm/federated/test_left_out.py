@@ -10,6 +10,9 @@ from dcfm.artefacts import load
 from dcfm.federated import members
 from dcfm.federated.client import app
 from dcfm.federated.left_out import LeftOut
+from dcfm.federated.silo_files import read_silo
+from dcfm.published import load_task
+from dcfm.toy.task import ToyTask
 from tests.dcfm.federated.grid import run, status
 
 
@@ -72,6 +75,21 @@ def test_a_silo_that_a_later_phase_left_out_had_taken_part_before(tmp_path: Path
     assert grid.asked == []
     assert status(tmp_path)["left_out"] == {"silo2": "gave no answer to deliver within 3 s"}
     assert all(torch.equal(value, before[name]) for name, value in load(tmp_path / "result/expert0").weights.items())
+
+
+@pytest.mark.parametrize("protocol", ["dcfm_a", "dcfm_b", "fedflow"])
+def test_what_is_published_names_all_that_it_is_made_of(protocol: str, tmp_path: Path) -> None:
+    """A silo that missed the delivery had sent its part: its histogram belongs to it, and a model loads."""
+
+    def silent(message: Message, context: Context) -> Message | None:
+        return None if message.metadata.message_type == "train.deliver" else app(message, context)
+
+    grid = run(tmp_path, {"answers": {1: silent}}, f"protocol={protocol}", "deadline=3", "patience=100")
+    assert list(status(tmp_path)["left_out"]) == ["silo1"]
+    published = load_task(tmp_path / "published" / protocol, ToyTask, what="a toy model")
+    held = [len(read_silo(grid.data[number], "silo").labels) for number in range(3)]
+    assert [int(histogram.counts.sum()) for histogram in published.histograms] == held
+    assert len(published.networks) == (3 if protocol == "dcfm_a" else 1)
 
 
 def test_the_server_may_distil_where_a_silo_could_not(tmp_path: Path) -> None:

@@ -48,7 +48,8 @@ def test_a_continuous_rate_falls_within_rounds_too() -> None:
         config = replace(CONFIG, rounds=rounds, steps=50, warmup=0, floor=0.1, continuous=True)
         loops = [config.loop(number) for number in range(rounds)]
         rates = [loop.rate(step) for loop in loops for step in range(50)]
-        assert rates == sorted(rates, reverse=True) and rates[0] == config.learning_rate
+        assert rates == sorted(rates, reverse=True)
+        assert rates[0] == config.learning_rate
         assert all(a.rate(50) == pytest.approx(b.rate(0)) for a, b in pairwise(loops))
         assert loops[-1].rate(50) == pytest.approx(0.1 * config.learning_rate)
 

@@ -94,6 +94,8 @@ class AttributeSpace:
         """Raise ``ValueError`` unless every entry is a value (or, if allowed, the null token) of its attribute."""
         if y.ndim != 2 or y.shape[1] != self.size:
             raise ValueError(f"labels have shape {tuple(y.shape)}; expected (n, {self.size}) for {self.names}")
+        if y.dtype == torch.bool or y.is_floating_point() or y.is_complex():
+            raise ValueError(f"labels are {y.dtype}; give whole numbers, the places of their values, e.g. torch.int64")
         top = self.null.to(y.device) - (0 if null_allowed else 1)
         bad = (y < 0) | (y > top)
         if bad.any():

@@ -55,7 +55,7 @@ class Federation:
         task: what is trained.
         silos: private data; together they must satisfy Eq. 2 (checked at once).
         out: folder of artefacts, checkpoints and the ledger.
-        seed: of the run; silo ``i`` trains with ``seed + i``.
+        seed: of the run; see :func:`training_seed` for what each training makes of it.
         device: of every training.
         workers: trainings at once; 0 trains in this process.
         progress: see :data:`ProgressFactory`.
@@ -86,13 +86,13 @@ class Federation:
     def stage_one(self, config: LocalConfig) -> list[Weights]:
         """Every silo alone (Eqs. 8-11); returns each one's EMA weights. Without the CI term (Eq. 9 alone, the baselines
         without "+L") the artefacts lie under ``stage1_no_ci``, so that both kinds fit into one ``out``."""
-        return self._alone("stage1", config, [None] * len(self.silos))
+        return self._alone("stage1", config, [None] * len(self.silos), part=0)
 
     def further(self, stage_one: Sequence[Weights], config: LocalConfig) -> list[Weights]:
         """Every silo goes on alone from its Stage I network, for experts that get as many steps as DCFM's."""
-        return self._alone("further", config, list(stage_one))
+        return self._alone("further", config, list(stage_one), part=1)
 
-    def _alone(self, stage: str, config: LocalConfig, starts: Sequence[Weights | None]) -> list[Weights]:
+    def _alone(self, stage: str, config: LocalConfig, starts: Sequence[Weights | None], part: int) -> list[Weights]:
         stage = stage if config.objective.independence.weight > 0 else f"{stage}_no_ci"
         jobs = [
             TrainingJob(
@@ -103,6 +103,7 @@ class Federation:
                 i,
                 (silo, config, start),
                 "" if start is None else fingerprint([start]),
+                part,
             )
             for i, (silo, start) in enumerate(zip(self.silos, starts, strict=True))
         ]
@@ -156,11 +157,11 @@ class Federation:
                     (self.task, silo, exchange.download(silo.name, "weights", weights), config, number)
                     for silo in self.silos
                 ]
-                seeds = [self.seed + i for i in range(len(jobs))]
+                seeds = [training_seed(self.seed, i) for i in range(len(jobs))]
                 moved = run(_train_round, jobs, seeds, [self.device] * len(jobs))
                 uploaded = [exchange.upload(s.name, "weights", w) for s, w in zip(self.silos, moved, strict=True)]
                 weights = weighted_mean(uploaded, counts)
-                average = moving_average(average, weights, min(config.ema, (number + 1) / (number + 10)))
+                average = moving_average(average, weights, config.decay(number))
                 if show is not None:
                     show(number + 1, config.rounds, {})
                 if (number + 1) % config.checkpoint_every == 0:
@@ -204,7 +205,8 @@ class Federation:
             gathered = [copies[self.silos[j].name] for j in chosen[i]]
             arguments = (silo, gathered, [histograms[j] for j in chosen[i]], list(chosen[i]).index(i), config)
             name, folder = f"dcfm_a round {number} {silo.name}", self.out / "dcfm_a" / f"round_{number}" / silo.name
-            yield TrainingJob("peers", name, folder, plain_settings(config), i, arguments, fingerprint(gathered))
+            settings, start = plain_settings(config), fingerprint(gathered)
+            yield TrainingJob("peers", name, folder, settings, i, arguments, start, number - 1)
 
     def dcfm_b(self, stage_one: Sequence[Weights], config: StudentConfig, exchange: Exchange) -> Weights:
         """Upload once, distil, download once (Eqs. 15-17); returns the student's EMA weights."""
@@ -248,9 +250,10 @@ class TrainingJob:
         name: for progress and the artefact's identity.
         folder: of the artefact.
         settings: plain values that the artefact must agree with.
-        index: added to the run's seed.
+        index: of the silo, see :func:`training_seed`.
         arguments: of the trainer.
         started_from: fingerprint of the weights that it starts from.
+        part: of its kind in this silo, counted from 0: DCFM-A's rounds, and what goes on after Stage I.
     """
 
     kind: str
@@ -260,6 +263,20 @@ class TrainingJob:
     index: int
     arguments: tuple[Any, ...]
     started_from: str = ""
+    part: int = 0
+
+
+def training_seed(seed: int, index: int, part: int = 0) -> int:
+    """The seed of all that a training draws: batches, times, noise, routing.
+
+    Trainings of other seeds, silos and rounds draw for themselves, up to 10,007 silos and 99 rounds.
+
+    Args:
+        seed: of the run.
+        index: of the silo.
+        part: see :class:`TrainingJob`.
+    """
+    return (seed * 1_000_003 + part * 10_007 + index) % 2**63
 
 
 def _one_thread() -> None:
@@ -361,7 +378,7 @@ def _run_job(
         artefacts.save_tensors(folder / f"step_{step:07d}.safetensors", network.state_dict())
 
     extras: dict[str, Any] = {
-        "seed": seed + job.index,
+        "seed": training_seed(seed, job.index, job.part),
         "checkpoint": checkpoint,
         "progress": progress,
         "snapshot": snapshot if snapshots else None,

@@ -2,7 +2,8 @@
 
 A network is a field; so are the composition of a field's marginals (:class:`Composed`, Eq. 5), a composition whose
 terms are served by several experts according to what their silos hold (:class:`Routed`, Eq. 12 at inference), and a
-field with some coordinates held (:class:`Held`). Nobody needs to know what is inside the field that they hold.
+field with some coordinates held (:class:`Held`, the outermost of them, since its mask has the batch's rows). Nobody
+needs to know what is inside the field that they hold.
 """
 
 from __future__ import annotations
@@ -87,6 +88,11 @@ def composed_velocity(
     return combine(velocities[0], velocities[1:], weights)
 
 
+def _check_guidance(weights: Sequence[float] | None, null: Int[Tensor, " k"]) -> None:
+    if weights is not None and len(weights) != len(null):
+        raise ValueError(f"guidance {list(weights)} has {len(weights)} weights; give one an attribute, {len(null)}")
+
+
 @dataclass(frozen=True)
 class Composed:
     """A field sampled through its own marginals: Eq. 5 with guidance weights ``w`` (one each, all 1 in the paper)."""
@@ -94,6 +100,9 @@ class Composed:
     field: Field
     null: Int[Tensor, " k"]
     weights: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        _check_guidance(self.weights, self.null)
 
     def __call__(
         self,
@@ -207,6 +216,7 @@ class Routed:
             raise ValueError(
                 f"{len(self.experts)} experts and {len(self.histograms)} histograms; give one histogram an expert"
             )
+        _check_guidance(self.weights, self.null)
 
     def __call__(
         self,

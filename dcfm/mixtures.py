@@ -34,12 +34,11 @@ def label_weights(histograms: Sequence[LabelHistogram], y: Int[Tensor, "batch k"
     terms = value_weights(histograms, y)
     null = torch.tensor(histograms[0].cardinalities, device=y.device)
     given = (y != null).T[..., None]
-    totals = torch.tensor([float(h.total) for h in histograms], device=y.device)
-    # p(a|y_i) / p(a) is proportional to n_a(y_i) / n_a.
-    ratios = torch.where(given, terms[1:] * totals.sum() / totals, 1.0)
-    product = totals * ratios.prod(0)
+    totals = torch.tensor([float(h.total) for h in histograms], dtype=torch.float64, device=y.device)
+    # p(a|y_i) / p(a) is proportional to n_a(y_i) / n_a. In log space, since many attributes overflow otherwise.
+    logs = totals.log() + torch.where(given, (terms[1:].double() / totals).log(), 0.0).sum(0)
     mean = (terms[1:] * given).sum(0) / given.sum(0).clamp(min=1)
-    weights = torch.where(product.sum(1, keepdim=True) > 0, product, mean)
+    weights = torch.where(logs.isfinite().any(1, keepdim=True), logs.softmax(1).to(mean.dtype), mean)
     return weights / weights.sum(1, keepdim=True)
 
 

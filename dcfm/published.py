@@ -66,7 +66,8 @@ class Published:
 
         Args:
             rule: ``joint`` or ``composed``.
-            guidance: weights ``w`` of Eq. 5, one an attribute; all 1 where left out.
+            guidance: weights ``w`` of Eq. 5, one an attribute; all 1 where left out. A combination that is answered
+                jointly has no use for them.
 
         Raises:
             ModelError: not one weight an attribute.
@@ -220,7 +221,8 @@ def load_task(folder: Path, kind: Callable[..., Task], device: str = "auto", *, 
 
 def check_space(stored: Mapping[str, Sequence[str]] | None, space: AttributeSpace, folder: Path) -> None:
     """Raise :class:`ModelError` if attributes are on record with a model and are not those of ``space``."""
-    if stored is not None and {name: list(values) for name, values in stored.items()} != _attributes(space):
+    # With their order: it is that of the labels' columns.
+    if stored is not None and [(n, list(v)) for n, v in stored.items()] != list(_attributes(space).items()):
         raise ModelError(
             f"{folder} was trained over the attributes {dict(stored)}, this task has {_attributes(space)}; choose a "
             "model of this task, or train one"

@@ -29,7 +29,7 @@ class LeakError(ValueError):
 
 @dataclass(frozen=True)
 class KnownOnly:
-    """A field that answers whole labels for known combinations only, and labels with a null token always.
+    """A field that answers labels for known combinations only; a null token stands for any value.
 
     Args:
         field: asked where the label may be asked.

@@ -53,8 +53,7 @@ def task_settings(task: Task) -> dict[str, Any]:
     Of a task that is a dataclass, its fields, dataclasses in them included, without :data:`EXECUTION`. What is not
     plain data (a domain's functions) is left out and must tell by the data that it makes.
     """
-    plain = {name: _plain(value) for name, value in _fields(task).items() if name not in EXECUTION}
-    return {name: value for name, value in plain.items() if value is not None}
+    return _plain(task) or {}
 
 
 def _fields(value: Any) -> dict[str, Any]:
@@ -66,5 +65,5 @@ def _plain(value: Any) -> Any:
         return value
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
-    inner = {name: _plain(item) for name, item in _fields(value).items()}
+    inner = {name: _plain(item) for name, item in _fields(value).items() if name not in EXECUTION}
     return {name: item for name, item in inner.items() if item is not None} or None

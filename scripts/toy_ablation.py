@@ -45,6 +45,8 @@ def run(config: DictConfig) -> None:
     problem, factors = read_problem(given.problem), read_factors(given.factors)
     if not given.seeds or not factors:
         raise ValueError(f"seeds={given.seeds} and factors={list(factors)}; give at least one of each")
+    if problem.missing == 0:
+        raise ValueError("problem.missing=0 leaves no novel combination to look at; give 1 or more, or null")
     variants = [variant for values in factors.values() for group in values.values() for variant in group]
     cells = [
         Cell(replace(problem, partition=partition, seed=seed), training, sampling)

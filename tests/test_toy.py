@@ -149,6 +149,26 @@ def test_selection_and_ablation(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert "wrote" in capsys.readouterr().out
 
 
+def test_an_ablation_has_something_novel_to_look_at() -> None:
+    with pytest.raises(ValueError, match="leaves no novel combination"):
+        load("toy_ablation").run(configured("toy_ablation", "problem.missing=0"))
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("+training.recipe=3", "unknown key training.recipe"),
+        ("+training.stage_one.objective=3", "unknown key training.stage_one.objective"),
+        ("training.batch=.inf", "give a whole number"),
+        ("training.fedavg_continuous=3", "give true or false"),
+        ("training.student.weight=.nan", "give a number"),
+    ],
+)
+def test_training_settings_that_cannot_be(script: ModuleType, override: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        script.read_settings(configured("toy", override))
+
+
 def test_communication(tmp_path: Path) -> None:
     small = ("rounds=[1,2]", "averaging=[fedflow_l]", "once=[dcfm_b]", "seeds=[0]", "steps=4", "workers=0")
     settings = [s for s in TINY if not s.startswith(("steps=", "training.fedavg"))]

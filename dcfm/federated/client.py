@@ -28,7 +28,7 @@ from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
 from dcfm.artefacts import load, load_tensors, plain_settings, save_tensors
-from dcfm.decentralized import TrainingJob, build_network, fingerprint, run_job
+from dcfm.decentralized import TrainingJob, build_network, fingerprint, run_job, training_seed
 from dcfm.exchange import Exchange, Ledger, Payload
 from dcfm.federated.counts import check_epsilon, noised, suppressed
 from dcfm.federated.parcels import Parcel, by_number, kind_of, pack, scalar, scalars, unpack
@@ -133,17 +133,25 @@ class Node:
         arguments: tuple[Any, ...],
         started_from: str = "",
         index: int | None = None,
+        part: int = 0,
     ) -> Weights:
         """A training of the core, resumed if it was cut off, and looked up if it is finished.
 
         Args:
-            kind, config, arguments, started_from: as of :mod:`dcfm.decentralized`.
+            kind, config, arguments, started_from, part: as of :class:`dcfm.decentralized.TrainingJob`.
             folder: of its artefact, within the silo's work.
-            index: added to the run's seed; the silo's number if left out.
+            index: as there; the silo's number if left out.
         """
         number = self.number if index is None else index
         job = TrainingJob(
-            kind, f"{folder} {self.name}", self.work / folder, plain_settings(config), number, arguments, started_from
+            kind,
+            f"{folder} {self.name}",
+            self.work / folder,
+            plain_settings(config),
+            number,
+            arguments,
+            started_from,
+            part,
         )
         asked = (job, self.problem.task, self.settings.seed, self.device, None, False)
         if self.ranks > 1:
@@ -221,7 +229,8 @@ def peers(node: Node, parcel: Parcel) -> Parcel:
     number, config = scalar(parcel, "round"), node.problem.recipe.peers
     order, gathered, histograms = _gathered(node, parcel, "stage1" if number == 1 else f"dcfm_a/round_{number - 1}")
     arguments = (node.silo(), gathered, histograms, order.index(node.number), config)
-    return {"weights": node.train("peers", f"dcfm_a/round_{number}", config, arguments, fingerprint(gathered))}
+    folder, start = f"dcfm_a/round_{number}", fingerprint(gathered)
+    return {"weights": node.train("peers", folder, config, arguments, start, part=number - 1)}
 
 
 def distil(node: Node, parcel: Parcel) -> Parcel:
@@ -251,7 +260,7 @@ def fedavg(node: Node, parcel: Parcel) -> Parcel:
     if path.exists():
         return {"weights": load_tensors(path)}
     network = build_network(node.problem.task, parcel["weights"], device)
-    seed = node.settings.seed + node.number
+    seed = training_seed(node.settings.seed, node.number)
     data, labels = silo.data.to(device), silo.labels.to(device)
     train_round(node.problem.task, data, labels, network, config, number, seed=seed)
     if config.privacy is not None:

@@ -139,8 +139,8 @@ class FedFlow(FedAvg):
         uploaded = [dict(content.array_records["arrays"].to_torch_state_dict()) for content in contents]
         counts = [int(content.metric_records["metrics"]["num-examples"]) for content in contents]  # type: ignore[arg-type]
         self.weights = weighted_mean(uploaded, counts)
-        decay = min(self.config.ema, (self.done + 1) / (self.done + 10))
-        self.average, self.done = moving_average(self.average, self.weights, decay), self.done + 1
+        average = moving_average(self.average, self.weights, self.config.decay(self.done))
+        self.average, self.done = average, self.done + 1
         save_tensors(
             self.state,
             {f"weights.{k}": v for k, v in self.weights.items()}

@@ -1,8 +1,9 @@
 """Composition for communication on the toy: the share of samples in the novel mode against the models a silo passes.
 
 Federated averaging is trained with few long rounds up to many short ones, a silo's optimizer steps in all being the
-same; the learning rate falls along one half cosine over all of them (:class:`~dcfm.trainers.fedavg.FedAvgConfig`), and
-the last global weights are the result. Beside it stand the methods that pass networks once or a few times.
+same but for a remainder; the learning rate falls along one half cosine over all of them
+(:class:`~dcfm.trainers.fedavg.FedAvgConfig`), and the last global weights are the result. Beside it stand the methods
+that pass networks once or a few times.
 
 A *point* is a method and, where it averages, a number of rounds, over seeds. Its trainings and records lie in
 ``out/rounds<T>``, of the other methods in ``out/once``; a run that was interrupted goes on from there.

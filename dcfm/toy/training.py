@@ -1,5 +1,6 @@
 """How the toy trains: the few numbers that its methods' recipes are made from."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, TypeVar
@@ -84,7 +85,7 @@ class Training:
     fedavg: Phase = Phase(steps=35)
     fedavg_rounds: int = 100
     fedavg_ema: float = 0.8
-    fedavg_continuous: bool = False
+    fedavg_continuous: bool | None = None
     pooled: Phase = Phase(steps=3500, labels="global")
 
     def __post_init__(self) -> None:
@@ -146,17 +147,18 @@ T = TypeVar("T", Training, Phase)
 def _read(default: T, given: Mapping[str, Any], where: str) -> T:
     changes: dict[str, Any] = {}
     for key, value in given.items():
-        if not hasattr(default, key):
-            raise ValueError(f"unknown key {where}.{key}; the keys are {', '.join(f.name for f in fields(default))}")
+        names = [f.name for f in fields(default)]
+        if key not in names:
+            raise ValueError(f"unknown key {where}.{key}; the keys are {', '.join(names)}")
         before = getattr(default, key)
         if isinstance(before, Phase):
             if not isinstance(value, Mapping):
                 raise ValueError(f"{where}.{key}={value!r}; give the keys {', '.join(f.name for f in fields(before))}")
             changes[key] = _read(before, value, f"{where}.{key}")
-        elif isinstance(before, bool):
-            if not isinstance(value, bool):
+        elif key == "fedavg_continuous":
+            if value is not None and not isinstance(value, bool):
                 raise ValueError(f"{where}.{key}={value!r}; give true or false")
-            changes[key] = value
+            changes[key] = value or None
         elif isinstance(before, str) or isinstance(value, bool):
             if not isinstance(before, str) or not isinstance(value, str):
                 raise ValueError(f"{where}.{key}={value!r}; give a {type(before).__name__}")
@@ -173,6 +175,6 @@ def _read(default: T, given: Mapping[str, Any], where: str) -> T:
 
 def _number(before: int | float, value: Any, where: str) -> int | float:
     whole = isinstance(before, int)
-    if not isinstance(value, int | float) or (whole and value != int(value)):
+    if not isinstance(value, int | float) or not math.isfinite(value) or (whole and value != int(value)):
         raise ValueError(f"{where}={value!r}; give {'a whole number' if whole else 'a number'}")
     return type(before)(value)

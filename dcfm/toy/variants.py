@@ -9,6 +9,7 @@ import hashlib
 import json
 import multiprocessing
 import shutil
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
@@ -49,9 +50,12 @@ class Variant:
         """The cell with the variant's changes.
 
         Raises:
-            ValueError: an unknown key or a value out of range.
+            ValueError: an unknown key or a value out of range, or a cell whose own tuning of the method would hide it.
         """
-        changes = {self.method: dict(self.settings)} if self.settings else {}
+        if cell.tuned.get(self.method):
+            raise ValueError(f"the problem tunes {self.method} itself ({cell.tuned[self.method]}); vary an untuned one")
+        own = {**cell.changes.get(self.method, {}), **self.settings}
+        changes = {**cell.changes, **({self.method: own} if own else {})}
         changed = replace(cell, training=change_training(cell.training, self.training), changes=changes)
         changed.method(self.method)
         return changed
@@ -138,8 +142,15 @@ def _train(cell: Cell, problem: Problem, method: str, folder: Path, name: str) -
     for pattern, store in stores.items():
         for path in (out / "trainings").glob(pattern):
             if not (store / path.name).exists():
-                shutil.copytree(path, store / path.name)
+                with tempfile.TemporaryDirectory(dir=_made(store)) as unfinished:
+                    shutil.copytree(path, Path(unfinished) / path.name)
+                    Path(unfinished, path.name).rename(store / path.name)
     return trained.fields
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def _stores(cell: Cell, folder: Path) -> dict[str, Path]:

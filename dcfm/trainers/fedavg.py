@@ -35,9 +35,9 @@ class FedAvgConfig:
         rounds: downloads and uploads, ``T``.
         steps: optimizer steps of a silo in a round.
         batch: samples of a step.
-        learning_rate: of the first round; the last round's is ``floor`` of it.
+        learning_rate: of the first round; it falls along half a cosine over the rounds.
         warmup: steps at the start of a round over which the rate rises, since the optimizer starts from nothing.
-        floor: last learning rate as a fraction of the first.
+        floor: what it falls to at the end of the last round, as a fraction of the first round's.
         continuous: let the rate fall within a round too, to the next one's, instead of from round to round alone. With
             many short rounds the two are nearly the same; few long ones lack the small last steps otherwise.
         weight_decay, clip: of AdamW, and the largest norm of a gradient.
@@ -53,7 +53,7 @@ class FedAvgConfig:
     learning_rate: float = 1e-3
     warmup: int = 5
     floor: float = 0.01
-    continuous: bool = False
+    continuous: bool | None = None  # nothing, rather than false, leaves older settings as they were written
     weight_decay: float = 1e-4
     clip: float = 1.0
     ema: float = 0.8
@@ -65,6 +65,10 @@ class FedAvgConfig:
         if min(self.rounds, self.checkpoint_every) < 1 or not 0 <= self.ema < 1:
             raise ValueError(f"rounds and checkpoint_every must be at least 1, ema in [0, 1): {self}")
         self.loop(0)
+
+    def decay(self, number: int) -> float:
+        """Of the moving average in round ``number``, counted from 0: the first round's weights begin it."""
+        return 0.0 if number == 0 else min(self.ema, (number + 1) / (number + 10))
 
     def loop(self, number: int) -> LoopConfig:
         """The loop of a silo in round ``number``, counted from 0."""

@@ -110,7 +110,7 @@ def fit(
 
     Raises:
         ResumeError: the checkpoint is of another configuration, seed, origin or architecture.
-        TrainingError: the loss became NaN or infinite; the last checkpoint is left as it was.
+        TrainingError: the loss or its gradient became NaN or infinite; the last checkpoint is left as it was.
     """
     device = next(network.parameters()).device
     generator = torch.Generator(device).manual_seed(seed)
@@ -135,10 +135,10 @@ def fit(
         optimizer.zero_grad(set_to_none=True)
         terms["loss"].backward()
         parallel.add_gradients(network)
-        nn.utils.clip_grad_norm_(network.parameters(), config.clip)
+        norm = nn.utils.clip_grad_norm_(network.parameters(), config.clip)
         optimizer.step()
         _average(average, network, min(config.ema, (step + 1) / (step + 10)))
-        values = _finite(terms, step)
+        values = _finite(terms, norm, step)
         if progress is not None and parallel.is_first():
             progress(step + 1, config.steps, values)
         if ((step + 1) % config.checkpoint_every == 0 or step + 1 == last) and parallel.is_first():
@@ -149,14 +149,14 @@ def fit(
     return average
 
 
-def _finite(terms: dict[str, Tensor], step: int) -> dict[str, float]:
+def _finite(terms: dict[str, Tensor], norm: Tensor, step: int) -> dict[str, float]:
     # All terms at once: on a GPU every look at a value waits for all work so far.
-    found = torch.stack([value.detach().double() for value in terms.values()]).tolist()
+    *found, size = torch.stack([value.detach().double() for value in (*terms.values(), norm)]).tolist()
     values = dict(zip(terms, found, strict=True))
-    if not math.isfinite(values["loss"]):
+    if not math.isfinite(values["loss"]) or not math.isfinite(size):
         raise TrainingError(
-            f"the loss is {values['loss']} at step {step + 1} (terms: {values}); lower the learning rate or the clip, "
-            "or look for non-finite data"
+            f"the loss is {values['loss']} and its gradient's norm {size} at step {step + 1} (terms: {values}); lower "
+            "the learning rate or the clip, or look for non-finite data"
         )
     return values
 

@@ -1,5 +1,6 @@
 """What the three trainers share of their objective: time, masks, and which points and labels the CI term sees."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -42,10 +43,10 @@ class IndependenceConfig:
     contrast: bool | None = None  # nothing, rather than false, leaves older settings as they were written
 
     def __post_init__(self) -> None:
-        if self.weight < 0 or not 0 < self.share <= 1 or self.path_steps < 1:
+        if not 0 <= self.weight < math.inf or not 0 < self.share <= 1 or self.path_steps < 1:
             raise ValueError(
-                f"CI weight {self.weight} must not be negative, its share {self.share} of the batch must be in (0, 1], "
-                f"path_steps {self.path_steps} at least 1"
+                f"CI weight {self.weight} must be finite and must not be negative, its share {self.share} of the batch "
+                f"must be in (0, 1], path_steps {self.path_steps} at least 1"
             )
         if self.labels not in ("own", "global", "held") or self.paths not in ("batch", "own"):
             raise ValueError(

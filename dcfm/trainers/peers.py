@@ -77,7 +77,7 @@ def choose_peers(silos: Sequence[int], per_round: int | None, number: int, *, se
     for silo in silos:
         others = [other for other in silos if other != silo]
         if per_round is not None and per_round < len(others):
-            generator = torch.Generator().manual_seed((seed * 1_000_003 + number) * 1_000_003 + silo)
+            generator = torch.Generator().manual_seed(((seed * 1_000_003 + number) * 1_000_003 + silo) % 2**63)
             others = [others[i] for i in torch.randperm(len(others), generator=generator)[:per_round].tolist()]
         chosen[silo] = sorted([silo, *others])
     return chosen

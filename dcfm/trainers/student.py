@@ -3,8 +3,9 @@
 The replay is made in blocks. A block draws a teacher ``r ~ n_r``, labels from that silo's histogram and noise, lets the
 teacher's own ODE run, and keeps every point at which the teacher was evaluated on the way, with the velocity that it
 gave there: one teacher evaluation a point. Where the task inpaints, a second pass holds random entries at the values of
-the same teacher's finished samples. Time grids are jittered, so that all times occur. A block depends on
-``(seed, block number)`` alone and is made again on resuming, so it need not be stored.
+the same teacher's finished samples. Time grids are jittered, so that all times between half a step after the start and
+half a step before the end occur, and 0; a midpoint rule with as many steps asks the student about these alone. A block
+depends on ``(seed, block number)`` alone and is made again on resuming, so it need not be stored.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +23,7 @@ from dcfm.attributes import apply_mask, draw_masks
 from dcfm.fields import Field
 from dcfm.losses import matching_loss, peer_independence_loss
 from dcfm.silos import LabelHistogram
-from dcfm.solvers import integrate
+from dcfm.solvers import TABLEAUS, integrate
 from dcfm.task import Task
 from dcfm.trainers import parallel
 from dcfm.trainers.loop import LoopConfig, Progress, fit
@@ -51,6 +52,8 @@ class ReplayConfig:
     def __post_init__(self) -> None:
         if self.paths < 1 or self.steps < 1 or self.reuse <= 0 or not 0 <= self.held <= 1:
             raise ValueError(f"paths and steps must be at least 1, reuse positive, held in [0, 1]: {self}")
+        if self.method not in TABLEAUS:
+            raise ValueError(f"replay by the solver {self.method!r}; its grid can be of {', '.join(TABLEAUS)}")
 
 
 @dataclass(frozen=True)
@@ -243,7 +246,9 @@ class _ReplaySource:
     ) -> None:
         self.task, self.teachers, self.histograms, self.config, self.seed = task, teachers, histograms, config, seed
         self.device = next(teachers[0].parameters()).device
-        points = config.replay.paths * config.replay.steps * (1 + config.replay.held)
+        replay, probe = config.replay, torch.zeros(1, *task.shape, device=self.device)
+        holds = task.draw_held(probe, torch.Generator(self.device).manual_seed(0)) is not None
+        points = replay.paths * replay.steps * len(TABLEAUS[replay.method].nodes) * (1 + replay.held * holds)
         self.steps_of_block = max(1, round(config.replay.reuse * points / config.loop.batch))
         self.number, self.block = -1, None
 

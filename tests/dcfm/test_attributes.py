@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from fractions import Fraction
 
 import pytest
@@ -51,6 +53,14 @@ class TestSpace:
             COLOURS.check_labels(torch.tensor([[-1, 0]]), null_allowed=True)
         with pytest.raises(ValueError, match=r"shape \(1, 3\); expected \(n, 2\)"):
             COLOURS.check_labels(torch.tensor([[0, 0, 0]]))
+
+    def test_labels_that_are_no_whole_numbers(self) -> None:
+        """In a process without the tests' checks of types, as users have it."""
+        tried = "from dcfm.attributes import *; AttributeSpace.from_cardinalities(2).check_labels(torch.tensor([[{}]]))"
+        for value in ("0.6", "True"):
+            done = subprocess.run([sys.executable, "-c", tried.format(value)], capture_output=True, text=True)
+            assert "ValueError: labels are torch." in done.stderr
+            assert "give whole numbers" in done.stderr
 
 
 class TestCoverage:

@@ -8,15 +8,18 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 import pytest
 import torch
 
+from dcfm import decentralized
 from dcfm.artefacts import ArtefactError
 from dcfm.attributes import CoverageError
-from dcfm.decentralized import Federation
+from dcfm.decentralized import Federation, TrainingJob, training_seed
 from dcfm.exchange import Message
 from dcfm.silos import Silo
+from dcfm.trainers import local
 from dcfm.trainers.fedavg import FedAvgConfig
 from dcfm.trainers.local import LocalConfig
 from dcfm.trainers.loop import LoopConfig, Progress, ResumeError
@@ -55,6 +58,43 @@ def test_only_weights_and_histograms_cross(tmp_path: Path) -> None:
         assert tuple(silos()[0].data.shape) not in shapes
         if method == "b":
             assert exchange.ledger.units() == {"silo0": 2.0, "silo1": 2.0}
+
+
+def test_every_training_draws_for_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rounds, stages, silos and runs with neighbouring seeds: no two of one method see the same times in any step."""
+    times: list[tuple[str, tuple[float, ...]]] = []
+    draw, train = local.draw_batch, decentralized._run_job
+    current = [""]
+
+    def watched_draw(*arguments: Any) -> Any:
+        found = draw(*arguments)
+        times.append((current[0], tuple(found[0].t.tolist())))
+        return found
+
+    def watched_train(job: TrainingJob, task: Any, seed: int, *rest: Any) -> Weights:
+        current[0] = f"{job.name}, seed {seed}"
+        return train(job, task, seed, *rest)
+
+    monkeypatch.setattr(local, "draw_batch", watched_draw)
+    monkeypatch.setattr(decentralized, "_run_job", watched_train)
+    for seed in (0, 1):
+        run = federation(tmp_path / str(seed), seed=seed)
+        stage_one = run.stage_one(LOCAL)
+        run.further(stage_one, LOCAL)
+        run.dcfm_a(stage_one, PEERS, run.exchange())
+    assert len({name for name, _ in times}) == 2 * 2 * 4  # seeds, silos; Stage I, further, two rounds
+    assert len(times) == 16 * LOOP.steps
+    # Whatever one network goes through; a first round begins as Stage I did, and goes on otherwise.
+    for method in ("further", "round 2"):
+        chain = [t for name, t in times if name.startswith("stage1") or method in name]
+        assert len(set(chain)) == len(chain) == 8 * LOOP.steps
+
+
+def test_seeds_of_trainings_are_all_different() -> None:
+    seeds = {training_seed(s, i, part) for s in (0, 1, 2, 41) for i in range(300) for part in range(99)}
+    assert len(seeds) == 4 * 300 * 99
+    assert training_seed(0, 3) == 3
+    torch.manual_seed(training_seed(10**15, 9, 3))  # a date and time is a seed
 
 
 def test_finished_trainings_are_not_repeated(tmp_path: Path) -> None:

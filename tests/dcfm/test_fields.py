@@ -32,6 +32,14 @@ def routed(separable, **options) -> Routed:
     return Routed(experts, [histogram(expert) for expert in experts], separable.null, **options)
 
 
+@pytest.mark.parametrize("weights", [(), (2.0,), (1.0, 1.0, 9.0)])
+def test_guidance_is_one_weight_an_attribute(weights: tuple[float, ...], separable) -> None:
+    with pytest.raises(ValueError, match="give one an attribute, 2"):
+        Composed(separable, separable.null, weights)
+    with pytest.raises(ValueError, match="give one an attribute, 2"):
+        routed(separable, weights=weights)
+
+
 class TestComposition:
     def test_is_exact_where_attributes_act_on_separate_coordinates(self, separable, batch_of) -> None:
         """Eq. 5 against the velocity of the autodifferentiated density, at all times and for all combinations."""

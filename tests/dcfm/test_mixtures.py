@@ -30,6 +30,17 @@ class TestLabelWeights:
         slot = torch.tensor([1, 1, 2, 2, 2, 0])
         assert torch.allclose(label_weights(histograms, y), rows[slot, torch.arange(6)])
 
+    def test_many_attributes_and_unequal_silos(self) -> None:
+        """Silo 1 has one sample, which has all asked values: (N / n)^k is far above what float32 holds."""
+        k = 40
+        labels = torch.cat([torch.zeros(1, k, dtype=torch.long), torch.ones(1, k, dtype=torch.long)])
+        large = LabelHistogram(labels[:1], torch.tensor([10_000]), (2,) * k)
+        small = LabelHistogram(labels[1:], torch.tensor([1]), (2,) * k)
+        both = LabelHistogram(labels, torch.tensor([9_999, 1]), (2,) * k)
+        assert label_weights([large, small], labels).tolist() == [[1.0, 0.0], [0.0, 1.0]]
+        found = label_weights([both, small], labels[1:])
+        assert torch.allclose(found, torch.tensor([[0.0, 1.0]]), atol=1e-30)
+
     def test_a_value_that_no_silo_holds(self, separable) -> None:
         with pytest.raises(ValueError, match="no silo holds value 2 of attribute 1"):
             label_weights([histogram(separable.of([0, 1, 3]))], torch.tensor([[0, 2]]))

@@ -107,7 +107,8 @@ def test_another_attribute_space_is_refused(tmp_path: Path) -> None:
     published(tmp_path)
     other = AttributeSpace(("side", "depth"), SPACE.values)
     renamed = AttributeSpace(SPACE.names, (("left", "right"), ("low", "high", "middle")))
-    for space in (other, renamed):
+    turned = AttributeSpace(SPACE.names[::-1], SPACE.values[::-1])
+    for space in (other, renamed, turned):
         with pytest.raises(ModelError, match="was trained over the attributes"):
             load_published(tmp_path, lambda _, s=space: PlainTask(4, s), CPU, what="a plain model")
     # Without names on record, sizes still tell.

@@ -10,6 +10,7 @@ from dcfm.toy.task import ToyTask
 @dataclass(frozen=True)
 class _Part:
     rate: float = 0.5
+    compile: str = "never"
     rule: Callable[[int], int] = abs
 
 
@@ -30,3 +31,4 @@ def test_settings_are_plain_and_nested() -> None:
 def test_how_a_network_is_computed_is_not_which_one() -> None:
     assert task_settings(_Composite(precision="bfloat16")) == task_settings(_Composite())
     assert task_settings(replace(_Composite(), part=_Part(rate=0.1))) != task_settings(_Composite())
+    assert task_settings(replace(_Composite(), part=_Part(compile="graphs"))) == task_settings(_Composite())

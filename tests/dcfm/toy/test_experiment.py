@@ -156,6 +156,35 @@ def test_variants_share_stage_one_and_known_scores_never_see_the_novel(tmp_path:
     assert score_all(base, problem, {"joint": still, "composed": still})["novel"][1] == 40
 
 
+def test_a_variant_changes_what_it_names_alone(tmp_path: Path) -> None:
+    base = replace(cell(), changes={"dfd": {"scale": 1.0}, "ddm": {}})
+    varied = Variant("more", "dfd", {"stage_one": {"steps": 5}}, {"prior": "size"}).of(base)
+    assert varied.changes == {"dfd": {"scale": 1.0, "prior": "size"}, "ddm": {}}
+    assert Variant("plain", "ddm").of(base).changes == base.changes
+    with pytest.raises(ValueError, match="tunes dfd itself"):
+        Variant("more", "dfd").of(replace(cell(), tuned={"dfd": {"stage_one": {"steps": 7}}}))
+
+
+def test_a_shared_training_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed while Stage I was put where other variants look for it: they train it themselves."""
+    base, variants = cell(), [Variant("a", "dcfm_b"), Variant("b", "dcfm_b", {"student": {"weight": 3.0}})]
+
+    class Killed(BaseException):
+        pass
+
+    def dies(source: Path, target: Path, **_: object) -> None:
+        target.mkdir(parents=True)
+        (target / "part").write_text("of it")
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr("dcfm.toy.variants.shutil.copytree", dies)
+        with pytest.raises(Killed):
+            run_variants(base, variants, tmp_path, score_all)
+    assert not list((tmp_path / "shared").rglob("part"))
+    assert set(run_variants(base, variants, tmp_path, score_all)) == {"dcfm_b/a", "dcfm_b/b"}
+
+
 def test_the_choice_weighs_observed_and_withheld_alike() -> None:
     variants = read_candidates({"dcfm_b": {"a": {}, "b": {"training": {"student": {"weight": 2.0}}}}})["dcfm_b"]
 

@@ -54,6 +54,15 @@ def test_a_continuous_rate_falls_within_rounds_too() -> None:
         assert loops[-1].rate(50) == pytest.approx(0.1 * config.learning_rate)
 
 
+def test_the_moving_average_begins_with_the_first_round() -> None:
+    """However few rounds: nothing of the random start is left, and of many its decay is reached."""
+    decays = [CONFIG.decay(number) for number in range(200)]
+    assert decays[0] == 0
+    assert decays == sorted(decays)
+    assert decays[-1] == CONFIG.ema
+    assert replace(CONFIG, ema=0.0).decay(7) == 0
+
+
 def test_a_round_repeats_itself() -> None:
     """The same round of the same silo gives the same weights; another round others."""
     task = ToyTask(8)

@@ -113,6 +113,22 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_checkpoint(tmp_path: Path
     assert checkpoint.read_bytes() == before
 
 
+def test_a_gradient_that_is_not_finite_stops_too(tmp_path: Path) -> None:
+    """The root's slope at 0 is infinite, and 0 times it is no number; the loss is 0 more than it was."""
+
+    def breaks(network: nn.Module, step: int, generator: torch.Generator) -> dict[str, Tensor]:
+        terms = regression(network, step, generator)
+        broken = sum((0 * p).square().sum().sqrt() for p in network.parameters())
+        return terms if step < 19 else {"loss": terms["loss"] + broken}
+
+    checkpoint = tmp_path / "run.safetensors"
+    fit(fresh(), breaks, CONFIG, seed=1, checkpoint=checkpoint, stop_after=10)
+    before = checkpoint.read_bytes()
+    with pytest.raises(TrainingError, match="its gradient's norm nan at step 20"):
+        fit(fresh(), breaks, CONFIG, seed=1, checkpoint=checkpoint)
+    assert checkpoint.read_bytes() == before
+
+
 @pytest.mark.parametrize(
     "settings", [{"steps": 0}, {"batch": 0}, {"clip": 0.0}, {"ema": 1.0}, {"floor": 1.5}, {"learning_rate": -1.0}]
 )

@@ -25,6 +25,10 @@ def test_each_silo_is_among_its_own_and_peers_are_drawn_anew() -> None:
     assert rounds[0] != choose_peers(range(20), 3, 1, seed=1)
 
 
+def test_a_date_is_a_seed_too() -> None:
+    assert choose_peers(range(5), 2, 3, seed=20250101) != choose_peers(range(5), 2, 3, seed=20250102)
+
+
 def test_every_peer_is_as_likely() -> None:
     seen = [peer for seed in range(600) for peer in choose_peers(range(5), 2, 1, seed=seed)[0] if peer]
     for peer in range(1, 5):

@@ -21,7 +21,14 @@ from dcfm.trainers.objective import (
     independence_points,
 )
 from dcfm.trainers.peers import PeerConfig, draw_routing, holder_weights, train_peers
-from dcfm.trainers.student import ReplayConfig, StudentConfig, jittered_grid, make_replay, train_student
+from dcfm.trainers.student import (
+    ReplayConfig,
+    StudentConfig,
+    _ReplaySource,
+    jittered_grid,
+    make_replay,
+    train_student,
+)
 from tests.dcfm.trainers.toy import DISTANCE, SPACE, ToyTask, silo_data
 
 LEFT, BOTTOM = [[0, 0], [0, 1]], [[0, 0], [1, 0]]
@@ -106,6 +113,25 @@ def test_teachers_that_compose_teach_the_student_what_nobody_holds() -> None:
     assert errors[1] < 0.2 * errors[0]
     for teacher, weights in zip(teachers, before, strict=True):
         assert all(torch.equal(v, weights[k]) for k, v in teacher.state_dict().items())
+
+
+@pytest.mark.parametrize(("method", "stages"), [("euler", 1), ("midpoint", 2), ("rk4", 4)])
+@pytest.mark.parametrize("holds", [True, False])
+def test_a_point_of_replay_is_used_as_often_as_asked(method: str, stages: int, holds: bool) -> None:
+    task = ToyTask(8, holds)
+    replay = ReplayConfig(paths=64, steps=4, method=method, reuse=3.0, held=0.5)
+    torch.manual_seed(0)
+    networks = [task.network().eval() for _ in range(2)]
+    source = _ReplaySource(task, networks, [histogram(LEFT), histogram(BOTTOM)], StudentConfig(SHORT, replay=replay), 0)
+    used = source.steps_of_block * SHORT.batch / len(source.at(0).points)
+    assert used == pytest.approx(3.0, rel=0.05)
+    assert len(source.at(0).points) % (stages * replay.steps) == 0
+
+
+def test_replay_by_a_solver_without_a_grid() -> None:
+    for method in ("adaptive", "foo"):
+        with pytest.raises(ValueError, match="its grid can be of euler"):
+            ReplayConfig(method=method)
 
 
 def test_replay_lies_on_the_teachers_paths() -> None:

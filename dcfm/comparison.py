@@ -1,19 +1,22 @@
 """What comparisons of methods share: entries (a method trained on a partition with a seed), their folders, and doing
 what is missing entry by entry, so that one that fails leaves all others alone."""
 
+import json
 import logging
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, Final, TypeVar
 
 from hydra import compose, initialize_config_module
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
+from dcfm import artefacts
 from dcfm.artefacts import MANIFEST
+from dcfm.task import EXECUTION
 
 log = logging.getLogger(__name__)
 
@@ -107,6 +110,65 @@ def training_config(
     # Not as an override, whose grammar takes commas, brackets and other letters of a path for its own.
     OmegaConf.update(config, "out", str(entry.training(runs)).replace("${", r"\${"), force_add=True)
     return config
+
+
+NOT_OF_THE_RECIPE: Final = (
+    "methods",
+    "out",
+    "device",
+    "workers",
+    "shard",
+    "snapshots",
+    "tensorboard",
+    "ship",
+    "digits",
+    "folder",
+    "path",
+    "data",
+    "collect",
+    "domain",
+)
+"""Keys of trainings' configurations that say where and how something is trained, not what."""
+
+
+def recipe_of(training: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a training that make what is trained."""
+    return {key: value for key, value in training.items() if key not in NOT_OF_THE_RECIPE}
+
+
+def recipe_differences(asked: Mapping[str, Any], there: Mapping[str, Any]) -> list[str]:
+    """Where two recipes differ, a text a key. Settings that either lacks are left out: configurations grow, and an
+    older artefact says nothing of keys that are younger than it."""
+    one, other = dict(_leaves(asked)), dict(_leaves(there))
+    return [f"{key}: {other[key]!r} there, {one[key]!r} now" for key in one if key in other and one[key] != other[key]]
+
+
+def _leaves(recipe: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in recipe.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{before}{key}.")
+        elif key not in EXECUTION:
+            yield before + key, value
+
+
+def check_recipes(entries: Iterable[Entry], runs: Path, config_of: Callable[[Entry], DictConfig]) -> None:
+    """Raise :class:`ComparisonError` if an entry is trained already, but otherwise than it would be now.
+
+    Args:
+        entries: of the comparison.
+        runs: folder of trainings.
+        config_of: the configuration of an entry's training.
+    """
+    for entry in entries:
+        if not entry.trained(runs):
+            continue
+        asked: dict[str, Any] = OmegaConf.to_container(config_of(entry), resolve=True)  # type: ignore[assignment]
+        there = artefacts.load(entry.published(runs)).config.get("training", {})
+        if wrong := recipe_differences(json.loads(json.dumps(recipe_of(asked))), recipe_of(there)):
+            raise ComparisonError(
+                f"{entry} was trained with other settings ({'; '.join(wrong[:5])}{'; ...' if wrong[5:] else ''}); give "
+                f"training= as then, another runs= than {runs} to train anew, or train=false to take what is there"
+            )
 
 
 Key = TypeVar("Key", bound=Hashable)

@@ -55,6 +55,23 @@ def read(record: Path) -> dict[str, Any] | None:
     return found
 
 
+def check_method(metrics: Path, method: str, *, redo: bool = False) -> None:
+    """Raise :class:`RecordError` if a folder's metrics are of another method, whose weights may be the same (DDM's and
+    DFD's are); with ``redo``, remove all records in the folder and below, so that everything is made again."""
+    try:
+        there = json.loads(metrics.read_text(encoding="utf-8")).get("method")
+    except (OSError, ValueError, AttributeError):
+        return  # nothing there, or nothing that its record holds for
+    if there in (None, method):
+        return
+    if not redo:
+        raise RecordError(
+            f"{metrics.parent} has the results of {there}, and {method} is asked for; give another out=, or redo=true"
+        )
+    for record in metrics.parent.rglob("*record.json"):
+        begin(record)
+
+
 def differences(asked: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
     """What was asked for and what a record says, where the two differ; one text a key."""
     plain = json.loads(json.dumps(dict(asked)))

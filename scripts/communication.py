@@ -3,8 +3,8 @@
     python scripts/communication.py
     python scripts/communication.py silos=4 rounds=[1,4,16] averaging=[fedflow_l] seeds=[0] out=runs/communication-4
 
-A silo takes as many optimizer steps whatever the rounds. Prints a table and writes it to ``out`` with
-``communication.json`` and ``communication.png``. What it shows: docs/communication.md.
+A silo takes as many optimizer steps whatever the rounds, but for a remainder. Prints a table and writes it to ``out``
+with ``communication.json`` and ``communication.png``. What it shows: docs/communication.md.
 """
 
 import shlex

@@ -12,7 +12,7 @@ from dcfm.toy import private, scale
 from dcfm.toy.private import PrivateCell
 from dcfm.toy.problem import ProblemSettings
 from dcfm.toy.scale import ScaleCell
-from dcfm.toy.scale_report import own_share
+from dcfm.toy.scale_report import draw, own_share, table
 from dcfm.toy.score import Sampling
 from dcfm.toy.training import Phase, Training
 
@@ -72,6 +72,10 @@ def test_scale(tmp_path: Path) -> None:
     assert all(c["bytes_held"] == c["models_held"] * c["model_bytes"] for c in cells)
     assert cells[2]["bytes_a_silo"] < cells[3]["bytes_a_silo"]
     assert (tmp_path / "scale.png").stat().st_size > 1000
+    wrong = run("scale", "silos=[2]", "peers=[null,few]", f"out={tmp_path / 'other'}", *TINY)
+    assert wrong.returncode == 2
+    assert wrong.stderr.splitlines()[-1] == "error: peers='few'; give whole numbers of 1 or more, or null for all"
+    assert not list((tmp_path / "other").glob("*"))
 
 
 TRAINING = Training(
@@ -84,6 +88,11 @@ def test_finished_cells_are_read_and_others_refused(tmp_path: Path) -> None:
     (first,) = scale.run([cell], tmp_path)
     assert own_share(first, "novel") is not None or not first["recovery"]["own_experts"]["shares"]
     assert scale.run([cell], tmp_path) == [first]
+    cell.path(tmp_path).unlink()  # as if interrupted while it was scored: what is trained takes no time again
+    (again,) = scale.run([cell], tmp_path)
+    assert again == first | {"seconds_a_silo": None, "cpu_seconds_a_silo": None}
+    assert "| 1 | 0 |" in table([again])
+    draw([again, first], tmp_path / "scale.png")
     with pytest.raises(ValueError, match="of other settings"):
         scale.run([ScaleCell(4, 1, 0, 31, TRAINING, Sampling(20, 2))], tmp_path)
     problem = ProblemSettings(samples=100)
@@ -104,4 +113,8 @@ def test_bad_settings_come_before_any_work(tmp_path: Path) -> None:
         private.run([cell(samples=4)], tmp_path)
     with pytest.raises(ValueError, match="samples of a combination cannot be dealt"):
         scale.run([ScaleCell(4, None, 0, 1, TRAINING, Sampling(20, 2))], tmp_path)
+    for peers in (0, -1):
+        cells = [ScaleCell(4, p, 0, 30, TRAINING, Sampling(20, 2)) for p in (None, peers)]
+        with pytest.raises(ValueError, match="peers"):
+            scale.run(cells, tmp_path)
     assert not list(tmp_path.iterdir())

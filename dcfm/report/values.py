@@ -58,12 +58,13 @@ def blocks_of(value: Any, title: str, *, folded: bool = False) -> list[Block]:
     if not isinstance(value, Mapping):
         value = {"": value}
     facts = [(key, number(item)) for key, item in value.items() if not isinstance(item, Mapping | list)]
+    shown = {key for key, _ in facts}
     shares, rest = [], []
     for path, item in _walk(value):
         if centre(item) is not None:
             size = f"{item['k']}/{item['n']}" if "k" in item and "n" in item else number(item.get("n"))
             shares.append([" › ".join(path), estimate_text(item), size])
-        elif len(path) > 1:
+        elif path and (len(path) > 1 or path[0] not in shown):
             rest.append((" › ".join(path), number(item)))
     blocks: list[Block] = [Facts(facts)] if facts else []
     if grids := maps_of(value):

@@ -109,9 +109,15 @@ def read_problem(given: Mapping[str, Any]) -> ProblemSettings:
     """Settings from plain data, such as a configuration; what is not given is the default.
 
     Raises:
-        ValueError: an unknown key, or a value out of range.
+        ValueError: no mapping, an unknown key, or a value of the wrong type or out of range.
     """
+    if not isinstance(given, Mapping):
+        raise ValueError(f"a problem is {given!r}; give its settings by name, e.g. {{attributes: 3, silos: 2}}")
     names = [f.name for f in fields(ProblemSettings)]
     if unknown := [name for name in given if name not in names]:
         raise ValueError(f"unknown keys {unknown} of a problem; the keys are {', '.join(names)}")
-    return ProblemSettings(**given)
+    try:
+        return ProblemSettings(**given)
+    except TypeError as error:
+        wrong = f"a problem's settings are {dict(given)}: {error}"
+        raise ValueError(f"{wrong}; configs/toy.yaml has their types") from error

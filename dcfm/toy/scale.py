@@ -82,7 +82,9 @@ def run(cells: Sequence[ScaleCell], out: Path, progress: Callable[[], object] | 
         ValueError: before any work: a problem that cannot be made, or records of other settings.
     """
     for cell in cells:
-        cell.training.recipe()
+        if isinstance(cell.peers, bool) or not isinstance(cell.peers, int | None):
+            raise ValueError(f"peers={cell.peers!r}; give whole numbers of 1 or more, or null for all")
+        replace(cell.training.recipe().peers, peers_per_round=cell.peers)
         if cell.silos <= 8:  # larger ones are made alike, and take a while
             make_problem(cell.problem)
         if cell.path(out).exists() and _read(cell.path(out))["settings"] != cell.settings():
@@ -110,9 +112,11 @@ def simulate(cell: ScaleCell, out: Path) -> dict[str, Any]:
     stage_one = federation.stage_one(recipe.stage_one)
     exchange = federation.exchange()
     name = "all" if cell.peers is None else str(cell.peers)
+    peers, trained_at = replace(recipe.peers, peers_per_round=cell.peers), cell.folder(out) / f"peers_{name}"
+    # What an interrupted run has trained takes no time now: the record then has none.
+    resumed = trained_at.exists()
     begun, begun_cpu = time.perf_counter(), time.process_time()
-    peers = replace(recipe.peers, peers_per_round=cell.peers)
-    experts = replace(federation, out=cell.folder(out) / f"peers_{name}").dcfm_a(stage_one, peers, exchange)
+    experts = replace(federation, out=trained_at).dcfm_a(stage_one, peers, exchange)
     seconds, cpu = time.perf_counter() - begun, time.process_time() - begun_cpu
     size = sum(v.numel() * v.element_size() for v in experts[0].values())
     counted = count(exchange, recipe.peers.rounds)
@@ -126,8 +130,8 @@ def simulate(cell: ScaleCell, out: Path) -> dict[str, Any]:
         "bytes_held": counted["models_held"] * size,
         "bytes_a_silo": counted["bytes_a_silo"],
         "bytes_of_all": counted["bytes_of_all"],
-        "seconds_a_silo": seconds / cell.silos,
-        "cpu_seconds_a_silo": cpu / cell.silos,
+        "seconds_a_silo": None if resumed else seconds / cell.silos,
+        "cpu_seconds_a_silo": None if resumed else cpu / cell.silos,
         "recovery": recovery(cell, problem, task, stage_one, experts, federation.histograms),
     }
 

@@ -29,10 +29,13 @@ def table(records: Sequence[Record]) -> str:
         "|" + "---|" * 11,
     ]
     for r in records:
+        taken = r["cpu_seconds_a_silo"]
+        seconds = "" if taken is None else f"{taken:.2f}"
         after, before, own = r["recovery"]["all_experts"], r["recovery"]["stage_one"], own_share(r, "novel")
         lines.append(
             f"| {r['silos']} | {'all' if r['peers'] is None else r['peers']} | {r['seed']} | {r['models_held']} "
-            f"| {r['bytes_held'] / 1000:.0f} | {r['bytes_a_silo'] / 1000:.0f} | {r['cpu_seconds_a_silo']:.2f} "
+            f"| {r['bytes_held'] / 1000:.0f} | {r['bytes_a_silo'] / 1000:.0f} "
+            f"| {seconds} "
             f"| {cell(after['known'])} | {cell(after['novel'])} | {cell(before['novel'])} "
             f"| {'' if own is None else f'{100 * own:.1f}'} |"
         )
@@ -48,7 +51,9 @@ def draw(records: Sequence[Record], path: Path) -> None:
         name = "all peers" if peers is None else f"{peers} peers a round"
         x = [r["silos"] for r in rows]
         axes[0].plot(x, [r["bytes_held"] / 1e6 for r in rows], f"C{i}o-", label=name, ms=4)
-        axes[1].plot(x, [r["cpu_seconds_a_silo"] for r in rows], f"C{i}o-", label=name, ms=4)
+        timed = [r for r in rows if r["cpu_seconds_a_silo"] is not None]
+        seconds = [r["cpu_seconds_a_silo"] for r in timed]
+        axes[1].plot([r["silos"] for r in timed], seconds, f"C{i}o-", label=name, ms=4)
         novel = [r["recovery"]["all_experts"]["novel"] for r in rows]
         axes[2].plot(x, [n["value"] for n in novel], f"C{i}o-", label=name, ms=4)
         axes[2].vlines(x, [n["low"] for n in novel], [n["high"] for n in novel], color=f"C{i}", linewidth=1)

@@ -6,14 +6,13 @@ keys that are younger than it.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from itertools import product
-from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from dcfm.comparison import Entry, training_config
-from dcfm_planner.comparison.settings import ComparisonSettings, recipe_of
+from dcfm.comparison import Entry, recipe_differences, recipe_of, training_config
+from dcfm_planner.comparison.settings import ComparisonSettings
 from dcfm_planner.comparison.state import State
 
 
@@ -50,7 +49,7 @@ def recipe_warnings(settings: ComparisonSettings, states: Sequence[State]) -> li
         )
         groups: dict[str, list[str]] = {}
         for state in here:
-            if wrong := _differences(asked, state.recipe or {}):
+            if wrong := recipe_differences(asked, state.recipe or {}):
                 groups.setdefault("; ".join(wrong), []).append(state.entry.method)
         for wrong, methods in groups.items():
             found.append(
@@ -58,16 +57,3 @@ def recipe_warnings(settings: ComparisonSettings, states: Sequence[State]) -> li
                 f"{list(settings.training)} gives now: {', '.join(methods)} ({wrong})"
             )
     return found
-
-
-def _differences(asked: Mapping[str, Any], there: Mapping[str, Any]) -> list[str]:
-    one, other = dict(_leaves(asked)), dict(_leaves(there))
-    return [f"{key}: {other[key]!r} there, {one[key]!r} now" for key in one if key in other and one[key] != other[key]]
-
-
-def _leaves(recipe: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in recipe.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{before}{key}.")
-        else:
-            yield before + key, value

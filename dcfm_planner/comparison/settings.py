@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dcfm.artefacts import MODEL, load
-from dcfm.comparison import ComparisonError, Entry, check_list, entries_of
+from dcfm.comparison import ComparisonError, Entry, check_list, entries_of, recipe_of
 from dcfm.methods import registry
 from dcfm.methods.method import RULES
 from dcfm_planner.evaluation.problems import make_problems
@@ -22,26 +22,6 @@ CEILING = "pooled"
 
 CONTROLS = {"paper": (), "given": ("null", "wrong")}
 """Controls that run with each protocol: where start and goal are held, what do the labels add?"""
-
-
-NOT_OF_THE_RECIPE = (
-    "methods",
-    "out",
-    "device",
-    "workers",
-    "snapshots",
-    "ship",
-    "data",
-    "collect",
-    "domain",
-    "tensorboard",
-)
-"""Keys of ``configs/train_planner.yaml`` that may differ between entries that are to be compared."""
-
-
-def recipe_of(training: Any) -> dict[str, Any]:
-    """The settings of a training (a mapping of ``configs/train_planner.yaml``) that make what is trained."""
-    return {key: value for key, value in training.items() if key not in NOT_OF_THE_RECIPE}
 
 
 def provenance(entry: Entry, runs: Path) -> dict[str, Any] | None:

@@ -1,6 +1,8 @@
 """The files of an evaluation, each written whole or not at all."""
 
 import json
+import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -54,9 +56,9 @@ def read_pictures(out: Path) -> dict[tuple[int, int], UInt8[np.ndarray, "n 3 hei
     """
     path = out / PICTURES
     try:
-        with np.load(path, allow_pickle=False) as found:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as found:  # numpy leaves its own open on errors
             images, labels = found["images"], found["labels"]
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise EvaluationError(f"{path} is missing or damaged ({error}); evaluate again") from error
     return {
         (int(digit), int(colour)): images[(labels == (digit, colour)).all(1)]

@@ -7,7 +7,7 @@ of sampling and judging alone.
 
 from collections.abc import Mapping, Sequence
 from statistics import mean
-from typing import Any
+from typing import Any, Final
 
 import torch
 
@@ -20,6 +20,12 @@ from dcfm_images.paper import BASELINES, OURS, SOURCE, printed
 from dcfm_images.results import METRICS, RECORD, read_metrics
 from dcfm_images.shares import share
 from dcfm_images.table_settings import REAL, TableSettings
+
+COMMON: Final = ("features", "feature_weights_sha256", "each", "draws", "data", "size", "seed", "solver", "evaluations")
+"""What all evaluations of a partition should have in common."""
+
+PAIRED: Final = (*COMMON, "reader_sha256", "reference_sha256", "data_sha256")
+"""What two evaluations must have in common for their bootstrap draws to belong together."""
 
 Evaluated = Mapping[int, Mapping[str, Any]]
 """``metrics.json`` by training seed."""
@@ -58,17 +64,24 @@ def evaluated(settings: TableSettings, partition: str, method: str) -> dict[int,
 
 
 def best_baseline(found: Mapping[str, Evaluated], cell: str) -> str | None:
-    """The decentralised baseline of the least FID on known or novel combinations, among those that were run."""
+    """The decentralised baseline of the least FID on known or novel combinations, among those that were run: the mean
+    over the training seeds that all of these have, or over each one's own where they have none in common."""
     run = [method for method in BASELINES if found.get(method)]
-    return min(run, key=lambda method: mean(m[cell]["fid"]["value"] for m in found[method].values()), default=None)
+    common = set.intersection(*(set(found[method]) for method in run)) if run else set()
+
+    def fid(method: str) -> float:
+        return mean(m[cell]["fid"]["value"] for seed, m in found[method].items() if seed in common or not common)
+
+    return min(run, key=fid, default=None)
 
 
 def ratio_to(ours: Evaluated, baseline: Evaluated, cell: str) -> dict[str, Any] | None:
     """FID of one method over that of another, after trainings with the same seeds, with a bootstrap interval.
 
-    Draws belong together: noise, reference and the bootstrap's choices are the same for both.
+    Draws belong together: noise, reference and the bootstrap's choices are the same for both; trainings where they are
+    not (:data:`PAIRED`) have no ratio.
     """
-    common = [seed for seed in ours if seed in baseline]
+    common = [seed for seed in ours if seed in baseline and _paired(ours[seed], baseline[seed])]
     if not common:
         return None
     return dict(ratio(*(_mean(which, cell, "fid", common) for which in (ours, baseline))).as_dict())
@@ -93,6 +106,10 @@ def _table(settings: TableSettings, partition: str) -> dict[str, Any]:
     return {"partition": partition, "rows": rows, "best_baseline": best, "ratios": ratios, **_alike(found)}
 
 
+def _paired(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    return all(one.get(key) == other.get(key) for key in PAIRED)
+
+
 def _numbers(by_seed: Evaluated, cell: str) -> dict[str, Any]:
     seeds = list(by_seed)
     plain: dict[str, Any] = {name: dict(_mean(by_seed, cell, name, seeds).as_dict()) for name in ("fid", "kid")}
@@ -109,7 +126,8 @@ def _numbers(by_seed: Evaluated, cell: str) -> dict[str, Any]:
 
 def _mean(by_seed: Evaluated, cell: str, name: str, seeds: Sequence[int]) -> Estimate:
     parts = [by_seed[seed][cell][name] for seed in seeds]
-    draws = torch.tensor([part["draws"] for part in parts], dtype=torch.float64)
+    number = min(len(part["draws"]) for part in parts)  # evaluations may differ in it; there is a warning then
+    draws = torch.tensor([part["draws"][:number] for part in parts], dtype=torch.float64)
     return Estimate.over_trainings([part["value"] for part in parts], draws, least=0.0 if name == "fid" else None)
 
 
@@ -119,11 +137,17 @@ def _made_with(metrics: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _alike(found: Mapping[str, Evaluated]) -> dict[str, Any]:
-    """What all evaluations of a partition have in common, and a warning where they differ."""
-    every = [metrics for by_seed in found.values() for metrics in by_seed.values()]
+    """What all evaluations of a partition have in common, and warnings where they differ, or are of other trainings."""
     common: dict[str, Any] = {}
     warnings = []
-    for key in ("features", "feature_weights_sha256", "each", "draws", "data", "size"):
+    seeds = {method: ", ".join(map(str, by_seed)) for method, by_seed in found.items() if by_seed and method != REAL}
+    if len(set(seeds.values())) > 1:
+        each = "; ".join(f"{method}: {numbers}" for method, numbers in seeds.items())
+        warnings.append(f"the rows are means over different training seeds ({each}); only equal ones compare")
+    for key in COMMON:
+        # The control is nothing that a solver made.
+        given = [by_seed for method, by_seed in found.items() if method != REAL or key not in ("solver", "evaluations")]
+        every = [metrics for by_seed in given for metrics in by_seed.values()]
         values = list(dict.fromkeys(str(metrics[key]) for metrics in every if key in metrics))
         common[key] = values[0] if len(values) == 1 else values
         if len(values) > 1:

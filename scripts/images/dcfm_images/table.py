@@ -4,12 +4,13 @@ Every step leaves its result on disk when it is done, so that an interrupted tab
 fails leaves all others alone.
 """
 
+from functools import partial
 from pathlib import Path
 
 from omegaconf import DictConfig
 
 from dcfm import comparison
-from dcfm.comparison import Entry, attempt
+from dcfm.comparison import Entry, attempt, check_recipes
 from dcfm.curves import Watch
 from dcfm_images.control import evaluate_real
 from dcfm_images.evaluation import Progress, evaluate, silent
@@ -33,9 +34,12 @@ def run(settings: TableSettings, command: str, on_progress: Progress = silent) -
         What went wrong, by entry; the others are done.
 
     Raises:
-        ValueError: settings of a training that cannot be; before any work.
+        ValueError: settings of a training that cannot be, or that what is trained was not trained with; before any
+            work.
     """
     entries = settings.entries()
+    if settings.train:
+        check_recipes(entries, settings.runs, partial(training_config, settings))
     missing = [entry for entry in entries if not entry.trained(settings.runs)]
     if settings.train and missing:
         prepare(training_config(settings, missing[0]))

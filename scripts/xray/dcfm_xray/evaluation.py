@@ -79,6 +79,7 @@ class Evaluation:
 
     def run(self) -> dict[str, Any]:
         """Do what is missing; returns the content of ``metrics.json``."""
+        records.check_method(self.out / METRICS, self.model.name, redo=self.redo)
         chosen = self.choose()
         pictures = self.synthetic(chosen)
         device, settings = self.model.device, self.settings

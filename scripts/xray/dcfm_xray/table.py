@@ -9,6 +9,7 @@ shown as not run.
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,7 +18,7 @@ from omegaconf import DictConfig
 
 from dcfm import comparison, records
 from dcfm.artefacts import git_revision, write_text_atomically
-from dcfm.comparison import Entry, attempt, check_list, entries_of
+from dcfm.comparison import Entry, attempt, check_list, check_recipes, entries_of
 from dcfm.curves import Watch
 from dcfm.methods import registry
 from dcfm.metrics.bootstrap import Estimate, ratio
@@ -92,10 +93,13 @@ def make_table(settings: TableSettings, command: str, on_progress: Progress = si
         The content of ``table.json``; ``failed`` names the entries that could not be trained or evaluated.
 
     Raises:
-        ValueError: settings of a training that cannot be; before any work.
+        ValueError: settings of a training that cannot be, or that what is trained was not trained with; before any
+            work.
     """
     failed: dict[str, str] = {}
     entries = entries_of(settings.partitions, settings.seeds, settings.methods)
+    if settings.train:
+        check_recipes(entries, settings.runs, partial(training_config, settings))
     missing = [entry for entry in entries if not entry.trained(settings.runs)]
     if settings.train and missing:
         prepare(training_config(settings, missing[0]))

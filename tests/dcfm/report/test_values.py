@@ -26,6 +26,15 @@ def test_facts_estimates_and_the_rest() -> None:
     assert blocks_of(value, "m.json", folded=True)[0] == Folded("m.json", [facts, table, rest])
 
 
+def test_lists_at_the_top_are_among_the_rest() -> None:
+    facts, rest = blocks_of({"seeds": [0, 1, 2], "command": "x", "none": {}}, "m.json")
+    assert facts == Facts([("command", "x")])
+    assert isinstance(rest, Folded)
+    assert rest.blocks == [Facts([("seeds", "0, 1, 2"), ("none", "")])]
+    (alone,) = blocks_of([1, 2, 3], "m.json")
+    assert alone == Folded("m.json: all other values", [Facts([("", "1, 2, 3")])])
+
+
 @pytest.mark.parametrize("value", [[1, 2], 3, "x", None, {}, [], [[1, [2]], {}]])
 def test_anything_else_is_shown_too(value: object) -> None:
     assert isinstance(blocks_of(value, "m.json"), list)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from dcfm.toy.problem import ProblemSettings, make_problem
+from dcfm.toy.problem import ProblemSettings, make_problem, read_problem
 from dcfm.toy.training import Phase, Training, read_training
 
 
@@ -48,6 +48,13 @@ def test_withheld_combinations_are_known_but_in_no_silo() -> None:
 def test_impossible_problems(changes: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make_problem(ProblemSettings(**changes))
+
+
+def test_a_problem_from_plain_data() -> None:
+    assert read_problem({"attributes": 3}) == ProblemSettings(attributes=3)
+    for given, message in (({"attributes": "two"}, "types"), ({"size": 3}, "unknown keys")):
+        with pytest.raises(ValueError, match=message):
+            read_problem(given)
 
 
 def test_a_recipe_is_made_of_the_given_numbers() -> None:

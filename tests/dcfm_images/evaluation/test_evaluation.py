@@ -62,6 +62,29 @@ def test_other_settings_are_an_error_unless_made_again(trained: Any, quick: Eval
         judged(trained, out, other)
 
 
+def test_another_method_of_the_same_weights(trained: Any, quick: EvaluationSettings, tmp_path: Path) -> None:
+    """DDM's and DFD's experts are the same networks, differently mixed."""
+    out, few = tmp_path / "out", replace(quick, guidance=(2.0,))
+    first = judged(trained, out, few, "ddm")
+    judged(trained, tmp_path / "other", few, "dfd")
+    assert first["weights_sha256"] == load(trained.root / "published/dfd", "cpu").metadata["files"]["model.safetensors"]
+    with pytest.raises(RecordError, match="has the results of ddm, and dfd is asked for"):
+        judged(trained, out, few, "dfd")
+    again = judged(trained, out, few, "dfd", redo=True)
+    assert again["method"] == read_points(out, "guidance")[0]["method"] == "dfd"
+    assert again["novel"]["fid"] == json.loads((tmp_path / "other/metrics.json").read_text())["novel"]["fid"]
+
+
+@pytest.mark.parametrize("part", [0.0, 0.3, 0.9])
+def test_cut_off_pictures(trained: Any, quick: EvaluationSettings, tmp_path: Path, part: float) -> None:
+    judged(trained, tmp_path / "out", quick)
+    path = tmp_path / "out" / "pictures.npz"
+    content = path.read_bytes()
+    path.write_bytes(content[: int(part * len(content))])
+    with pytest.raises(EvaluationError, match="missing or damaged"):
+        read_pictures(tmp_path / "out")
+
+
 def test_curves(trained: Any, quick: EvaluationSettings, tmp_path: Path) -> None:
     settings = replace(quick, curve=(2, 5), rules=("joint",))
     found = judged(trained, tmp_path, settings)

@@ -1,6 +1,7 @@
 """The table: what is missing is done, what was done is left, what fails fails alone."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -88,13 +89,52 @@ def metrics(fid: float) -> dict[str, Any]:
 def test_the_best_baseline_is_one_of_the_paper_s() -> None:
     found = {"ddm": {0: metrics(9.0)}, "dfd": {0: metrics(8.0), 1: metrics(12.0)}, "dcfm_a": {0: metrics(1.0)}}
     found |= {"pooled": {0: metrics(0.5)}, "factored": {0: metrics(0.7)}, "fedflow": {}}
-    assert best_baseline(found, "novel") == "ddm"
+    assert best_baseline(found, "novel") == "dfd"  # by the training that both have
+    assert best_baseline({name: found[name] for name in ("ddm", "dcfm_a")}, "novel") == "ddm"
+    assert best_baseline({"ddm": {0: metrics(9.0)}, "dfd": {1: metrics(12.0)}}, "novel") == "ddm"
     assert best_baseline({"pooled": found["pooled"]}, "novel") is None
     ratio = ratio_to(found["dcfm_a"], found["dfd"], "novel")
     assert ratio is not None
     assert ratio["value"] == pytest.approx(1 / 8)  # after the training that both have
     assert ratio["high"] - ratio["low"] < 1e-9  # their draws move together
     assert ratio_to({3: metrics(1.0)}, found["ddm"], "novel") is None
+
+
+@pytest.mark.parametrize("key", ["seed", "solver", "draws", "reference_sha256"])
+def test_results_that_do_not_belong_together_have_no_ratio(settings: TableSettings, key: str) -> None:
+    settings = replace(settings, methods=("ddm_l", "dcfm_b"))
+    assert run(settings, "a command") == {}
+    path = Entry("iid", "dcfm_b", 0).results(settings.out) / "metrics.json"
+    changed = json.loads(path.read_text())
+    changed[key] = "another"
+    for cell in ("known", "novel"):
+        changed[cell]["fid"]["draws"] = changed[cell]["fid"]["draws"][:-1]
+    path.write_text(json.dumps(changed))
+    (table,) = summarise(settings, "a command")["tables"]
+    assert all("value" not in ratio for ratio in table["ratios"])
+    told = [warning for warning in table["warnings"] if warning.startswith(f"{key} differs between methods")]
+    assert len(told) == (key != "reference_sha256")  # which differs from seed to seed
+
+
+def test_rows_over_different_trainings_are_told(settings: TableSettings, trained: Any) -> None:
+    assert run(settings, "a command") == {}
+    results = Entry("iid", "ddm_l", 0).results(settings.out)
+    shutil.copytree(results, Entry("iid", "ddm_l", 1).results(settings.out))
+    (table,) = summarise(replace(settings, seeds=(0, 1)), "a command")["tables"]
+    assert [w for w in table["warnings"] if "different training seeds (ddm_l: 0, 1; dcfm_b: 0)" in w]
+    assert all("value" in ratio for ratio in table["ratios"])  # of the one that both have
+
+
+def test_trained_otherwise_than_asked_for_is_an_error_before_any_work(settings: TableSettings, trained: Any) -> None:
+    now = replace(settings, train=True, training=("preset=quick", "silos=4"))
+    with pytest.raises(
+        ComparisonError, match=r"iid/seed0/ddm_l was trained with other settings \(silos: 2 there, 4 now"
+    ):
+        run(now, "a command")
+    assert not settings.out.exists()
+    assert not (trained.root / "published" / "dfd").exists()
+    same = replace(now, training=("preset=quick", "silos=2"), methods=("ddm_l", "dcfm_b"))
+    assert run(same, "a command") == {}
 
 
 def test_the_paper_s_ratios() -> None:

@@ -10,7 +10,7 @@ to ``out``. The settings are described in configs/idea.yaml.
 import json
 import shlex
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +28,6 @@ from dcfm.toy.experiment import choose_rule, train_method
 from dcfm.toy.problem import ProblemSettings
 from dcfm.toy.score import Sampling, sample
 from dcfm.toy.training import read_training
-
-WITHOUT = {"dcfm_b": {"student": {"weight": 0.0}}}
-"""DCFM-B without the CI term of its student."""
 
 
 @dataclass
@@ -53,7 +50,9 @@ def run(config: DictConfig) -> None:
     torch.set_num_threads(1)
     problem_settings = ProblemSettings(seed=given.seed, samples=given.samples)
     cell = Cell(problem_settings, read_training(given.training), Sampling(draws=given.draws), tuned=given.tuned)
-    bare = Cell(problem_settings, cell.training, cell.sampling, tuned=given.tuned | WITHOUT)
+    own = given.tuned.get("dcfm_b", {})  # DCFM-B as it is tuned, but without the CI term of its student
+    without = {**own, "student": {**own.get("student", {}), "weight": 0.0}}
+    bare = Cell(problem_settings, cell.training, cell.sampling, tuned=given.tuned | {"dcfm_b": without})
     out = Path(given.out)
     trainings = Path(given.trainings)
     problem = check_cell(cell, given.methods, trainings)
@@ -73,8 +72,9 @@ def run(config: DictConfig) -> None:
     idea.draw_samples(problem, samples, out / "samples.png")
     student = train_method(cell, federation, "dcfm_b").fields["joint"]
     idea.draw_composition(problem, student, out / "composition.png")
+    apart = replace(federation, out=trainings / "without") if own else federation
     fields = {
-        "without CI term": train_method(bare, federation, "dcfm_b").fields["joint"],
+        "without CI term": train_method(bare, apart, "dcfm_b").fields["joint"],
         "with it": student,
     }
     gaps = idea.draw_gap(problem, fields, out / "gap.png")

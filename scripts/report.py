@@ -6,6 +6,7 @@
 The keys are described in configs/report.yaml.
 """
 
+import math
 import shlex
 import sys
 from dataclasses import dataclass
@@ -31,7 +32,7 @@ class Settings:
 def main(config: DictConfig) -> None:
     """Check, read, write."""
     given = typed(config, Settings, "report")
-    if not given.largest > 0:
+    if not 0 < given.largest < math.inf:
         raise ValueError(f"largest={given.largest}: give a size in MB above 0")
     out = Path(given.out)
     writable(out.parent)

@@ -44,6 +44,8 @@ def run(config: DictConfig) -> None:
     given = typed(config, Settings, "toy_select")
     training, sampling = read_training(given.training), Sampling(given.draws, given.steps)
     cells = [Cell(read_problem(problem), training, sampling) for problem in given.problems]
+    if not cells or len({cell.problem.attributes for cell in cells}) > 1:
+        raise ValueError(f"problems={given.problems}; give at least one, all with as many attributes")
     candidates = read_candidates(given.candidates)
     problems = []
     for cell in cells:

@@ -54,8 +54,11 @@ class Study:
         wrong += [name for name in self.once if name in AVERAGING]
         if wrong:
             raise ValueError(f"{', '.join(wrong)}: averaging= takes {', '.join(AVERAGING)}, once= the other methods")
-        if not self.once and not (self.averaging and self.rounds):
-            raise ValueError("nothing is compared; give averaging= and rounds=, or once=")
+        if bool(self.averaging) != bool(self.rounds) or not (self.averaging or self.once):
+            raise ValueError(
+                f"averaging={list(self.averaging)}, rounds={list(self.rounds)}, once={list(self.once)}: nothing is "
+                "compared; give averaging= and rounds=, or once=, or all three"
+            )
         if len(set(self.rounds)) != len(self.rounds) or not all(1 <= rounds <= self.steps for rounds in self.rounds):
             raise ValueError(f"rounds={list(self.rounds)}; give numbers from 1 to steps={self.steps}, none twice")
 

@@ -43,6 +43,8 @@ def run(config: DictConfig) -> None:
     """
     names = [part.name for part in fields(Settings)]
     timing = typed(OmegaConf.masked_copy(config, names), Settings, "images/benchmark")
+    if not timing.trainers:
+        raise ValueError("trainers=[] measures nothing; give some of stage_one, peers, student")
     for trainer in timing.trainers:
         check_timing(trainer, timing.turns, timing.steps)
     ready = prepare(OmegaConf.masked_copy(config, [str(key) for key in config if key not in names]))

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from omegaconf import DictConfig
 
-from dcfm.configuration import script, typed, writable
+from dcfm.configuration import script, typed
 from dcfm.progress import Stages
 from dcfm_images.evaluation import evaluate
 from dcfm_images.evaluation_settings import EvaluationSettings
@@ -60,7 +60,7 @@ def run(config: DictConfig) -> None:
     plain: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in asdict(given).items()}
     settings = EvaluationSettings(**{k: v for k, v in plain.items() if k not in NOT_OF_THE_EVALUATION})
     torch.set_num_threads(1)
-    out, stages = writable(given.out), Stages()
+    out, stages = Path(given.out), Stages()
     try:
         metrics = evaluate(
             Path(given.model),

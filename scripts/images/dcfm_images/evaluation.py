@@ -19,6 +19,7 @@ from typing import Any
 
 from dcfm import records
 from dcfm.artefacts import MODEL, git_revision
+from dcfm.configuration import writable
 from dcfm.decentralized import fingerprint
 from dcfm.methods.method import FULL
 from dcfm.methods.sampling import CANDIDATES, Sampling, candidates
@@ -29,7 +30,7 @@ from dcfm_images.features import feature_space
 from dcfm_images.judging import CELLS, Judge
 from dcfm_images.lineage import kept_weights, problem_of, restored
 from dcfm_images.models import LoadedModel, load
-from dcfm_images.pictures import Pictures, colour_digits
+from dcfm_images.pictures import Pictures, check_each, colour_digits
 from dcfm_images.problem import SPACE, Problem
 from dcfm_images.reader import LoadedReader, load_reader
 from dcfm_images.results import (
@@ -277,4 +278,9 @@ def evaluate(
     loaded = load_reader(reader, device=model.device)
     feature_space(settings.features, loaded, model.device)  # one that is not installed is an error now
     problem = problem_of(model, digits=digits, folder=folder)
+    for each in (settings.each, settings.selection_each, *([settings.curve_each] if settings.has_points else [])):
+        check_each(problem.reference, SPACE.combinations(), each)
+    if settings.snapshots:
+        kept_weights(model, trained_at)
+    writable(out)
     return Evaluation(model, trained_at, problem, loaded, out, settings, command, redo, on_progress).run()

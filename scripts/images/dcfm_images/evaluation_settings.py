@@ -49,11 +49,11 @@ class EvaluationSettings:
     batch: int = 256
 
     def __post_init__(self) -> None:
-        least = min(self.each - 1, self.selection_each, self.curve_each - 1, self.draws, self.batch)
+        least = min(self.each - 1, self.selection_each, self.curve_each - 1, self.draws - 1, self.batch)
         if least < 1 or self.snapshots < 0 or min(self.seed, self.selection_seed) < 0:
             raise EvaluationError(
-                f"each={self.each} and curve_each={self.curve_each} are at least 2, "
-                f"selection_each={self.selection_each}, draws={self.draws} and batch={self.batch} at least 1; "
+                f"each={self.each}, curve_each={self.curve_each} and draws={self.draws} are at least 2, "
+                f"selection_each={self.selection_each} and batch={self.batch} at least 1; "
                 f"snapshots={self.snapshots}, seed={self.seed} and selection_seed={self.selection_seed} at least 0"
             )
         if self.seed == self.selection_seed:
@@ -66,6 +66,8 @@ class EvaluationSettings:
             raise EvaluationError(f"rules={list(self.rules)}: give one or more of {', '.join(allowed)}")
         if any(not 0 < weight < 100 for weight in self.guidance):
             raise EvaluationError(f"guidance={list(self.guidance)}: weights are positive, 1: no guidance")
+        if len({f"{weight:.3f}" for weight in self.guidance}) != len(self.guidance):
+            raise EvaluationError(f"guidance={list(self.guidance)}: give weights that differ by 0.001, each once")
         for evaluations in (self.evaluations, *self.curve):
             Solver(self.solver, evaluations)
         check_features(self.features, 10**9)  # the name; how many pictures there are depends on the model
@@ -73,5 +75,10 @@ class EvaluationSettings:
     def check_numbers(self, combinations: int) -> None:
         """Raise before any work if so many combinations give too few pictures for the feature space."""
         check_features(self.features, self.each * combinations)
-        if self.curve or self.snapshots or self.guidance:
+        if self.has_points:
             check_features(self.features, self.curve_each * combinations)
+
+    @property
+    def has_points(self) -> bool:
+        """Something is judged beside the main result, with ``curve_each`` pictures of a combination."""
+        return bool(self.curve or self.snapshots or self.guidance)

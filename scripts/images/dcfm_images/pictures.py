@@ -49,14 +49,7 @@ def colour_digits(digits: Digits, combinations: Int[Tensor, "m 2"], each: int, *
     Raises:
         ValueError: too few digits of a class.
     """
-    counts = torch.bincount(digits.labels, minlength=int(combinations[:, 0].max()) + 1)
-    short = [int(digit) for digit in combinations[:, 0].unique() if counts[digit] < each]
-    if short or each < 1:
-        raise ValueError(
-            f"each={each}: pictures of a combination must be at least 1, and there are real digits for "
-            f"{int(counts[combinations[:, 0].unique()].min())} at most (of digit {(short or [0])[0]}); give a smaller "
-            "each, or bring more digits"
-        )
+    check_each(digits, combinations, each)
     rows, labels = [], []
     for digit, colour in combinations.tolist():
         generator = torch.Generator().manual_seed(combination_seed(seed, digit, colour))
@@ -65,3 +58,15 @@ def colour_digits(digits: Digits, combinations: Int[Tensor, "m 2"], each: int, *
         labels.append(torch.tensor([[digit, colour]]).expand(each, 2))
     chosen, label = torch.cat(rows), torch.cat(labels)
     return Pictures(as_bytes(colourise(digits.images[chosen], label[:, 1])), label, chosen)
+
+
+def check_each(digits: Digits, combinations: Int[Tensor, "m 2"], each: int) -> None:
+    """Raise ``ValueError`` unless there are ``each`` digits of every class that the combinations have."""
+    counts = torch.bincount(digits.labels, minlength=int(combinations[:, 0].max()) + 1)
+    short = [int(digit) for digit in combinations[:, 0].unique() if counts[digit] < each]
+    if short or each < 1:
+        raise ValueError(
+            f"each={each}: pictures of a combination must be at least 1, and there are real digits for "
+            f"{int(counts[combinations[:, 0].unique()].min())} at most (of digit {(short or [0])[0]}); give a smaller "
+            "each, or bring more digits"
+        )

@@ -61,7 +61,7 @@ class ReaderConfig:
     noise: float = 0.05
 
     def __post_init__(self) -> None:
-        if min(self.epochs, self.batch, *self.channels) < 1 or self.learning_rate <= 0 or not self.sizes:
+        if min(self.epochs, self.batch, *self.channels) < 1 or not 0 < self.learning_rate < math.inf or not self.sizes:
             raise ValueError(
                 f"epochs={self.epochs}, batch={self.batch}, channels={list(self.channels)}, sizes={list(self.sizes)}, "
                 f"learning_rate={self.learning_rate}: epochs, batch and channels are at least 1, the learning rate is "

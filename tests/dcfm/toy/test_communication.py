@@ -86,7 +86,9 @@ def test_a_problem_without_novel_combinations_has_known_ones(tmp_path: Path) -> 
         ({"rounds": (8,)}, "give numbers from 1 to steps=7"),
         ({"rounds": (0,)}, "give numbers from 1 to steps=7"),
         ({"rounds": (2, 2)}, "none twice"),
-        ({"once": (), "averaging": ()}, "nothing is compared"),
+        ({"once": (), "averaging": (), "rounds": ()}, "nothing is compared"),
+        ({"rounds": ()}, "nothing is compared; give averaging= and rounds="),
+        ({"averaging": ()}, "nothing is compared"),
     ],
 )
 def test_bad_settings(changes: dict[str, object], message: str) -> None:

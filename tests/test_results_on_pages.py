@@ -13,7 +13,7 @@ METHODS = ("FedFlow", "FedFlow+L", "DDM", "DDM+L", "DFD", "DFD+L", "factored", "
 def rows(page: str) -> list[tuple[str, set[str]]]:
     """Method and figures ``value [low, high]`` of the rows of a page's tables that have any."""
     cells = [line.strip("|").split("|") for line in page.splitlines() if line.startswith("|")]
-    found = [(row[0].strip(), set(FIGURE.findall("|".join(row)))) for row in cells]
+    found = [(row[0].removesuffix(" (new) ").strip(), set(FIGURE.findall("|".join(row)))) for row in cells]
     return [(name, figures) for name, figures in found if name in METHODS and figures]
 
 
@@ -23,10 +23,17 @@ def figures_of(method: str, results: str) -> set[str]:
     return {figure for line in results.splitlines() if named.search(line) for figure in FIGURE.findall(line)}
 
 
-@pytest.mark.parametrize("page", ["images", "planner_table", "xray"])
+@pytest.mark.parametrize("page", ["images", "planner_table", "xray", "communication"])
 def test_figures_of_methods_are_in_files_of_results(page: str) -> None:
-    files = [path.read_text() for path in (REPOSITORY / "docs/results" / page).rglob("table.md")]
+    folders = [page, "images"] if page == "communication" else [page]
+    files = [path.read_text() for name in folders for path in (REPOSITORY / "docs/results" / name).rglob("table.md")]
     shown = rows((REPOSITORY / f"docs/{page}.md").read_text())
     assert shown
     lost = [(name, row - set().union(*(figures_of(name, file) for file in files))) for name, row in shown]
     assert not [(name, figures) for name, figures in lost if figures]
+
+
+def test_the_toy_s_table_of_rounds_is_the_file_s() -> None:
+    page = (REPOSITORY / "docs/communication.md").read_text()
+    shown = page.partition("<!-- table -->\n")[2].partition("<!-- end table -->")[0]
+    assert shown == (REPOSITORY / "docs/results/communication/toy/table.md").read_text()

@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 
 from dcfm.artefacts import atomically
 from dcfm.markup import markdown_table
+from dcfm.methods.method import RULES
 from dcfm.toy.cell import Cell, check_cells
 from dcfm.toy.experiment import run_cells
 from dcfm.toy.report import mean_interval
@@ -120,18 +121,23 @@ def _point(name: str, rounds: int | None, records: Sequence[Mapping[str, Any]]) 
         "models": max(cost["units"].values()),
         "bytes": max(cost["bytes"].values()),
         "rules": [record["rule"] for record in records],
-        **{
-            kind: mean_interval([record[kind]["mean"] for record in records])
-            for kind in ("known", "novel")
-            if all(kind in record for record in records)
-        },
+        **_shares(records),
+        "by_rule": {rule: _shares([record["by_rule"][rule] for record in records]) for rule in RULES},
         "seconds": [record["seconds"] for record in records],
     }
 
 
+def _shares(records: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
+    """Mean shares of the known and of the novel combinations, where there are any."""
+    kinds = [kind for kind in ("known", "novel") if all(kind in record for record in records)]
+    return {kind: mean_interval([record[kind]["mean"] for record in records]) for kind in kinds}
+
+
 def table(points: Sequence[Point]) -> str:
-    """A line a point, in Markdown: shares in percent, means over seeds with Student's 95 % interval."""
-    header = ["method", "rounds", "models a silo", "kB a silo", "known, %", "novel, %", "least of the seeds"]
+    """A line a point, in Markdown: shares in percent, means over seeds with Student's 95 % interval; ``least`` is the
+    least of the seeds, and the last two columns are by either sampling rule, whatever was chosen."""
+    header = ["method", "rounds", "models a silo", "kB a silo", "known, %", "novel, %", "least"]
+    header += ["novel, joint", "novel, Eq. 5"]
     rows = [
         [
             point["title"],
@@ -141,6 +147,7 @@ def table(points: Sequence[Point]) -> str:
             _percent(point.get("known")),
             _percent(point.get("novel")),
             f"{100 * point['novel']['least']:.1f}" if "novel" in point else "",
+            *(_percent(point["by_rule"][rule].get("novel")) for rule in RULES),
         ]
         for point in points
     ]

@@ -131,8 +131,8 @@ NOT_OF_THE_RECIPE: Final = (
 """Keys of trainings' configurations that say where and how something is trained, not what."""
 
 
-def recipe_of(training: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of a training that make what is trained."""
+def recipe_of(training: Any) -> dict[str, Any]:
+    """The settings of a training, a mapping, that make what is trained."""
     return {key: value for key, value in training.items() if key not in NOT_OF_THE_RECIPE}
 
 
@@ -162,9 +162,9 @@ def check_recipes(entries: Iterable[Entry], runs: Path, config_of: Callable[[Ent
     for entry in entries:
         if not entry.trained(runs):
             continue
-        asked: dict[str, Any] = OmegaConf.to_container(config_of(entry), resolve=True)  # type: ignore[assignment]
+        asked = recipe_of(OmegaConf.to_container(config_of(entry), resolve=True))
         there = artefacts.load(entry.published(runs)).config.get("training", {})
-        if wrong := recipe_differences(json.loads(json.dumps(recipe_of(asked))), recipe_of(there)):
+        if wrong := recipe_differences(json.loads(json.dumps(asked)), recipe_of(there)):
             raise ComparisonError(
                 f"{entry} was trained with other settings ({'; '.join(wrong[:5])}{'; ...' if wrong[5:] else ''}); give "
                 f"training= as then, another runs= than {runs} to train anew, or train=false to take what is there"

@@ -64,7 +64,7 @@ def blocks_of(value: Any, title: str, *, folded: bool = False) -> list[Block]:
         if centre(item) is not None:
             size = f"{item['k']}/{item['n']}" if "k" in item and "n" in item else number(item.get("n"))
             shares.append([" › ".join(path), estimate_text(item), size])
-        elif path and (len(path) > 1 or path[0] not in shown):
+        elif len(path) > 1 or not shown.issuperset(path):
             rest.append((" › ".join(path), number(item)))
     blocks: list[Block] = [Facts(facts)] if facts else []
     if grids := maps_of(value):

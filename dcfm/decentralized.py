@@ -31,6 +31,7 @@ from dcfm import artefacts, locks
 from dcfm.artefacts import plain_settings
 from dcfm.exchange import Exchange, Ledger, Received
 from dcfm.privacy.accounting import spent
+from dcfm.seeds import training_seed
 from dcfm.silos import LabelHistogram, Silo, check_silos
 from dcfm.task import Task, task_settings
 from dcfm.trainers import parallel
@@ -55,7 +56,7 @@ class Federation:
         task: what is trained.
         silos: private data; together they must satisfy Eq. 2 (checked at once).
         out: folder of artefacts, checkpoints and the ledger.
-        seed: of the run; see :func:`training_seed` for what each training makes of it.
+        seed: of the run; see :func:`~dcfm.seeds.training_seed` for what each training makes of it.
         device: of every training.
         workers: trainings at once; 0 trains in this process.
         progress: see :data:`ProgressFactory`.
@@ -250,7 +251,7 @@ class TrainingJob:
         name: for progress and the artefact's identity.
         folder: of the artefact.
         settings: plain values that the artefact must agree with.
-        index: of the silo, see :func:`training_seed`.
+        index: of the silo, see :func:`~dcfm.seeds.training_seed`.
         arguments: of the trainer.
         started_from: fingerprint of the weights that it starts from.
         part: of its kind in this silo, counted from 0: DCFM-A's rounds, and what goes on after Stage I.
@@ -264,19 +265,6 @@ class TrainingJob:
     arguments: tuple[Any, ...]
     started_from: str = ""
     part: int = 0
-
-
-def training_seed(seed: int, index: int, part: int = 0) -> int:
-    """The seed of all that a training draws: batches, times, noise, routing.
-
-    Trainings of other seeds, silos and rounds draw for themselves, up to 10,007 silos and 99 rounds.
-
-    Args:
-        seed: of the run.
-        index: of the silo.
-        part: see :class:`TrainingJob`.
-    """
-    return (seed * 1_000_003 + part * 10_007 + index) % 2**63
 
 
 def _one_thread() -> None:

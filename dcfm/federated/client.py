@@ -28,7 +28,7 @@ from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
 from dcfm.artefacts import load, load_tensors, plain_settings, save_tensors
-from dcfm.decentralized import TrainingJob, build_network, fingerprint, run_job, training_seed
+from dcfm.decentralized import TrainingJob, build_network, fingerprint, run_job
 from dcfm.exchange import Exchange, Ledger, Payload
 from dcfm.federated.counts import check_epsilon, noised, suppressed
 from dcfm.federated.parcels import Parcel, by_number, kind_of, pack, scalar, scalars, unpack
@@ -40,6 +40,7 @@ from dcfm.privacy.entropy import secret_generator
 from dcfm.privacy.settings import PrivacyConfig
 from dcfm.published import resolve_device
 from dcfm.records import write_json
+from dcfm.seeds import training_seed
 from dcfm.silos import LabelHistogram, Silo
 from dcfm.task import task_settings
 from dcfm.trainers import parallel

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from dcfm.attributes import MaskRates
 from dcfm.methods.method import Recipe
@@ -146,16 +146,16 @@ T = TypeVar("T", Training, Phase)
 
 def _read(default: T, given: Mapping[str, Any], where: str) -> T:
     changes: dict[str, Any] = {}
+    kinds = {f.name: f.type for f in fields(default)}
     for key, value in given.items():
-        names = [f.name for f in fields(default)]
-        if key not in names:
-            raise ValueError(f"unknown key {where}.{key}; the keys are {', '.join(names)}")
+        if key not in kinds:
+            raise ValueError(f"unknown key {where}.{key}; the keys are {', '.join(kinds)}")
         before = getattr(default, key)
         if isinstance(before, Phase):
             if not isinstance(value, Mapping):
                 raise ValueError(f"{where}.{key}={value!r}; give the keys {', '.join(f.name for f in fields(before))}")
             changes[key] = _read(before, value, f"{where}.{key}")
-        elif key == "fedavg_continuous":
+        elif bool in get_args(kinds[key]):  # false is nothing, which leaves older settings as they were written
             if value is not None and not isinstance(value, bool):
                 raise ValueError(f"{where}.{key}={value!r}; give true or false")
             changes[key] = value or None

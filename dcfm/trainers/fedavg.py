@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from dcfm.artefacts import save_tensors
 from dcfm.exchange import Ledger
 from dcfm.privacy.settings import PrivacyConfig
+from dcfm.seeds import derived
 from dcfm.task import Task
 from dcfm.trainers.local import local_loss
 from dcfm.trainers.loop import LoopConfig, ResumeError, fit
@@ -100,7 +101,7 @@ def train_round(
     network.requires_grad_(True)
     loss = local_loss(task, data, labels, config.batch, config.objective, config.privacy)
     # Draws differ from round to round and from silo to silo, and a resumed run repeats them.
-    fit(network, loss, config.loop(number), seed=seed * 1_000_003 + number)
+    fit(network, loss, config.loop(number), seed=derived(seed, number))
 
 
 def weighted_mean(weights: Sequence[Weights], counts: Sequence[int]) -> Weights:

@@ -22,6 +22,7 @@ from dcfm.artefacts import plain_settings
 from dcfm.fields import Field, joint_weights, value_weights
 from dcfm.losses import peer_independence_loss
 from dcfm.mixtures import label_weights
+from dcfm.seeds import derived
 from dcfm.silos import LabelHistogram
 from dcfm.task import Task
 from dcfm.trainers import parallel
@@ -77,7 +78,7 @@ def choose_peers(silos: Sequence[int], per_round: int | None, number: int, *, se
     for silo in silos:
         others = [other for other in silos if other != silo]
         if per_round is not None and per_round < len(others):
-            generator = torch.Generator().manual_seed(((seed * 1_000_003 + number) * 1_000_003 + silo) % 2**63)
+            generator = torch.Generator().manual_seed(derived(seed, number, silo))
             others = [others[i] for i in torch.randperm(len(others), generator=generator)[:per_round].tolist()]
         chosen[silo] = sorted([silo, *others])
     return chosen

@@ -22,6 +22,7 @@ from dcfm.artefacts import plain_settings
 from dcfm.attributes import apply_mask, draw_masks
 from dcfm.fields import Field
 from dcfm.losses import matching_loss, peer_independence_loss
+from dcfm.seeds import derived
 from dcfm.silos import LabelHistogram
 from dcfm.solvers import TABLEAUS, integrate
 from dcfm.task import Task
@@ -255,7 +256,7 @@ class _ReplaySource:
     def at(self, step: int) -> Replay:
         number = step // self.steps_of_block
         if self.block is None or number != self.number:
-            generator = torch.Generator(self.device).manual_seed(self.seed * 1_000_003 + number)
+            generator = torch.Generator(self.device).manual_seed(derived(self.seed, number))
             self.block = make_replay(self.task, self.teachers, self.histograms, self.config.replay, generator)
             self.number = number
         return self.block

@@ -5,7 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -16,7 +16,7 @@ import torch
 from dcfm import decentralized
 from dcfm.artefacts import ArtefactError
 from dcfm.attributes import CoverageError
-from dcfm.decentralized import Federation, TrainingJob, training_seed
+from dcfm.decentralized import Federation, TrainingJob
 from dcfm.exchange import Message
 from dcfm.silos import Silo
 from dcfm.trainers import local
@@ -90,11 +90,16 @@ def test_every_training_draws_for_itself(tmp_path: Path, monkeypatch: pytest.Mon
         assert len(set(chain)) == len(chain) == 8 * LOOP.steps
 
 
-def test_seeds_of_trainings_are_all_different() -> None:
-    seeds = {training_seed(s, i, part) for s in (0, 1, 2, 41) for i in range(300) for part in range(99)}
-    assert len(seeds) == 4 * 300 * 99
-    assert training_seed(0, 3) == 3
-    torch.manual_seed(training_seed(10**15, 9, 3))  # a date and time is a seed
+def test_a_date_is_a_seed_too(tmp_path: Path) -> None:
+    """Of every training, and a run that is not the next day's."""
+    students = []
+    for seed in (20250101, 20250102):
+        run = federation(tmp_path / str(seed), seed=seed)
+        local = run.stage_one(LOCAL)
+        run.dcfm_a(local, replace(PEERS, peers_per_round=1), run.exchange())
+        run.fedavg("fedflow", FedAvgConfig(rounds=2, steps=2, batch=8), run.exchange())
+        students.append(run.dcfm_b(local, STUDENT, run.exchange()))
+    assert not any(torch.equal(students[0][name], value) for name, value in students[1].items())
 
 
 def test_finished_trainings_are_not_repeated(tmp_path: Path) -> None:

@@ -1,0 +1,29 @@
+"""Seeds made of a run's seed: one seed makes a run, and no two parts of it draw the same."""
+
+
+def derived(seed: int, *numbers: int) -> int:
+    """A seed of its own for each sequence of numbers, such as a round and a silo; 0 and a number give the number.
+
+    Args:
+        seed: any whole number; those that are equal modulo 2^63 are the same.
+        numbers: below 1,000,003 each, or two sequences may meet.
+
+    Returns:
+        At least 0 and below 2^63, which every generator takes.
+    """
+    for number in numbers:
+        seed = (seed * 1_000_003 + number) % 2**63
+    return seed
+
+
+def training_seed(seed: int, index: int, part: int = 0) -> int:
+    """The seed of all that a training draws: batches, times, noise, routing.
+
+    Trainings of other seeds, silos and rounds draw for themselves, up to 10,007 silos and 99 rounds.
+
+    Args:
+        seed: of the run.
+        index: of the silo.
+        part: see :class:`dcfm.decentralized.TrainingJob`.
+    """
+    return derived(seed, part * 10_007 + index)

@@ -1,0 +1,25 @@
+"""Seeds made of a seed: all different, and taken by every generator."""
+
+import torch
+
+from dcfm.seeds import derived, training_seed
+
+
+def test_seeds_of_trainings_are_all_different() -> None:
+    seeds = {training_seed(s, i, part) for s in (0, 1, 2, 41) for i in range(300) for part in range(99)}
+    assert len(seeds) == 4 * 300 * 99
+    assert training_seed(0, 3) == 3
+
+
+def test_any_whole_number_makes_a_seed() -> None:
+    """Dates, times, hashes, and what is derived of what was derived."""
+    found = {derived(training_seed(s, 9, 3), 200, 7) for s in (0, -1, 20250101, 10**15, 2**62, 2**200 + 1)}
+    assert len(found) == 6
+    for seed in found:
+        torch.manual_seed(seed)
+
+
+def test_a_sequence_has_an_order() -> None:
+    assert derived(5) == 5
+    assert derived(0, 7) == 7
+    assert len({derived(1, 2, 3), derived(1, 3, 2), derived(2, 1, 3), derived(derived(1, 2), 4)}) == 4

@@ -29,13 +29,13 @@ class Outcomes:
 
     Attributes:
         problem: number of each problem and the seed of its noise.
-        labels: source and target quadrant, by name.
+        labels: what was asked for, by name: source and target quadrant, or another domain's combination.
         success: as :mod:`dcfm_planner.evaluation.report` counts it.
         counted: not solved at the start.
     """
 
     problem: Int[np.ndarray, "n 2"]
-    labels: tuple[tuple[str, str], ...]
+    labels: tuple[tuple[str, ...], ...]
     success: Bool[np.ndarray, " n"]
     counted: Bool[np.ndarray, " n"]
 
@@ -59,7 +59,7 @@ def read_outcomes(path: Path) -> dict[tuple[str, str], Outcomes]:
 def _outcomes(rows: Sequence[Mapping[str, str]]) -> Outcomes:
     return Outcomes(
         problem=np.array([[int(row["index"]), int(row["noise_seed"])] for row in rows]).reshape(-1, 2),
-        labels=tuple((row["source"], row["target"]) for row in rows),
+        labels=tuple((row["combination"],) if "combination" in row else (row["source"], row["target"]) for row in rows),
         success=np.array([row["success"] == "1" for row in rows], dtype=bool),
         counted=np.array([row["solved_at_start"] == "0" for row in rows], dtype=bool),
     )

@@ -1,0 +1,109 @@
+"""Comparing any evaluations: the table's own numbers come out, and what was not asked the same is refused."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from dcfm.comparison import ComparisonError, Entry
+from dcfm_planner.comparison import summary
+from dcfm_planner.comparison.collate import collect
+from dcfm_planner.comparison.folders import Planner, compare, markdown
+from dcfm_planner.comparison.paired import holm
+from dcfm_planner.comparison.settings import ComparisonSettings
+
+RESULTS = Path(__file__).parents[3] / "docs" / "results"
+NOVEL, KNOWN = ("planner", "novel"), ("planner", "known")
+
+
+def folder(settings: ComparisonSettings, method: str, seed: int = 0, protocol: str = "paper") -> Path:
+    return Entry("noniid", method, seed).results(settings.out) / protocol
+
+
+def read(settings: ComparisonSettings, method: str, *seeds: int) -> Planner:
+    return Planner.read(method, [folder(settings, method, seed) for seed in seeds or (0,)])
+
+
+def test_numbers_are_those_of_the_table(settings: ComparisonSettings, write) -> None:
+    write(settings, Entry("noniid", "dcfm_a", 0), {NOVEL: range(11), KNOWN: range(12)}, at_start=[3])
+    write(settings, Entry("noniid", "dcfm_b", 0), {NOVEL: range(2, 12), KNOWN: range(5)})
+    write(settings, Entry("noniid", "ddm_l", 0), {NOVEL: range(3), KNOWN: range(1, 9)}, at_start=[0])
+    table = summary.tests(collect(settings).at("noniid", "paper"))
+    ours = [read(settings, "dcfm_a"), read(settings, "dcfm_b")]
+    found = compare(ours, [read(settings, "ddm_l")], "python made up")
+    numbers = ("cell", "n", "difference", "low", "high", "first_only", "second_only", "p", "p_holm")
+    assert [[test[name] for name in numbers] for test in found["tests"]] == [
+        [t[name] for name in numbers] for t in table
+    ]
+    assert [test["p_holm"] for test in found["tests"]] == holm([test["p"] for test in found["tests"]])
+    row = found["rows"][0]
+    assert (row["title"], row["known"]["k"], row["known"]["n"], row["novel"]["k"]) == ("dcfm_a", 11, 11, 11)
+    assert row["made_with"][0]["folder"] == str(folder(settings, "dcfm_a"))
+    assert found["warnings"] == []
+    page = markdown(found)
+    assert "| dcfm\\_a against ddm\\_l | novel | +66.7" in page
+    assert "python made up" in page
+
+
+def test_trainings_are_paired_in_their_order(settings: ComparisonSettings, write) -> None:
+    several = replace(settings, seeds=(0, 1))
+    for seed, (mine, its) in enumerate([(12, 12), (6, 0)]):
+        write(several, Entry("noniid", "dcfm_b", seed), {NOVEL: range(mine)})
+        write(several, Entry("noniid", "ddm_l", seed), {NOVEL: range(its)})
+    ours = read(several, "dcfm_b", 0, 1)
+    novel, known = compare([ours], [read(several, "ddm_l", 0, 1)], "")["tests"]
+    assert (novel["n"], novel["first_only"], novel["second_only"]) == (24, 6, 0)
+    assert novel["interval"] == "hierarchical bootstrap"
+    assert known["difference"] == 0.0
+    crossed = compare([ours], [read(several, "ddm_l", 1, 0)], "")["tests"][0]
+    assert (crossed["first_only"], crossed["second_only"]) == (12, 6)
+    with pytest.raises(
+        ComparisonError, match="dcfm_b has 2 folders and ddm_l 1; trainings are compared in their order"
+    ):
+        compare([ours], [read(several, "ddm_l", 0)], "")
+
+
+def test_other_questions_are_refused(settings: ComparisonSettings, write) -> None:
+    write(settings, Entry("noniid", "dcfm_b", 0), {})
+    write(replace(settings, seed=3), Entry("noniid", "ddm_l", 0), {})
+    with pytest.raises(ComparisonError, match=r"not asked the same problems: protocol=paper, seed=0, .*seed=3"):
+        compare([read(settings, "dcfm_b")], [read(settings, "ddm_l")], "")
+    given = Planner.read("given", [folder(settings, "dcfm_b", protocol="given")])
+    with pytest.raises(ComparisonError, match="protocol=given"):
+        compare([read(settings, "dcfm_b")], [given], "")
+
+
+def test_another_domain_is_read_and_refused_beside_the_cube() -> None:
+    maze = Planner.read("maze", [RESULTS / "maze" / "noniid-dcfm_b-paper"])
+    assert maze.share("novel").n == 200
+    path = RESULTS / "planner_table" / "chosen" / "noniid" / "seed0" / "ddm_l" / "paper"
+    cube = Planner.read("cube", [path])
+    cube = replace(cube, metrics=(dict(cube.metrics[0], trials=200),))
+    with pytest.raises(ComparisonError, match="not asked the same problems cannot be compared"):
+        compare([maze], [cube], "")
+
+
+def test_execution_that_differs_is_said(settings: ComparisonSettings, write) -> None:
+    write(settings, Entry("noniid", "dcfm_b", 0), {})
+    write(settings, Entry("noniid", "ddm_l", 0), {})
+    path = folder(settings, "ddm_l") / "metrics.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"controller": "planned"}))
+    found = compare([read(settings, "dcfm_b")], [read(settings, "ddm_l")], "")
+    (warning,) = found["warnings"]
+    assert warning.startswith("controller differs: ")
+    assert '"planned" for ddm_l' in warning
+    assert f"Warning: {warning}" in markdown(found)
+
+
+def test_titles_and_folders_that_cannot_be(settings: ComparisonSettings, write, tmp_path: Path) -> None:
+    write(settings, Entry("noniid", "dcfm_b", 0), {})
+    ours = read(settings, "dcfm_b")
+    with pytest.raises(ComparisonError, match="give each one once"):
+        compare([ours], [ours], "")
+    with pytest.raises(ComparisonError, match=r"Mine: .*nowhere holds no evaluation .*plan_eval\.py"):
+        Planner.read("Mine", [tmp_path / "nowhere"])
+    trials = folder(settings, "dcfm_b") / "trials.csv"
+    trials.write_text("\n".join(line for line in trials.read_text().splitlines() if ",novel," not in line))
+    with pytest.raises(ComparisonError, match="has no trials of novel pairs"):
+        read(settings, "dcfm_b")

@@ -1,0 +1,46 @@
+"""scripts/plan_compare.py on shipped results, in a process of its own, and what it says of what cannot be."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[1]
+SHIPPED = "docs/results/planner_table/chosen/noniid/seed0"
+
+
+def run(*overrides: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "scripts/plan_compare.py", *overrides]
+    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=120)
+
+
+def test_shipped_results_compared(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    done = run(f"ours={{DCFM-B:{SHIPPED}/dcfm_b/paper}}", f"others={{DDM+L:[{SHIPPED}/ddm_l/paper]}}", f"out={out}")
+    assert done.returncode == 0, done.stderr
+    assert "| DCFM-B against DDM+L | novel | +2.7 [+0.5, +5.3] | 9 | 1 | 300 | 0.021 | 0.043 |" in done.stdout
+    found = json.loads((out / "comparison.json").read_text())
+    table = json.loads((REPOSITORY / SHIPPED / "../../table.json").resolve().read_text())
+    rows = {row["method"]: row for row in table["tables"][0]["rows"]}
+    assert [row["novel"] for row in found["rows"]] == [rows["dcfm_b"]["novel"], rows["ddm_l"]["novel"]]
+    assert found["command"].startswith("python scripts/plan_compare.py")
+    assert (out / "comparison.md").read_text() in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ((), "error: ours=None: give titles and folders"),
+        (("ours=[a]",), "error: ours=['a']: give titles and folders"),
+        (("ours={A:[]}",), "error: ours, A: [] names no folder"),
+        (("ours={A:nowhere}",), "error: A: nowhere holds no evaluation"),
+    ],
+)
+def test_bad_input_is_one_line(tmp_path: Path, overrides: tuple[str, ...], message: str) -> None:
+    done = run(*overrides, f"out={tmp_path / 'out'}")
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())

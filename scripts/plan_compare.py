@@ -1,7 +1,7 @@
 """Compare planners that were evaluated on the same problems: success, differences, exact McNemar tests.
 
     python scripts/plan_compare.py 'ours={Mine:runs/eval/mine}' 'others={DCFM-A:runs/eval/a,DCFM-B:runs/eval/b}'
-    python scripts/plan_compare.py 'ours={Mine:[runs/seed0/mine,runs/seed1/mine]}' 'others={A:[runs/seed0/a,runs/seed1/a]}'
+    python scripts/plan_compare.py 'ours={Mine:[runs/0/mine,runs/1/mine]}' 'others={A:[runs/0/a,runs/1/a]}'
 
 Evaluate them first, with scripts/plan_eval.py or scripts/plan_table.py. Several trainings of a method: a list of
 folders, in the same order of seeds for each. Prints two tables and writes

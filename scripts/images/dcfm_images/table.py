@@ -45,18 +45,20 @@ def run(settings: TableSettings, command: str, on_progress: Progress = silent) -
         prepare(training_config(settings, missing[0]))
     failed: dict[str, str] = {}
     waiting = [entry for entry in entries if settings.train or entry.trained(settings.runs)]
-    chosen = waiting[: settings.max_entries]
-    for number, entry in enumerate(chosen, start=1):
-        place = f"[{number}/{len(chosen)}] {entry}: "
-        attempt(
-            str(entry),
-            lambda entry=entry, place=place: _complete(
-                settings, entry, command, lambda what, *much: on_progress(place + what, *much)
-            ),
-            failed,
-        )
+    visited: list[Entry] = []
+    worked: set[Entry] = set()  # what is there already tells no progress, and does not count towards max_entries
+    for number, entry in enumerate(waiting, start=1):
+        if len(worked) == settings.max_entries:
+            break
+        visited.append(entry)
+
+        def show(what: str, done: int, total: int, entry: Entry = entry, number: int = number) -> None:
+            worked.add(entry)
+            on_progress(f"[{number}/{len(waiting)}] {entry}: {what}", done, total)
+
+        attempt(str(entry), partial(_complete, settings, entry, command, show), failed)
     if settings.evaluate:
-        for control in dict.fromkeys(Entry(entry.partition, REAL, entry.seed) for entry in chosen):
+        for control in dict.fromkeys(Entry(entry.partition, REAL, entry.seed) for entry in visited):
             attempt(str(control), lambda control=control: _control(settings, control, command), failed)
     return failed
 

@@ -64,6 +64,15 @@ def test_done_collected_and_drawn(settings: TableSettings, trained: Any) -> None
     assert not told  # nothing was done twice
 
 
+def test_at_most_so_many_entries_are_worked_on_each_time(settings: TableSettings) -> None:
+    one = replace(settings, max_entries=1)
+    done: list[set[str]] = []
+    for _ in range(3):
+        assert run(one, "a command") == {}
+        done.append({path.parent.name for path in settings.out.rglob("metrics.json")} - {REAL})
+    assert done == [{"ddm_l"}, {"ddm_l", "dcfm_b"}, {"ddm_l", "dcfm_b"}]
+
+
 def test_what_fails_fails_alone(settings: TableSettings, trained: Any) -> None:
     (trained.root / "published" / "ddm_l" / "model.safetensors").write_bytes(b"damaged")
     failed = run(settings, "a command")

@@ -40,9 +40,10 @@ def run(settings: TableSettings, command: str, on_progress: Progress = silent) -
     entries = settings.entries()
     if settings.train:
         check_recipes(entries, settings.runs, partial(training_config, settings))
-    missing = [entry for entry in entries if not entry.trained(settings.runs)]
-    if settings.train and missing:
-        prepare(training_config(settings, missing[0]))
+    if settings.train:
+        missing = [entry for entry in entries if not entry.trained(settings.runs)]
+        for entry in {entry.training(settings.runs): entry for entry in missing}.values():
+            prepare(training_config(settings, entry))  # a split that one seed does not give is an error now
     failed: dict[str, str] = {}
     waiting = [entry for entry in entries if settings.train or entry.trained(settings.runs)]
     visited: list[Entry] = []

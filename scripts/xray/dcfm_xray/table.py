@@ -100,9 +100,10 @@ def make_table(settings: TableSettings, command: str, on_progress: Progress = si
     entries = entries_of(settings.partitions, settings.seeds, settings.methods)
     if settings.train:
         check_recipes(entries, settings.runs, partial(training_config, settings))
-    missing = [entry for entry in entries if not entry.trained(settings.runs)]
-    if settings.train and missing:
-        prepare(training_config(settings, missing[0]))
+    if settings.train:
+        missing = [entry for entry in entries if not entry.trained(settings.runs)]
+        for entry in {entry.training(settings.runs): entry for entry in missing}.values():
+            prepare(training_config(settings, entry))  # a split that one seed does not give is an error now
     for entry in entries:
         if settings.train or entry.trained(settings.runs):
             attempt(str(entry), lambda entry=entry: _complete(settings, entry, command, on_progress), failed)

@@ -146,6 +146,13 @@ def test_trained_otherwise_than_asked_for_is_an_error_before_any_work(settings: 
     assert run(same, "a command") == {}
 
 
+def test_what_only_a_later_training_cannot_have_is_an_error_before_the_first(settings: TableSettings) -> None:
+    asked = replace(settings, methods=("dfd",), partitions=("iid", "noniid"), train=True, runs=settings.out / "runs")
+    with pytest.raises(ValueError, match=r"alpha = -1\.0"):  # of noniid alone
+        run(replace(asked, training=("preset=quick", "digits=embedded", "alpha=-1")), "a command")
+    assert not settings.out.exists()
+
+
 def test_the_paper_s_ratios() -> None:
     """0.70 and 0.51 to 0.53 of the best baseline, as the text says."""
     iid, noniid = (printed(partition, "dcfm_a") for partition in ("iid", "noniid"))

@@ -141,6 +141,8 @@ def save(
 ) -> Path:
     """Write an artefact, whole or not at all; one that lies there is replaced, other files in the folder stay.
 
+    Where it has the same weights, what made them (``git_revision``, ``created_by``) is kept.
+
     Args:
         folder: where to; made if missing.
         weights: the model's weights.
@@ -185,6 +187,7 @@ def save(
         if state is not None:
             save_tensors(incoming / STATE, state)
         files = {path.name: file_hash(path) for path in sorted(incoming.iterdir())}
+        manifest |= _origin(folder, files[MODEL])
         write_text_atomically(incoming / MANIFEST, _to_json(manifest | {"files": files}))
     except BaseException:
         shutil.rmtree(incoming, ignore_errors=True)
@@ -258,6 +261,17 @@ def _to_json(manifest: Mapping[str, Any]) -> str:
         return json.dumps(manifest, indent=2, allow_nan=False) + "\n"
     except (TypeError, ValueError) as error:
         raise ValueError(f"metrics or normalizer hold something other than finite plain values: {error}") from error
+
+
+def _origin(folder: Path, weights_hash: str) -> dict[str, Any]:
+    """What made the same weights that lie there already: writing them again, as a run that goes on does, is not it."""
+    try:
+        there = _read_manifest(folder / MANIFEST)
+    except ArtefactError:
+        return {}
+    if there["files"].get(MODEL) != weights_hash:
+        return {}
+    return {name: there[name] for name in ("created_by", "git_revision") if name in there}
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:

@@ -68,6 +68,16 @@ class TestRoundTrip:
         assert load(folder).state is None
         assert sorted(path.name for path in folder.iterdir()) == [MANIFEST, CONFIG, MODEL, "trials.csv"]
 
+    def test_the_revision_that_made_the_weights_stays_with_them(self, folder: Path) -> None:
+        manifest = json.loads((folder / MANIFEST).read_text())
+        (folder / MANIFEST).write_text(json.dumps(manifest | {"git_revision": "earlier", "created_by": "then"}))
+        save(folder, WEIGHTS, CONFIG_VALUES | {"workers": 2})
+        again = load(folder)
+        assert again.config["workers"] == 2
+        assert (again.metadata["git_revision"], again.metadata["created_by"]) == ("earlier", "then")
+        save(folder, NEWER, CONFIG_VALUES)
+        assert load(folder).metadata["git_revision"] == manifest["git_revision"]
+
 
 class TestDamage:
     def test_no_folder_and_no_artefact(self, tmp_path: Path) -> None:

@@ -41,6 +41,7 @@ from dcfm.trainers.loop import Progress
 from dcfm.trainers.peers import PeerConfig, choose_peers, train_peers
 from dcfm.trainers.student import StudentConfig, train_student
 from dcfm.weights import Weights, fingerprint
+from dcfm.workers import begin_worker
 
 log = logging.getLogger(__name__)
 
@@ -267,10 +268,6 @@ class TrainingJob:
     part: int = 0
 
 
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-
-
 @contextmanager
 def _pool(workers: int) -> Iterator[Callable[..., list[Any]]]:
     """A ``map`` over processes of one thread each that returns a list; over none, in this process."""
@@ -281,7 +278,7 @@ def _pool(workers: int) -> Iterator[Callable[..., list[Any]]]:
     if parallel.started_by_torchrun():
         raise ValueError(f"workers={workers}; processes that torchrun started train together: give workers=0")
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_one_thread) as pool:
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=begin_worker) as pool:
         yield lambda function, *arguments: list(pool.map(function, *arguments))
 
 

@@ -116,9 +116,9 @@ class PlannerAgent:
             goal = info["goal"]
         goals = goal_positions(goal, batch)[rows]
         starts = labels_at(cube_positions(observations[rows]))
-        labels = np.column_stack(
-            [labels_of(source, "source", starts, rows), labels_of(target, "target", labels_at(goals), rows)]
-        )
+        ends = labels_at(goals)
+        asked = labels_of(source, "source", starts, rows, batch), labels_of(target, "target", ends, rows, batch)
+        labels = np.column_stack(asked)
         if mask is None or autoreset is not None:
             self._autoreset = _autoreset_mode(autoreset)
         if mask is None:

@@ -85,7 +85,7 @@ def _check_one(plan: Plan, row: int, labels: Int[np.ndarray, "2"]) -> Feasibilit
             reasons.append(f"the cube {verb} in {QUADRANTS[found[i]]}; {QUADRANTS[labels[i]]} was asked for")
 
     box = EFFECTOR_BOUNDS[:, :2]
-    outside = _excess(ends[:, :2], box) > 0
+    outside = ~(_excess(ends[:, :2], box) <= 0)  # NaN included
     for where, position, bad in zip(("start", "goal"), ends, outside, strict=True):
         if bad:
             reasons.append(
@@ -93,7 +93,7 @@ def _check_one(plan: Plan, row: int, labels: Int[np.ndarray, "2"]) -> Feasibilit
             )
 
     excess = float(_excess(plan.effector_position[row, 0], EFFECTOR_BOUNDS))
-    if excess > EFFECTOR_SLACK:
+    if not excess <= EFFECTOR_SLACK:  # NaN included
         reasons.append(
             f"the effector starts {excess:.3f} m outside its bounds {EFFECTOR_BOUNDS.tolist()}; {EFFECTOR_SLACK} m is "
             "allowed"

@@ -3,7 +3,7 @@
 import importlib.resources
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -61,9 +61,10 @@ class Sampling:
 
 @dataclass(frozen=True)
 class LoadedPlanner:
-    """A planner ready to sample, and where it comes from."""
+    """A planner ready to sample, how it is sampled (its guidance resolved), and where it comes from."""
 
     planner: Planner
+    sampling: Sampling
     method: str
     partition: str
     config: dict[str, Any]
@@ -92,6 +93,17 @@ def shipped_name(partition: str, method: str, domain: Domain = CUBE) -> str:
     if method not in METHODS:
         raise ModelError(f"unknown method {method!r}; the shipped methods are {', '.join(METHODS)}")
     return f"{domain.name}/{partition}/{method}"
+
+
+def planner_label(weights: str | None, partition: str, method: str, domain: Domain = CUBE) -> str:
+    """A planner's name for folders of results: other weights, and other domains, have others.
+
+    >>> planner_label(None, "noniid", "dcfm_b"), planner_label("runs/mine/published/dcfm_b", "noniid", "dcfm_b")
+    ('noniid-dcfm_b', 'runs-mine-published-dcfm_b')
+    """
+    if weights is None:
+        return f"{partition}-{method}" if domain.name == CUBE.name else f"{domain.name}-{partition}-{method}"
+    return "-".join(part for part in Path(weights).parts if part not in ("/", "..", "."))
 
 
 def publish(
@@ -162,7 +174,9 @@ def load_planner(
             "the planner, or train it again"
         )
     sampling = sampling or Sampling()
-    field = found.field(sampling.rule, domain.guidance if sampling.guidance is None else sampling.guidance)
+    if sampling.guidance is None:
+        sampling = replace(sampling, guidance=tuple(domain.guidance))
+    field = found.field(sampling.rule, sampling.guidance)
     assert isinstance(found.task, PlannerTask)
     planner = Planner(field, found.task.horizon, sampling.steps, sampling.method, where, domain.layout)
-    return LoadedPlanner(planner, found.name, found.partition, found.config, found.metadata)
+    return LoadedPlanner(planner, sampling, found.name, found.partition, found.config, found.metadata)

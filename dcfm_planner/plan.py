@@ -1,7 +1,9 @@
 """A plan in SI units, under names: what feasibility, controllers, pictures and other people's agents read."""
 
+import operator
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import SupportsIndex
 
 import numpy as np
 from jaxtyping import Float
@@ -54,9 +56,16 @@ class Plan:
     def __len__(self) -> int:
         return len(self.effector_position)
 
-    def __getitem__(self, rows: int | slice | np.ndarray) -> "Plan":
-        where = slice(rows, rows + 1) if isinstance(rows, int) else rows
-        return Plan.from_normalised(self.normalised[where])
+    def __getitem__(self, rows: SupportsIndex | slice | np.ndarray) -> "Plan":
+        """Some plans, as a batch: one of one plan for a number, which counts from the end where it is negative.
+
+        Raises:
+            IndexError: there is no such plan.
+        """
+        if isinstance(rows, slice) or (isinstance(rows, np.ndarray) and rows.ndim):
+            return Plan.from_normalised(self.normalised[rows])
+        row = range(len(self))[operator.index(rows)]
+        return Plan.from_normalised(self.normalised[row : row + 1])
 
     def __iter__(self) -> Iterator["Plan"]:
         return (self[i] for i in range(len(self)))

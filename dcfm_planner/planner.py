@@ -131,6 +131,8 @@ class Planner:
             sizes.add(number)
         if number < 1:
             raise ValueError(f"number={number}: give at least 1 plan")
+        if 0 in sizes:
+            raise ValueError("no names or no observations at all are given; give one or more, or leave them out")
         if len(sizes) > 1:
             raise ValueError(f"{sorted(sizes)} plans are asked for at once; give as many names, observations and plans")
         batch = sizes.pop() if sizes else 1
@@ -144,7 +146,8 @@ class Planner:
             positions = goal_positions(goal, batch)
             held, goals = held.with_goal(positions), labels_at(positions)
         rows = np.arange(batch)
-        labels = np.column_stack([labels_of(source, "source", starts, rows), labels_of(target, "target", goals, rows)])
+        asked = labels_of(source, "source", starts, rows, batch), labels_of(target, "target", goals, rows, batch)
+        labels = np.column_stack(asked)
         noise = [torch.Generator().manual_seed(_seed(seed, row)) for row in range(batch)]
         return self.sample(torch.from_numpy(labels), noise, held)
 

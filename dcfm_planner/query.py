@@ -29,13 +29,14 @@ def batched(observation: np.ndarray) -> tuple[Float[np.ndarray, "batch 28"], boo
     """Observations as a batch, and whether it was a single one.
 
     Raises:
-        ValueError: neither 28 numbers nor a batch of them.
+        ValueError: neither 28 numbers nor a batch of them, or numbers that are not finite.
     """
     values = np.asarray(observation)
     if values.ndim not in (1, 2) or values.shape[-1] != STATE_SIZE:
         raise ValueError(
             f"an observation of shape {values.shape}; give OGBench's state vector, {STATE_SIZE} numbers, or a batch"
         )
+    _check_finite("an observation", values)
     return np.atleast_2d(values).astype(np.float64), values.ndim == 1
 
 
@@ -47,7 +48,7 @@ def goal_positions(goal: Any, batch: int) -> Float[np.ndarray, "batch 3"]:
         batch: number of rows.
 
     Raises:
-        ValueError: another shape.
+        ValueError: another shape, or numbers that are not finite.
     """
     values = np.asarray(goal, dtype=np.float64)
     if (
@@ -59,12 +60,20 @@ def goal_positions(goal: Any, batch: int) -> Float[np.ndarray, "batch 3"]:
             f"a goal of shape {values.shape} for {batch} observations; give a goal observation ({STATE_SIZE} numbers) "
             "or a cube position (2 or 3 numbers, m), one for all or one a row"
         )
+    _check_finite("a goal", values)
     values = np.broadcast_to(values, (batch, values.shape[-1]))
     if values.shape[-1] == STATE_SIZE:
         return state_features(values)[:, _CUBE]
     if values.shape[-1] == 2:
         return np.column_stack([values, np.full(batch, CUBE_REST_HEIGHT)])
     return values.copy()
+
+
+def _check_finite(what: str, values: np.ndarray) -> None:
+    if not np.isfinite(values).all():
+        raise ValueError(
+            f"{what} with numbers that are not finite: {values[~np.isfinite(values)][:3]}; give finite ones"
+        )
 
 
 def cube_positions(observations: Float[np.ndarray, "batch 28"]) -> Float[np.ndarray, "batch 3"]:
@@ -78,7 +87,7 @@ def labels_at(positions: Float[np.ndarray, "batch 3"]) -> Int[np.ndarray, " batc
 
 
 def labels_of(
-    given: Quadrant, name: str, default: Int[np.ndarray, " rows"], rows: Int[np.ndarray, " rows"]
+    given: Quadrant, name: str, default: Int[np.ndarray, " rows"], rows: Int[np.ndarray, " rows"], batch: int
 ) -> Int[np.ndarray, " rows"]:
     """Labels of the quadrants given for the rows of a batch.
 
@@ -87,16 +96,17 @@ def labels_of(
         name: what they are, for errors.
         default: of each of ``rows``.
         rows: which of the batch are asked about.
+        batch: its size.
 
     Raises:
-        ValueError: an unknown name, or too few of them.
+        ValueError: an unknown name, or too few or too many of them.
     """
     if given is None:
         return default
     if isinstance(given, str):
         return np.full(len(rows), quadrant_index(given))
-    if len(given) <= rows.max(initial=-1):
-        raise ValueError(f"{len(given)} names of {name} quadrants; give one for all, or one a row of the batch")
+    if len(given) != batch:
+        raise ValueError(f"{len(given)} names of {name} quadrants; give one for all, or one for each of {batch} rows")
     asked = [given[row] for row in rows]
     return np.array(
         [d if q is None else quadrant_index(q) for q, d in zip(asked, default, strict=True)], dtype=np.int64

@@ -1,7 +1,7 @@
 """A planner's task: a domain's attribute space and network, and what training holds."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -21,12 +21,19 @@ class HoldRates:
         goal: the goal (for the cube its position) at the last step.
         history: where the start is held, also the states of a prefix of uniform length.
         actions: where a history is held, also its actions.
+
+    Raises:
+        ValueError: a rate that is no share.
     """
 
     start: float = 0.65
     goal: float = 0.6
     history: float = 0.35
     actions: float = 0.3
+
+    def __post_init__(self) -> None:
+        if wrong := {name: rate for name, rate in asdict(self).items() if not 0 <= rate <= 1}:
+            raise ValueError(f"hold rates {wrong}: give shares from 0 to 1")
 
 
 @dataclass(frozen=True)

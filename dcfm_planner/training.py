@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,16 +13,58 @@ from hydra.errors import InstantiationException
 from jaxtyping import Int
 from omegaconf import DictConfig, OmegaConf
 
+from dcfm.configuration import typed
 from dcfm.decentralized import Federation, ProgressFactory
 from dcfm.runs import check_methods, read_recipe, read_task, train_and_publish
 from dcfm.silos import PARTITIONS, Silo, partition
-from dcfm_planner.domain import CollectionProgress, Domain, Segments, is_one_of, labels_of
+from dcfm_planner.domain import CollectionProgress, Domain, Segments, is_one_of, labels_of, split
 from dcfm_planner.domains.cube import CUBE
 from dcfm_planner.models import publish, resolve_device
 from dcfm_planner.segments import SegmentSet
 from dcfm_planner.task import PlannerTask
 
 log = logging.getLogger(__name__)
+
+EACH: int = 1000
+"""Made-up samples of each combination that settings of a partition are tried on before there is data."""
+
+
+@dataclass
+class Settings:
+    """The keys of configs/train_planner.yaml and their types; the sections after ``out`` are those of the preset."""
+
+    partition: str
+    alpha: float
+    silos: int
+    seed: int
+    methods: list[str]
+    data: str
+    collect: Any
+    border_margin: float
+    device: str
+    workers: int
+    snapshots: bool
+    tensorboard: bool
+    ship: bool
+    out: str
+    domain: Any
+    task: Any
+    stage_one: Any
+    further: Any
+    peers: Any
+    student: Any
+    fedavg: Any
+    pooled: Any
+
+
+def check_numbers(given: Settings, domain: Domain) -> None:
+    """Raise ``ValueError`` unless samples can be dealt as asked for, on made-up ones, since collecting takes long."""
+    if given.workers < 0 or given.seed < 0:
+        raise ValueError(f"workers={given.workers} and seed={given.seed} must be at least 0")
+    if given.partition not in PARTITIONS:
+        raise ValueError(f"unknown partition {given.partition!r}; the partitions are {', '.join(PARTITIONS)}")
+    generator = torch.Generator().manual_seed(given.seed)
+    partition(given.partition, split(domain)["known"].repeat(EACH, 1), given.silos, generator, alpha=given.alpha)
 
 
 def known_rows(labels: Int[torch.Tensor, "m k"], domain: Domain = CUBE) -> Int[torch.Tensor, " known"]:
@@ -91,23 +134,25 @@ def train(
     Raises:
         ValueError: settings that cannot be, before any work.
     """
-    check_methods(cfg.methods)
-    if cfg.partition not in PARTITIONS:
-        raise ValueError(f"unknown partition {cfg.partition!r}; the partitions are {', '.join(PARTITIONS)}")
-    device = resolve_device(cfg.device)
+    given = typed(cfg, Settings, "train_planner")
+    check_methods(given.methods)
+    device = resolve_device(given.device)
     domain, recipe = read_domain(cfg.domain), read_recipe(cfg)
+    check_numbers(given, domain)
     task = read_task(OmegaConf.create({"task": {**cfg.task, "domain": cfg.domain}}), PlannerTask)
-    segments = domain.segments(cfg.data, task.horizon, cfg.workers, collecting)
+    segments = domain.segments(given.data, task.horizon, given.workers, collecting)
     log.info("segments: %s", segments.counts)
-    silos = deal(segments, cfg.partition, cfg.silos, alpha=cfg.alpha, seed=cfg.seed, domain=domain)
+    silos = deal(segments, given.partition, given.silos, alpha=given.alpha, seed=given.seed, domain=domain)
     log.info("silos:\n%s", describe_silos(silos, domain.space))
     torch.set_num_threads(1)
-    federation = Federation(task, silos, Path(cfg.out), cfg.seed, str(device), cfg.workers, progress, cfg.snapshots)
+    federation = Federation(
+        task, silos, Path(given.out), given.seed, str(device), given.workers, progress, given.snapshots
+    )
     publisher = partial(
         publish,
         histograms=federation.histograms,
         task=task,
-        partition=cfg.partition,
+        partition=given.partition,
         training=OmegaConf.to_container(cfg, resolve=True),  # type: ignore[arg-type] # keys are strings
     )
-    return train_and_publish(federation, list(cfg.methods), recipe, publisher)
+    return train_and_publish(federation, given.methods, recipe, publisher)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import signal
+import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
@@ -97,7 +98,7 @@ def collect_episode(seed: int, episode: int, steps: int = EPISODE_STEPS) -> dict
 
 def save_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:
     """Write a compressed npz whole or not at all: under a temporary name first, then renamed."""
-    temporary = path.with_name(path.name + ".part")
+    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.part")  # two processes may collect the same
     try:
         with open(temporary, "wb") as file:
             np.savez_compressed(file, **arrays)  # type: ignore[arg-type]

@@ -31,7 +31,7 @@ from jaxtyping import Bool, Float
 from omegaconf import DictConfig
 
 from dcfm.artefacts import write_text_atomically
-from dcfm.configuration import script, typed
+from dcfm.configuration import script, typed, writable
 from dcfm_planner.controllers import TrackEffector
 from dcfm_planner.evaluation.problems import Problems, make_problems
 from dcfm_planner.evaluation.rollout import rollout
@@ -176,6 +176,7 @@ def machine() -> dict[str, Any]:
 def run(config: DictConfig) -> None:
     """Measure, print, write."""
     settings = read_settings(config)
+    out = writable(settings.out)
     torch.set_num_threads(1)
     here = machine()
     loaded = load_planner(settings.weights, device=settings.device)
@@ -200,8 +201,6 @@ def run(config: DictConfig) -> None:
             "ratio": {"wall": evaluating.wall / stepping.wall, "cpu": evaluating.cpu / stepping.cpu},
         },
     }
-    out = Path(settings.out)
-    out.mkdir(parents=True, exist_ok=True)
     write_text_atomically(out / "benchmark.json", json.dumps(values, indent=2) + "\n")
     print(
         f"{here['cpu']}, {here['cores']} cores, load {here['load_average']}, torch {here['torch']}; "

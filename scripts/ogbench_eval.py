@@ -23,7 +23,8 @@ from dcfm.configuration import script, typed, writable
 from dcfm_planner.adapters import OGBenchPolicy
 from dcfm_planner.agent import PlannerAgent
 from dcfm_planner.evaluation import ogbench
-from dcfm_planner.models import load_planner, shipped_name
+from dcfm_planner.evaluation.run import described
+from dcfm_planner.models import load_planner, planner_label, shipped_name
 
 
 @dataclass
@@ -37,7 +38,7 @@ class Settings:
     episodes: int
     seed: int
     terminate_at_goal: bool
-    out: str
+    out: str | None
     device: str
 
 
@@ -47,7 +48,8 @@ def run(config: DictConfig) -> None:
     ogbench.check_tasks(given.tasks, given.episodes, given.seed)
     weights = given.weights or shipped_name(given.partition, given.method)
     loaded = load_planner(weights, device=given.device)
-    out = writable(given.out)
+    name = planner_label(given.weights, given.partition, given.method)
+    out = writable(given.out or f"runs/ogbench/{name}-seed{given.seed}")
     torch.set_num_threads(1)
     agent = PlannerAgent(loaded.planner)
     begin = time.perf_counter()
@@ -74,7 +76,7 @@ def run(config: DictConfig) -> None:
         "interval": "95 % Wilson",
         **summary,
         "execution": asdict(agent.options),
-        "planner": {"steps": loaded.planner.steps, "solver": loaded.planner.method, "horizon": loaded.planner.horizon},
+        "planner": described(loaded),
         "seconds": time.perf_counter() - begin,
     }
     text = f"{values['what']} (k/n, rate, 95 % Wilson interval; * novel)\n\n{ogbench.table(summary)}"

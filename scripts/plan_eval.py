@@ -21,7 +21,7 @@ from dcfm.configuration import script, typed, writable
 from dcfm_planner.evaluation.report import table, write_report
 from dcfm_planner.evaluation.run import EvaluationSettings, evaluate
 from dcfm_planner.execution import ExecutionOptions
-from dcfm_planner.models import Sampling, shipped_name
+from dcfm_planner.models import Sampling, planner_label, shipped_name
 from dcfm_planner.training import read_domain
 
 
@@ -35,7 +35,7 @@ class Settings:
     protocol: str
     trials: int
     seed: int
-    out: str
+    out: str | None
     device: str
     workers: int | None
     controls: Any
@@ -81,7 +81,8 @@ def read_settings(config: DictConfig) -> tuple[EvaluationSettings, Path]:
         max_steps=given.max_steps,
         domain=domain,
     )
-    return settings, Path(given.out)
+    name = planner_label(given.weights, given.partition, given.method, domain)
+    return settings, Path(given.out or f"runs/eval/{name}-{given.protocol}-seed{given.seed}")
 
 
 def _controls(given: Any, allowed: tuple[str, ...]) -> tuple[str, ...]:

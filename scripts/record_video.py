@@ -31,6 +31,7 @@ from dcfm_planner.video.files import check_formats, write
 from dcfm_planner.video.recording import Recorder, Recording, choose_pairs, choose_problem
 
 SMALLEST = 64
+RECORD = "videos.json"
 
 
 @dataclass
@@ -109,6 +110,7 @@ def run(config: DictConfig) -> None:
     problems = [choose_problem(pair, given.protocol, given.problem, given.seed) for pair in choose_pairs(given.pairs)]
     planners = load(given)
     out = writable(given.out)
+    (out / RECORD).unlink(missing_ok=True)  # of films that lay here: they are about to be replaced
     prepare_rendering()  # before mujoco is imported
     torch.set_num_threads(1)
     from dcfm_planner.video.film import frames_per_second, hold_ends, pictures, side_by_side
@@ -147,7 +149,7 @@ def run(config: DictConfig) -> None:
         "frames_per_second": fps,
         "films": films,
     }
-    write_text_atomically(out / "videos.json", json.dumps(values, indent=2, allow_nan=False) + "\n")
+    write_text_atomically(out / RECORD, json.dumps(values, indent=2, allow_nan=False) + "\n")
     for film, what in films.items():
         verdict = ", ".join(f"{key} {what[key]}" for key in ("feasible", "success") if key in what)
         print(f"{film}: {verdict or 'the films before, together'}")

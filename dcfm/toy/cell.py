@@ -6,8 +6,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from dcfm.decentralized import Federation
 from dcfm.methods import registry
 from dcfm.methods.method import Method
@@ -150,8 +148,3 @@ def check_cells(cells: Sequence[Cell], methods: Sequence[str], out: Path, worker
         raise ValueError(f"workers={workers}; give 0 (this process) or more")
     for cell in cells:
         check_cell(cell, methods, out / cell.name)
-
-
-def one_thread() -> None:
-    """What a worker process begins with: cells run side by side, one thread each."""
-    torch.set_num_threads(1)

@@ -24,11 +24,12 @@ from dcfm.exchange import Ledger
 from dcfm.fields import Field
 from dcfm.methods.method import RULES
 from dcfm.selection import KnownOnly, Selection, select
-from dcfm.toy.cell import Cell, check_cell, check_cells, one_thread, record_path
+from dcfm.toy.cell import Cell, check_cell, check_cells, record_path
 from dcfm.toy.deal import describe
 from dcfm.toy.mixture import label_name
 from dcfm.toy.problem import Problem
 from dcfm.toy.score import hits, sample, score_samples
+from dcfm.workers import begin_worker
 
 CRITERION: Final = "share of samples within the 99 % radius of the queried mode, known combinations only"
 CHOSEN_BY: Final = 500
@@ -186,7 +187,7 @@ def run_cells(
     if workers == 0:
         return [run_cell(*job) for job in jobs]
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(min(workers, len(jobs)), mp_context=context, initializer=one_thread)
+    pool = ProcessPoolExecutor(min(workers, len(jobs)), mp_context=context, initializer=begin_worker)
     try:
         futures = [pool.submit(run_cell, *job) for job in jobs]
         waiting = set(futures)

@@ -23,11 +23,12 @@ from dcfm.decentralized import Federation
 from dcfm.fields import Field
 from dcfm.methods.method import RULES
 from dcfm.selection import KnownOnly
-from dcfm.toy.cell import Cell, check_settings, one_thread
+from dcfm.toy.cell import Cell, check_settings
 from dcfm.toy.experiment import choose_rule, train_method
 from dcfm.toy.problem import Problem, make_problem
 from dcfm.toy.score import hits, sample
 from dcfm.toy.training import change_training
+from dcfm.workers import begin_worker
 
 
 @dataclass(frozen=True)
@@ -182,5 +183,5 @@ def run_problems(
     if workers == 0:
         return [run_variants(*job) for job in jobs]
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(jobs)), mp_context=context, initializer=one_thread) as pool:
+    with ProcessPoolExecutor(min(workers, len(jobs)), mp_context=context, initializer=begin_worker) as pool:
         return list(pool.map(run_variants, *zip(*jobs, strict=True)))

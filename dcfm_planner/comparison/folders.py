@@ -8,6 +8,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+
 from dcfm.artefacts import git_revision
 from dcfm.comparison import ComparisonError
 from dcfm.markup import markdown_table
@@ -21,8 +23,11 @@ from dcfm_planner.evaluation.trials import PLANNER_ARM
 QUESTION: Final = ("protocol", "seed", "trials")
 """What evaluations must have in common to be compared; that the problems are the same is checked one by one."""
 
-EXECUTION: Final = ("controller", "execution")
-"""What belongs to a result beside its weights: where it differs, a table says so."""
+EXECUTION: Final = ("controller", "execution", "max_steps")
+"""What belongs to a result beside its weights and its sampling: where it differs, a table says so."""
+
+SAME_PLACE: Final = 1e-3
+"""m that given starts and goals may differ by, since a plan of single precision holds them."""
 
 COUNTING: Final = (
     "Success in %, [95 % interval] and successes/trials; trials solved at the start are left out, infeasible plans are "
@@ -55,6 +60,8 @@ class Planner:
         Raises:
             ComparisonError: a folder holds no whole evaluation.
         """
+        if twice := len(folders) - len({folder.resolve() for folder in folders}):
+            raise ComparisonError(f"{title}: {twice} of {len(folders)} folders are named twice; give one a training")
         outcomes, metrics = [], []
         for folder in folders:
             try:
@@ -67,6 +74,7 @@ class Planner:
                 ) from error
             if missing := [cell for cell in CELLS if (PLANNER_ARM, cell) not in outcomes[-1]]:
                 raise ComparisonError(f"{title}: {folder / TRIALS} has no trials of {' and '.join(missing)} pairs")
+            _check_counts(folder, metrics[-1], outcomes[-1])
         return cls(title, tuple(folders), tuple(outcomes), tuple(metrics))
 
     def share(self, cell: str) -> Share:
@@ -103,6 +111,7 @@ def compare(ours: Sequence[Planner], others: Sequence[Planner], command: str) ->
     if len(set(titles)) != len(titles):
         raise ComparisonError(f"titles {titles}: give each one once")
     _check_question(planners)
+    _check_given(planners)
     tests = [
         {"ours": a.title, "other": b.title, "cell": cell, **asdict(a.minus(b, cell))}
         for cell, a, b in product(("novel", "known"), ours, others)
@@ -143,7 +152,7 @@ _MADE_WITH: Final = (
 
 def markdown(comparison: Mapping[str, Any]) -> str:
     """A comparison as a page."""
-    rows = [[row["title"], *(share(row[cell]) for cell in CELLS)] for row in comparison["rows"]]
+    rows = [[row["title"], *(share(row[cell]) for cell in CELLS), _sampling(row)] for row in comparison["rows"]]
     tests = [
         [
             f"{test['ours']} against {test['other']}",
@@ -158,7 +167,7 @@ def markdown(comparison: Mapping[str, Any]) -> str:
         for test in comparison["tests"]
     ]
     lines = [
-        markdown_table(["planner", *CELLS], rows),
+        markdown_table(["planner", *CELLS, "sampling"], rows),
         "",
         markdown_table(["test", "pairs", "difference", "only first", "only second", "n", "p", "p (Holm)"], tests),
         "",
@@ -168,6 +177,19 @@ def markdown(comparison: Mapping[str, Any]) -> str:
         f"Made by `{comparison['command']}` at revision {comparison['git_revision']}.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _sampling(row: Mapping[str, Any]) -> str:
+    """How a planner was sampled, as far as its evaluations say."""
+    ways = []
+    for made in row["made_with"]:
+        how = made["planner"] or {}
+        weights = ", ".join(f"{weight:g}" for weight in how.get("guidance", ()))
+        rule = {"composed": f"composed, w = {weights}"}.get(how.get("rule", ""), how.get("rule"))
+        ways.append(
+            "; ".join(filter(None, [rule, f"{how['steps']} {how['solver']} steps" if "steps" in how else None]))
+        )
+    return " | ".join(dict.fromkeys(ways))
 
 
 def _check_question(planners: Sequence[Planner]) -> None:
@@ -181,13 +203,44 @@ def _check_question(planners: Sequence[Planner]) -> None:
         raise ComparisonError(f"these were not asked the same problems: {apart}")
 
 
+def _check_counts(folder: Path, metrics: Mapping[str, Any], outcomes: Mapping[tuple[str, str], Outcomes]) -> None:
+    """An interrupted run can leave new trials beside old metrics."""
+    for cell in CELLS:
+        found = outcomes[PLANNER_ARM, cell]
+        counted, stated = int(found.success[found.counted].sum()), metrics[cell]["success"]["k"]
+        if counted != stated:
+            raise ComparisonError(
+                f"{folder}: {TRIALS} has {counted} successes on {cell} pairs, {METRICS} {stated}; they are of two "
+                "evaluations: run it again"
+            )
+
+
+def _check_given(planners: Sequence[Planner]) -> None:
+    if planners[0].metrics[0].get("protocol") != "given":
+        return
+    first = planners[0].outcomes[0]
+    for planner, cell in product(planners, CELLS):
+        for folder, outcomes in zip(planner.folders, planner.outcomes, strict=True):
+            mine, its = first[PLANNER_ARM, cell].ends, outcomes[PLANNER_ARM, cell].ends
+            if mine.shape != its.shape or not np.allclose(mine, its, rtol=0, atol=SAME_PLACE):
+                raise ComparisonError(
+                    f"these were not asked the same problems: starts or goals of {cell} pairs in {folder} are others "
+                    f"than in {planners[0].folders[0]}"
+                )
+
+
 def _warnings(planners: Sequence[Planner]) -> list[str]:
     found = []
+    for planner in planners:
+        hashes = [metrics.get("weights_sha256") for metrics in planner.metrics]
+        if len(set(hashes)) < len(hashes):
+            found.append(f"{planner.title}: the same weights in several folders count as several trainings")
     for name in EXECUTION:
         groups: dict[str, list[str]] = {}
         for planner in planners:
             for metrics in planner.metrics:
-                groups.setdefault(json.dumps(metrics.get(name), sort_keys=True), []).append(planner.title)
+                if name in metrics:  # older evaluations, and domains without controllers, say less
+                    groups.setdefault(json.dumps(metrics[name], sort_keys=True), []).append(planner.title)
         if len(groups) > 1:
             apart = " | ".join(f"{value} for {', '.join(dict.fromkeys(titles))}" for value, titles in groups.items())
             found.append(f"{name} differs: {apart}")

@@ -11,20 +11,25 @@ from itertools import product
 
 from omegaconf import DictConfig, OmegaConf
 
-from dcfm.comparison import Entry, recipe_differences, recipe_of, training_config
+from dcfm.comparison import ComparisonError, Entry, recipe_differences, recipe_of, training_config
 from dcfm_planner.comparison.settings import ComparisonSettings
 from dcfm_planner.comparison.state import State
+from dcfm_planner.domains.cube import CUBE
+from dcfm_planner.training import read_domain
 
 
 def config_of(settings: ComparisonSettings, entry: Entry) -> DictConfig:
     """The configuration that a training of an entry takes: ``configs/train_planner.yaml`` and the given overrides.
 
     Raises:
-        ComparisonError: overrides that the configuration does not take.
+        ComparisonError: overrides that the configuration does not take, or another domain.
     """
-    return training_config(
+    config = training_config(
         entry, settings.runs, "dcfm_configs", "train_planner", device=settings.device, training=settings.training
     )
+    if (name := read_domain(config.domain).name) != CUBE.name:
+        raise ComparisonError(f"training={list(settings.training)} is of {name}; this table is of {CUBE.name}")
+    return config
 
 
 def recipe_warnings(settings: ComparisonSettings, states: Sequence[State]) -> list[str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 
 from dcfm.comparison import ComparisonError
 
@@ -21,6 +21,7 @@ SELECTION_RECORD: Final = "selection.record.json"
 RECORD: Final = "record.json"
 METRICS: Final = "metrics.json"
 TRIALS: Final = "trials.csv"
+_ENDS: Final = ("start_x", "start_y", "goal_x", "goal_y")
 
 
 @dataclass(frozen=True)
@@ -32,12 +33,14 @@ class Outcomes:
         labels: what was asked for, by name: source and target quadrant, or another domain's combination.
         success: as :mod:`dcfm_planner.evaluation.report` counts it.
         counted: not solved at the start.
+        ends: x and y of start and goal, m; NaN where a plan proposed none.
     """
 
     problem: Int[np.ndarray, "n 2"]
     labels: tuple[tuple[str, ...], ...]
     success: Bool[np.ndarray, " n"]
     counted: Bool[np.ndarray, " n"]
+    ends: Float[np.ndarray, "n 4"]
 
 
 def read_outcomes(path: Path) -> dict[tuple[str, str], Outcomes]:
@@ -62,4 +65,5 @@ def _outcomes(rows: Sequence[Mapping[str, str]]) -> Outcomes:
         labels=tuple((row["combination"],) if "combination" in row else (row["source"], row["target"]) for row in rows),
         success=np.array([row["success"] == "1" for row in rows], dtype=bool),
         counted=np.array([row["solved_at_start"] == "0" for row in rows], dtype=bool),
+        ends=np.array([[float(row[name]) for name in _ENDS] for row in rows]).reshape(-1, len(_ENDS)),
     )

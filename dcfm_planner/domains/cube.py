@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,12 +32,23 @@ class CubeSingle:
     Args:
         border_margin: m, see :func:`dcfm_planner.segments.cut`.
         train, val, seed: of the play data, where it is to be collected (:class:`dcfm_envs.collection.CollectionPlan`).
+
+    Raises:
+        ValueError: values that cannot be.
     """
 
     border_margin: float = 0.02
     train: int = 500
     val: int = 6
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least in (("train", 1), ("val", 0), ("seed", 0)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < least:
+                raise ValueError(f"collect.{name}={value!r}: give a whole number of at least {least}")
+        if not 0 <= self.border_margin < inf:
+            raise ValueError(f"border_margin={self.border_margin}: give metres, 0 or more")
 
     @property
     def name(self) -> str:

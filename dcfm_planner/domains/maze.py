@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -109,8 +110,11 @@ class PointMaze:
     ) -> Segments:
         if not Path(source).exists():
             self._collect(Path(source), collecting)
-        with np.load(source) as stored:
-            paths, labels = np.split(stored["positions"], stored["ends"][:-1]), torch.from_numpy(stored["labels"])
+        try:
+            with open(source, "rb") as file, np.load(file) as stored:
+                paths, labels = np.split(stored["positions"], stored["ends"][:-1]), torch.from_numpy(stored["labels"])
+        except (KeyError, EOFError, BadZipFile) as error:
+            raise ValueError(f"{source} holds no walks or is damaged ({error!r}); remove it to collect anew") from error
         trajectories = torch.from_numpy(np.array([rows_of(path, horizon) for path in paths])).float()
         return Segments(LAYOUT.normalise(trajectories), labels, {"walks": len(paths)})
 
@@ -123,9 +127,9 @@ class PointMaze:
             rng = np.random.default_rng([self.seed, number])
             paths.append(walk(*self.draw_ends(pair, rng), rng))
             show(number + 1, self.walks)
-        with atomically(path) as temporary:
+        with atomically(path) as temporary, open(temporary, "wb") as file:  # a name alone would get .npz at its end
             ends = np.cumsum([len(path) for path in paths])
-            np.savez(temporary, positions=np.concatenate(paths), ends=ends, labels=labels)
+            np.savez(file, positions=np.concatenate(paths), ends=ends, labels=labels)
 
     def _rooms(self, labels: Sequence[int]) -> list[str]:
         return [values[label] for values, label in zip(SPACE.values, labels, strict=True)]

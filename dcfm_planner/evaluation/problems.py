@@ -114,7 +114,8 @@ def make_problems(protocol: str, trials: int, seed: int, file: Path | None = Non
 
 
 def spread(cells: Mapping[str, Int[np.ndarray, "pairs k"]], trials: int, seed: int) -> dict[str, Problems]:
-    """Problems spread evenly over the combinations of each cell, their starts left to the plans.
+    """Problems spread evenly over the combinations of each cell, their starts left to the plans; a cell without
+    combinations has none.
 
     Raises:
         ProblemError: a number of trials or a seed that cannot be.
@@ -123,10 +124,11 @@ def spread(cells: Mapping[str, Int[np.ndarray, "pairs k"]], trials: int, seed: i
         raise ProblemError(f"trials={trials}, seed={seed}: give at least 1 trial a cell and a seed of 0 or more")
     problems = {}
     for number, (cell, combinations) in enumerate(cells.items()):
-        labels = np.resize(combinations, (trials, combinations.shape[1]))
-        seeds = [np.random.SeedSequence([seed, number, i]).generate_state(1, np.uint32)[0] for i in range(trials)]
+        asked = trials if len(combinations) else 0  # resizing nothing would give zeros, a combination of the other cell
+        labels = np.resize(combinations, (asked, combinations.shape[1]))
+        seeds = [np.random.SeedSequence([seed, number, i]).generate_state(1, np.uint32)[0] for i in range(asked)]
         # Even seeds for plans; the odd one after each is the execution's.
-        problems[cell] = Problems(cell, np.arange(trials), labels, 2 * np.array(seeds, dtype=np.int64), None)
+        problems[cell] = Problems(cell, np.arange(asked), labels, 2 * np.array(seeds, dtype=np.int64), None)
     return problems
 
 

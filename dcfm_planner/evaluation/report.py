@@ -82,6 +82,7 @@ def metrics(results: Results, command: str) -> dict[str, Any]:
         "gaps_m": {name: _median(getattr(trial, name) for trial in own) for name in evaluation.gaps},
         "infeasible_reasons": _reasons(own, evaluation.reasons),
         "planner": results.planner,
+        "max_steps": settings.limit,
         **evaluation.describe(settings),
         "weights": settings.weights,
         "weights_sha256": results.weights_hash,
@@ -211,9 +212,12 @@ def write_report(results: Results, out: Path, command: str, config: str) -> dict
     domain = results.settings.domain
     values = metrics(results, command)
     out.mkdir(parents=True, exist_ok=True)
+    for name in ("metrics.json", "paths.png"):  # of an evaluation that lay here: its trials are about to be replaced
+        (out / name).unlink(missing_ok=True)
     write_text_atomically(out / "config.yaml", config)
     write_text_atomically(out / "trials.csv", trials_csv(results.trials))
     write_text_atomically(out / "table.txt", table(values, domain) + "\n")
-    domain.evaluation().draw(_of(results.trials, arm=PLANNER_ARM), out / "paths.png")
     write_text_atomically(out / "metrics.json", json.dumps(values, indent=2, allow_nan=False) + "\n")
+    # Last, since what a domain draws is its own code, and an evaluation is not to be lost for a picture.
+    domain.evaluation().draw(_of(results.trials, arm=PLANNER_ARM), out / "paths.png")
     return values

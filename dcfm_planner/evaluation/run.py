@@ -17,10 +17,10 @@ from typing import Any, Final
 
 import torch
 
+from dcfm.workers import begin_worker
 from dcfm_planner.controllers import Controller, PlannedActions, TrackEffector
 from dcfm_planner.domain import Bench, Domain
 from dcfm_planner.domains.cube import CUBE
-from dcfm_planner.evaluation.controls import CONTROLS
 from dcfm_planner.evaluation.problems import Problems
 from dcfm_planner.evaluation.trials import PLANNER_ARM, Timing
 from dcfm_planner.execution import ExecutionOptions
@@ -136,6 +136,18 @@ def load(settings: EvaluationSettings) -> LoadedPlanner:
     return load_planner(settings.weights, device=settings.device, sampling=settings.sampling, domain=settings.domain)
 
 
+def described(loaded: LoadedPlanner) -> dict[str, Any]:
+    """How a planner is sampled, as plain values for a record."""
+    planner, sampling = loaded.planner, loaded.sampling
+    return {
+        "steps": planner.steps,
+        "solver": planner.method,
+        "horizon": planner.horizon,
+        "rule": sampling.rule,
+        "guidance": list(sampling.guidance or ()),
+    }
+
+
 def evaluate(settings: EvaluationSettings, on_trials: Callable[[int, int], None] | None = None) -> Results:
     """Run an evaluation.
 
@@ -162,13 +174,14 @@ def evaluate(settings: EvaluationSettings, on_trials: Callable[[int, int], None]
         done += len(chunks[number])
         notify(done, total)
     trials = [trial for number in sorted(found) for trial in found[number][0]]
+    allowed = settings.domain.evaluation().controls
     return Results(
         settings=settings,
         method=loaded.method,
         partition=loaded.partition,
-        planner={"steps": loaded.planner.steps, "solver": loaded.planner.method, "horizon": loaded.planner.horizon},
+        planner=described(loaded),
         weights_hash=loaded.metadata["files"]["model.safetensors"],
-        trials=sorted(trials, key=lambda t: (t.cell, (PLANNER_ARM, *CONTROLS).index(t.arm), t.index)),
+        trials=sorted(trials, key=lambda t: (t.cell, (PLANNER_ARM, *allowed).index(t.arm), t.index)),
         timing=sum((timing for _, timing in found.values()), Timing()),
         seconds=time.perf_counter() - begin,
         workers=workers,
@@ -181,9 +194,13 @@ def _run_chunks(
     """Chunks as they are done, with their numbers."""
     arms = (PLANNER_ARM, *settings.controls)
     if workers == 0:
-        bench = make_workbench(settings)
-        for number, chunk in enumerate(chunks):
-            yield number, bench.run(chunk, arms)
+        bench, threads = make_workbench(settings), torch.get_num_threads()
+        torch.set_num_threads(1)  # as in a worker: the last digits of a plan depend on how many share a sum
+        try:
+            for number, chunk in enumerate(chunks):
+                yield number, bench.run(chunk, arms)
+        finally:
+            torch.set_num_threads(threads)
         return
     with (
         _without_pictures(),
@@ -228,7 +245,7 @@ _bench: list[Bench] = []
 
 def _start(settings: EvaluationSettings) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent alone decides
-    torch.set_num_threads(1)
+    begin_worker()
     _bench.append(make_workbench(settings))
 
 

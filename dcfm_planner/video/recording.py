@@ -147,10 +147,20 @@ class Recorder:
         trial = self.bench.run(problem)[0][0]
         if not self._plans:
             self._plans.append((0, self.bench.propose(problem, problem.labels)))
-        if len(self._qpos) <= trial.steps:  # out of steps, or never begun: nobody acted after the last one
+        if not self._qpos:
+            self._qpos.append(self._at_rest(trial))
+        elif len(self._qpos) <= trial.steps:  # out of steps: nobody acted after the last one
             self._qpos.append(self.bench.simulations.qpos(0))
         # The proposal is what is judged infeasible; where start and goal are given, it is the first plan with them.
         return Recording(title, trial, np.array(self._qpos), tuple(self._plans))
+
+    def _at_rest(self, trial: Trial) -> Float[np.ndarray, " positions"]:
+        """The scene where nothing is executed: the arm where a reset puts it, the cube where the plan starts."""
+        simulations = self.bench.simulations
+        simulations.environment.reset(seed=0)
+        qpos = simulations.environment.data.qpos.copy()
+        qpos[CUBE_QPOS] = [*trial.start, CUBE_REST_HEIGHT]
+        return qpos
 
     def _watch(self, execution: Execution) -> None:
         made = int(execution.plans[0] + execution.replans[0])

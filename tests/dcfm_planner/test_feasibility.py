@@ -71,6 +71,16 @@ def test_what_happens_in_between_is_not_judged(move: Tensor, plan_of: Callable[[
     assert verdict(plan_of(move[None]))
 
 
+@pytest.mark.parametrize(("row", "column", "what"), [(0, EFFECTOR, "effector"), (-1, CUBE, "workspace")])
+def test_a_place_that_is_no_number_is_not_feasible(
+    move: Tensor, plan_of: Callable[[Tensor], Plan], row: int, column: int, what: str
+) -> None:
+    move[row, column] = float("nan")
+    found = verdict(plan_of(move[None]))
+    assert not found
+    assert what in failed(found)
+
+
 def test_no_labels_ask_for_no_quadrant(move: Tensor, plan_of: Callable[[Tensor], Plan]) -> None:
     plan = plan_of(move[None])
     assert verdict(plan, None)

@@ -20,6 +20,16 @@ def test_time_is_in_seconds(plan: Plan) -> None:
     np.testing.assert_allclose(plan.time, 0.05 * np.arange(11))
 
 
+def test_one_plan_of_a_batch(plan: Plan) -> None:
+    for row in (1, -1, np.int64(1), np.argmax([0, 1]), np.array(1)):
+        assert len(plan[row]) == 1
+        np.testing.assert_array_equal(plan[row].start[0], plan.start[1])
+    np.testing.assert_array_equal(plan[np.array([False, True])].start, plan.start[1:])
+    assert [len(each) for each in plan] == [1, 1]
+    with pytest.raises(IndexError):
+        plan[2]
+
+
 @pytest.mark.parametrize(("every", "steps"), [(1, list(range(1, 11))), (4, [4, 8, 10]), (5, [5, 10]), (99, [10])])
 def test_sub_goals_are_states_of_the_plan(plan: Plan, every: int, steps: list[int]) -> None:
     goals = plan.subgoals(every)

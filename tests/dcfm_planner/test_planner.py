@@ -157,6 +157,8 @@ def test_plan_says_what_cannot_be(at_rest: Planner) -> None:
         at_rest.plan(["TL", "TR"], number=3)
     with pytest.raises(ValueError, match="number=0: give at least 1 plan"):
         at_rest.plan(number=0)
+    with pytest.raises(ValueError, match="no names or no observations at all"):
+        at_rest.plan(source=[])
     with pytest.raises(ValueError, match="unknown quadrant 'XX'"):
         at_rest.plan("XX")
     with pytest.raises(ValueError, match=r"a goal of shape \(4,\)"):

@@ -15,11 +15,20 @@ def test_places_ask_for_their_quadrant_and_for_none_near_a_border() -> None:
 
 def test_names_go_before_defaults() -> None:
     default, rows = np.array([0, 1]), np.array([0, 2])
-    assert labels_of(None, "source", default, rows).tolist() == [0, 1]
-    assert labels_of("BR", "source", default, rows).tolist() == [3, 3]
-    assert labels_of(["TR", "TR", None], "source", default, rows).tolist() == [1, 1]
-    with pytest.raises(ValueError, match="2 names of source quadrants"):
-        labels_of(["TR", "TR"], "source", default, rows)
+    assert labels_of(None, "source", default, rows, 3).tolist() == [0, 1]
+    assert labels_of("BR", "source", default, rows, 3).tolist() == [3, 3]
+    assert labels_of(["TR", "TR", None], "source", default, rows, 3).tolist() == [1, 1]
+    for names in (["TR"] * 2, ["TR"] * 4):
+        with pytest.raises(ValueError, match=f"{len(names)} names of source quadrants; .* one for each of 3 rows"):
+            labels_of(names, "source", default, rows, 3)
+
+
+def test_numbers_that_are_not_finite_are_refused() -> None:
+    for bad in (np.nan, np.inf):
+        with pytest.raises(ValueError, match="a goal with numbers that are not finite"):
+            goal_positions([bad, 0.0], 1)
+        with pytest.raises(ValueError, match="an observation with numbers that are not finite"):
+            batched(np.full(28, bad))
 
 
 def test_goals_in_three_forms() -> None:

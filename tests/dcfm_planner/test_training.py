@@ -1,9 +1,11 @@
 """From segments to silos: the diagonal moves stay out, partitions cover, and bad data is refused by name."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from hydra import compose, initialize_config_module
 
 from dcfm.attributes import CoverageError
 from dcfm.decentralized import Federation
@@ -11,7 +13,7 @@ from dcfm_planner.layout import TRANSITION
 from dcfm_planner.quadrants import KNOWN_PAIRS, NOVEL_PAIRS, SPACE, pair_labels
 from dcfm_planner.segments import SegmentSet
 from dcfm_planner.task import PlannerTask
-from dcfm_planner.training import deal, describe_silos, without_novel
+from dcfm_planner.training import deal, describe_silos, train, without_novel
 
 HORIZON = 16
 
@@ -47,6 +49,36 @@ def test_no_silo_holds_a_diagonal_move(kind: str) -> None:
     again = deal(everything, kind, 2, alpha=0.3, seed=0)
     assert all(torch.equal(a.data, b.data) for a, b in zip(silos, again, strict=True))
     assert "TL-TR" in describe_silos(silos, SPACE)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("silos=0", "silos"),
+        ("silos=two", r"see configs/train_planner\.yaml"),
+        ("seed=abc", r"see configs/train_planner\.yaml"),
+        ("snapshots=perhaps", r"see configs/train_planner\.yaml"),
+        ("alpha=-1", r"alpha = -1"),
+        ("workers=-1", "workers=-1"),
+        ("partition=mine", "unknown partition 'mine'"),
+        ("border_margin=-1.0", "border_margin=-1"),
+        ("collect.train=0", "collect.train=0"),
+        ("task.hold.start=65.0", "hold rates {'start': 65"),
+    ],
+)
+def test_settings_that_cannot_be_are_an_error_before_anything_is_collected(
+    tmp_path: Path, override: str, message: str
+) -> None:
+    given = [f"data={tmp_path / 'play.npz'}", f"out={tmp_path / 'out'}", "device=cpu", override]
+    with initialize_config_module("dcfm_configs", version_base="1.3"):
+        config = compose("train_planner", overrides=given)
+
+    def collecting(episodes: int) -> Any:
+        raise AssertionError(f"{episodes} episodes are being collected")
+
+    with pytest.raises(ValueError, match=message):
+        train(config, collecting=collecting)
+    assert not list(tmp_path.iterdir())
 
 
 def test_too_few_pairs_are_refused_before_training(tmp_path: Path) -> None:

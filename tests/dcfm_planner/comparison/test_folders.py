@@ -1,8 +1,11 @@
 """Comparing any evaluations: the table's own numbers come out, and what was not asked the same is refused."""
 
+import csv
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,6 +26,20 @@ def folder(settings: ComparisonSettings, method: str, seed: int = 0, protocol: s
 
 def read(settings: ComparisonSettings, method: str, *seeds: int) -> Planner:
     return Planner.read(method, [folder(settings, method, seed) for seed in seeds or (0,)])
+
+
+def change(where: Path, values: dict[str, Any]) -> None:
+    path = where / "metrics.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+def place(where: Path, start_x: float) -> None:
+    """Put all starts and goals of the trials somewhere."""
+    rows = list(csv.DictReader((where / "trials.csv").read_text().splitlines()))
+    with (where / "trials.csv").open("w") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(row | {"start_x": start_x, "start_y": 0, "goal_x": 0.4, "goal_y": 0} for row in rows)
 
 
 def test_numbers_are_those_of_the_table(settings: ComparisonSettings, write) -> None:
@@ -84,16 +101,58 @@ def test_another_domain_is_read_and_refused_beside_the_cube() -> None:
         compare([maze], [cube], "")
 
 
-def test_execution_that_differs_is_said(settings: ComparisonSettings, write) -> None:
+@pytest.mark.parametrize(("key", "value"), [("controller", "planned"), ("max_steps", 5)])
+def test_execution_that_differs_is_said(settings: ComparisonSettings, write, key: str, value: str | int) -> None:
     write(settings, Entry("noniid", "dcfm_b", 0), {})
     write(settings, Entry("noniid", "ddm_l", 0), {})
-    path = folder(settings, "ddm_l") / "metrics.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"controller": "planned"}))
+    change(folder(settings, "ddm_l"), {key: value})
     found = compare([read(settings, "dcfm_b")], [read(settings, "ddm_l")], "")
     (warning,) = found["warnings"]
-    assert warning.startswith("controller differs: ")
-    assert '"planned" for ddm_l' in warning
+    assert warning.startswith(f"{key} differs: ")
+    assert f"{json.dumps(value)} for ddm_l" in warning
     assert f"Warning: {warning}" in markdown(found)
+
+
+def test_sampling_is_told(settings: ComparisonSettings, write) -> None:
+    write(settings, Entry("noniid", "dcfm_b", 0), {})
+    write(settings, Entry("noniid", "ddm_l", 0), {})
+    how = {"steps": 5, "solver": "midpoint", "horizon": 96, "rule": "composed", "guidance": [1.5, 1.0]}
+    change(folder(settings, "dcfm_b"), {"planner": how})
+    page = markdown(compare([read(settings, "dcfm_b")], [read(settings, "ddm_l")], ""))
+    assert "| composed, w = 1.5, 1; 5 midpoint steps |" in page
+
+
+def test_starts_and_goals_that_were_given_are_held_against_each_other(settings: ComparisonSettings, write) -> None:
+    for method in ("dcfm_b", "ddm_l"):
+        write(settings, Entry("noniid", method, 0), {}, protocols=["given"])
+        place(folder(settings, method, protocol="given"), 0.25)
+    ours, other = (Planner.read(m, [folder(settings, m, protocol="given")]) for m in ("dcfm_b", "ddm_l"))
+    assert compare([ours], [other], "")["tests"][0]["n"] == 12
+    place(folder(settings, "ddm_l", protocol="given"), 0.26)
+    other = Planner.read("ddm_l", [folder(settings, "ddm_l", protocol="given")])
+    with pytest.raises(ComparisonError, match=r"starts or goals of known pairs in .*ddm_l.* are others than in"):
+        compare([ours], [other], "")
+
+
+def test_one_training_does_not_count_several_times(settings: ComparisonSettings, write, tmp_path: Path) -> None:
+    write(settings, Entry("noniid", "dcfm_b", 0), {})
+    there = folder(settings, "dcfm_b")
+    with pytest.raises(ComparisonError, match="1 of 2 folders are named twice"):
+        Planner.read("Mine", [there, there / ".." / there.name])
+    shutil.copytree(there, tmp_path / "copy")
+    twice = Planner.read("Mine", [there, tmp_path / "copy"])
+    other = replace(twice, title="Other")
+    warnings = compare([twice], [other], "")["warnings"]
+    assert "Mine: the same weights in several folders count as several trainings" in warnings
+
+
+def test_trials_beside_metrics_of_another_evaluation_are_refused(settings: ComparisonSettings, write) -> None:
+    write(settings, Entry("noniid", "dcfm_b", 0), {NOVEL: range(4)})
+    old = (folder(settings, "dcfm_b") / "metrics.json").read_text()
+    write(settings, Entry("noniid", "dcfm_b", 0), {NOVEL: range(5)})
+    (folder(settings, "dcfm_b") / "metrics.json").write_text(old)
+    with pytest.raises(ComparisonError, match=r"trials\.csv has 5 successes on novel pairs, metrics\.json 4"):
+        read(settings, "dcfm_b")
 
 
 def test_titles_and_folders_that_cannot_be(settings: ComparisonSettings, write, tmp_path: Path) -> None:

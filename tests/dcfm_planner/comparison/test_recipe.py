@@ -53,3 +53,8 @@ def test_results_without_a_recipe_are_as_they_were(settings: ComparisonSettings,
     summary = summarise(collect(replace(settings, training=("stage_one.loop.steps=9",))), "")
     assert summary["warnings"] == []
     assert not any("recipe" in entry for entry in summary["entries"])
+
+
+def test_another_domain_is_refused_before_it_is_trained(settings: ComparisonSettings) -> None:
+    with pytest.raises(ComparisonError, match="is of pointmaze-large; this table is of cube-single"):
+        config_of(replace(settings, training=("domain=maze", "preset=maze")), ENTRY)

@@ -61,3 +61,13 @@ def test_bad_plans(segments: Segments) -> None:
     done = MAZE.execute(straight, [0, 1], 100)  # and it does not get through
     assert not done.reached.any()
     assert len(done.states) == 101
+
+
+def test_a_file_of_any_name_is_collected_once_and_damage_is_said(tmp_path: Path) -> None:
+    source = tmp_path / "walks"
+    first = PointMaze(walks=1).segments(str(source), 16)
+    assert [path.name for path in tmp_path.iterdir()] == ["walks"]
+    assert torch.equal(PointMaze(walks=1).segments(str(source), 16).trajectories, first.trajectories)
+    source.write_bytes(source.read_bytes()[:200])
+    with pytest.raises(ValueError, match=r"walks holds no walks or is damaged .* remove it to collect anew"):
+        PointMaze(walks=1).segments(str(source), 16)

@@ -64,6 +64,30 @@ def test_given_starts_and_goals_are_held_and_the_same_for_every_seed(planner: Pl
         assert trial.noise_seed != again.noise_seed
 
 
+@dataclass(frozen=True)
+class NothingNovel(PointMaze):
+    novel = ()
+
+
+def test_a_cell_without_combinations_has_no_trials(planner: Planner) -> None:
+    asked = EvaluationSettings("none", trials=12, domain=NothingNovel(walks=1))
+    problems = asked.make_problems()
+    assert {cell: len(problem) for cell, problem in problems.items()} == {"known": 12, "novel": 0}
+    trials, timing = PlainBench(NothingNovel(walks=1), planner, False, 5).run(problems["known"])
+    values = metrics(Results(asked, "m", "p", {}, "0", trials, timing, 1.0, 0), "python")
+    assert (values["novel"]["success"]["n"], values["novel"]["success"]["rate"]) == (0, None)
+    assert "no trials" in table(values, asked.domain)
+
+
+def test_where_ends_are_given_the_cost_of_acting_has_the_plan_in_it(planner: Planner) -> None:
+    for given in (True, False):
+        asked = settings(protocol="given" if given else "paper")
+        trials, timing = PlainBench(MAZE, planner, given, 5).run(asked.make_problems()["known"])
+        values = metrics(Results(asked, "m", "p", {}, "0", trials, timing, 1.0, 0), "python")
+        assert values["cost_over_stepping"] == pytest.approx(1 + timing.planning / timing.stepping)
+        assert values["max_steps"] == MAZE.max_steps
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -10,6 +10,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from dcfm.metrics.intervals import wilson
+from dcfm_planner.evaluation import report
 from dcfm_planner.evaluation.problems import CELLS, pair_kind
 from dcfm_planner.evaluation.report import count, metrics, table, trials_csv, write_report
 from dcfm_planner.evaluation.run import EvaluationSettings, Results
@@ -152,5 +153,15 @@ def test_files_appear_whole_or_not_at_all(results: Results, tmp_path: Path, monk
     monkeypatch.setattr(Figure, "savefig", half)
     with pytest.raises(OSError, match="no space left"):
         write_report(results, tmp_path, "python x", "seed: 0\n")
-    # no half picture, nothing temporary, and no metrics.json, which would say that the rest is there
+    # no half picture and nothing temporary; the numbers are not lost for it
+    assert {path.name for path in tmp_path.iterdir()} == {"metrics.json", "trials.csv", "table.txt", "config.yaml"}
+
+
+def test_new_trials_never_lie_beside_old_metrics(
+    results: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_report(results, tmp_path, "python x", "seed: 0\n")
+    monkeypatch.setattr(report, "table", lambda *arguments: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        write_report(results, tmp_path, "python x", "seed: 0\n")
     assert {path.name for path in tmp_path.iterdir()} == {"trials.csv", "table.txt", "config.yaml"}

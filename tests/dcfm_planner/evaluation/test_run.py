@@ -1,11 +1,13 @@
 """An evaluation's settings are checked before any work, and its results do not depend on how work is shared."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
+import torch
 
 from dcfm_envs.scene import SUCCESS_RADIUS
+from dcfm_planner.domains.cube import CubeEvaluation, CubeSingle
 from dcfm_planner.evaluation import run
 from dcfm_planner.evaluation.problems import Problems
 from dcfm_planner.evaluation.report import trials_csv
@@ -64,6 +66,50 @@ def test_chunks_come_back_whole_and_in_order(monkeypatch: pytest.MonkeyPatch) ->
     )
     assert results.timing.plans == 50
     assert (results.method, results.partition) == ("dcfm_b", "noniid")
+
+
+@dataclass(frozen=True)
+class OwnControls(CubeEvaluation):
+    """A domain with a control that the cube does not know."""
+
+    @property
+    def controls(self) -> tuple[str, ...]:
+        return ("straight", "null")
+
+
+@dataclass(frozen=True)
+class OwnDomain(CubeSingle):
+    def evaluation(self) -> CubeEvaluation:
+        return OwnControls()
+
+
+def test_a_domain_s_own_controls_come_in_its_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "make_workbench", lambda settings: Bench())
+    settings = EvaluationSettings(
+        WEIGHTS, trials=1, workers=0, controls=("null", "straight"), device="cpu", domain=OwnDomain()
+    )
+    results = evaluate(settings)
+    assert [t.arm for t in results.trials if t.cell == "novel"] == ["planner", "straight", "null"]
+    described = {"steps": 5, "solver": "midpoint", "horizon": 96, "rule": "composed", "guidance": [1.5, 1.5]}
+    assert results.planner == described
+
+
+def test_this_process_gets_its_threads_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+
+    class Counting(Bench):
+        def run(self, problems: Problems, arms: tuple[str, ...]) -> tuple[list[Trial], Timing]:
+            seen.append(torch.get_num_threads())
+            return super().run(problems, arms)
+
+    monkeypatch.setattr(run, "make_workbench", lambda settings: Counting())
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        evaluate(EvaluationSettings(WEIGHTS, trials=1, workers=0, device="cpu"))
+        assert (seen, torch.get_num_threads()) == ([1, 1], 2)
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_a_device_that_is_not_there_is_an_error_before_any_work() -> None:

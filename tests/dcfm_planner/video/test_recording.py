@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from dcfm_envs.scene import CUBE_REST_HEIGHT
 from dcfm_planner.controllers import TrackEffector
 from dcfm_planner.evaluation.problems import KNOWN_PAIRS, NOVEL_PAIRS, ProblemError, make_problems
 from dcfm_planner.evaluation.trials import Workbench
@@ -51,6 +52,21 @@ def test_problems_are_those_of_an_evaluation(protocol: str) -> None:
     assert problem.labels.tolist() == cell.labels[index : index + 1].tolist()
     with pytest.raises(ProblemError, match="problem=-1"):
         choose_problem(("TR", "BL"), protocol, -1, 0)
+
+
+def test_a_plan_that_is_not_executed_shows_the_scene_at_rest_whatever_was_filmed_before() -> None:
+    """The planner's plans are all alike and lie in no quadrant that was asked for: infeasible as the paper asks."""
+    recorder = Recorder(PLANNER, TrackEffector(), ExecutionOptions(), max_steps=STEPS)
+    infeasible = choose_problem(("TL", "BR"), "paper", 0, 0)
+    first = recorder.record(infeasible, "mine")
+    moved = recorder.record(choose_problem(("TL", "BR"), "given", 0, 0), "mine")
+    again = recorder.record(infeasible, "mine")
+    assert not first.executed
+    assert moved.executed
+    np.testing.assert_array_equal(first.qpos, again.qpos)
+    np.testing.assert_allclose(again.cube, [[*again.trial.start, CUBE_REST_HEIGHT]])
+    assert np.abs(again.qpos[0, :6]).max() > 0.1  # the arm is where a reset puts it, not at zero
+    assert not np.array_equal(again.qpos[0], moved.qpos[-1])
 
 
 def test_a_recording_has_every_step_and_plan(recorder: Recorder) -> None:

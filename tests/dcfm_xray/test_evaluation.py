@@ -17,12 +17,11 @@ from dcfm.comparison import Entry
 from dcfm.records import RecordError, write_json
 from dcfm.trainers.loop import LoopConfig
 from dcfm_xray.classifier import ClassifierConfig
-from dcfm_xray.distances import distances, keys_of, shares
 from dcfm_xray.evaluation import evaluate
 from dcfm_xray.evaluation_settings import EvaluationSettings
 from dcfm_xray.figures import rare_sets, read_pictures
 from dcfm_xray.findings import label_table
-from dcfm_xray.problem import WARNING, Pictures, feasible_sets
+from dcfm_xray.problem import WARNING, feasible_sets
 from dcfm_xray.real import groups_of
 from dcfm_xray.synthesis import add_grain, residual_grain, set_seed
 from dcfm_xray.table import TableSettings, make_table
@@ -215,23 +214,3 @@ def test_groups_split_the_feasible_sets() -> None:
 def test_noise_differs_between_sets_and_seeds() -> None:
     seeds = {set_seed(seed, label) for seed in (0, 1) for label in feasible_sets().tolist()}
     assert len(seeds) == 108
-
-
-def pictures(labels: Tensor) -> Pictures:
-    return Pictures(torch.zeros(len(labels), 2, 2, dtype=torch.uint8), labels, torch.arange(len(labels)))
-
-
-def test_distances_weigh_generated_pictures_like_test_images(generator: torch.Generator) -> None:
-    sets = feasible_sets()[:2]
-    made, real = sets[[0] * 300 + [1] * 300], sets[[0] * 500 + [1] * 100]
-    assert shares(keys_of(made), keys_of(real)).unique().tolist() == pytest.approx([1 / 3, 5 / 3])
-
-    shifted = [torch.randn(len(y), 3, generator=generator) + 3.0 * (keys_of(y) != 0)[:, None] for y in (made, real)]
-    found = distances(pictures(made), shifted[0], pictures(real), shifted[1], sets, draws=20)
-    assert found is not None
-    assert found["fid"]["value"] < 0.3  # unweighted, the means alone are 3 * 9 * (1/2 - 1/6)^2 = 3 apart
-    assert found["sets"] == 2
-    few = distances(pictures(made[:2]), shifted[0][:2], pictures(real), shifted[1], sets, draws=5)
-    assert few is not None
-    assert few["fid"] is None
-    assert distances(pictures(made[:1]), shifted[0][:1], pictures(real), shifted[1], sets[1:], draws=5) is None

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,12 +18,14 @@ from dcfm.comparison import Entry
 from dcfm.records import RecordError, write_json
 from dcfm.trainers.loop import LoopConfig
 from dcfm_xray.classifier import ClassifierConfig
-from dcfm_xray.evaluation import evaluate
+from dcfm_xray.evaluation import Evaluation, evaluate
 from dcfm_xray.evaluation_settings import EvaluationSettings
 from dcfm_xray.figures import rare_sets, read_pictures
 from dcfm_xray.findings import label_table
-from dcfm_xray.problem import WARNING, feasible_sets
-from dcfm_xray.real import groups_of
+from dcfm_xray.lineage import problem_of
+from dcfm_xray.models import load
+from dcfm_xray.problem import WARNING, Problem, feasible_sets
+from dcfm_xray.real import groups_of, real_classifier
 from dcfm_xray.synthesis import add_grain, residual_grain, set_seed
 from dcfm_xray.table import TableSettings, make_table
 from dcfm_xray.training import train
@@ -76,6 +79,33 @@ def test_evaluate_resumes_and_refuses_other_settings(runs: Path, tmp_path: Path)
     assert again["judge_sha256"] != found["judge_sha256"]
     assert len(json.loads((real / "metrics.json").read_text())["utility"]["all"]["utility"]["draws"]) == 6
     assert evaluate(model, out, other, command="test", device="cpu", real=real) == again
+
+
+def test_other_test_pictures_are_other_results(runs: Path, tmp_path: Path) -> None:
+    """They are refused or, with ``redo``, judged again; so is a record of before test pictures were in it. What does
+    not depend on them stays."""
+    folder, out = runs / "iid" / "seed0" / "published" / "dcfm_b", tmp_path / "out"
+    settings = replace(SETTINGS, rules=("joint",))
+    first = evaluate(folder, out, settings, command="test", device="cpu")
+    synthetic = (out / "synthetic.safetensors").stat().st_mtime_ns
+    model = load(folder, "cpu")
+    problem = problem_of(model, folder)
+    judge, ceiling = real_classifier(problem, settings, folder.parent.parent / "real", command="test")
+    fewer = replace(problem, split=replace(problem.split, test=problem.split.test[:-20]))
+
+    def judged(problem: Problem, redo: bool) -> dict[str, Any]:
+        return Evaluation(model, problem, judge, out, settings, "test", float(ceiling["grain"]), redo).run()
+
+    assert judged(problem, False) == first
+    with pytest.raises(RecordError, match=r"test_sha256.*redo=true"):
+        judged(fewer, False)
+    assert judged(fewer, True)["test_images"] == first["test_images"] - 20
+    record = json.loads((out / "record.json").read_text())
+    del record["asked"]["test_sha256"]
+    write_json(out / "record.json", record)
+    with pytest.raises(RecordError, match=r"test_sha256: None there.*redo=true"):
+        judged(fewer, False)
+    assert (out / "synthetic.safetensors").stat().st_mtime_ns == synthetic
 
 
 def test_grain_is_what_the_autoencoder_takes_away(generator: torch.Generator) -> None:

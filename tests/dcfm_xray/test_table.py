@@ -5,9 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
+from dcfm import artefacts, records
 from dcfm.comparison import Entry
-from dcfm_xray.table import TableSettings, summarise
+from dcfm.records import write_json
+from dcfm_xray.table import TableSettings, collect, summarise
 from dcfm_xray.text import latex, markdown
 
 PUBLISHED = Path(__file__).parents[2] / "docs/results/xray"
@@ -50,6 +53,33 @@ def test_equal_trainings_are_not_warned_of(found: dict[Entry, dict[str, Any]]) -
     text = markdown(summary)
     assert "(training seed" not in text
     assert "of 2 trainings" not in text
+
+
+def test_metrics_of_other_weights_than_the_model_at_hand_fail(
+    found: dict[Entry, dict[str, Any]], tmp_path: Path
+) -> None:
+    entry, other = (Entry("noniid", method, 0) for method in ("dcfm_b", "ddm_l"))
+    settings = TableSettings(("ddm_l", "dcfm_b"), runs=tmp_path, out=tmp_path / "out", train=False, evaluate=False)
+
+    def give(which: Entry, **changes: str) -> None:
+        folder = which.results(settings.out)
+        write_json(folder / "metrics.json", found[which] | changes)
+        records.finish(folder / "record.json", {}, ["metrics.json"])
+
+    give(entry)
+    give(other)
+    failed: dict[str, str] = {}
+    assert list(collect(settings, failed)) == [other, entry]  # no model is at hand
+    model = entry.published(tmp_path)
+    artefacts.save(model, {"weight": torch.zeros(2)}, {})
+    assert list(collect(settings, failed)) == [other]
+    assert list(failed) == [str(entry)]
+    assert "of other weights than" in failed[str(entry)]
+    assert "redo=true" in failed[str(entry)]
+    give(entry, weights_sha256=artefacts.file_hash(model / artefacts.MODEL))
+    failed.clear()
+    assert list(collect(settings, failed)) == [other, entry]
+    assert failed == {}
 
 
 def test_a_mean_is_over_all_trainings_of_its_row(found: dict[Entry, dict[str, Any]]) -> None:

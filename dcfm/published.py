@@ -219,6 +219,23 @@ def load_task(folder: Path, kind: Callable[..., Task], device: str = "auto", *, 
     return found
 
 
+def check_data_known(model: Published, script: str) -> None:
+    """Raise :class:`ModelError` if a model comes from a federation: what its silos held, and with it what they did not,
+    stayed with them.
+
+    Args:
+        model: that is to be judged with data that it never saw.
+        script: that trains such a model over silos that it deals itself, for the message.
+    """
+    protocol = model.config["training"].get("protocol")
+    if protocol is not None:
+        raise ModelError(
+            f"this model was trained in a federation (protocol={protocol}), and its silos' data is not here: which "
+            "samples they held was not published, so none is known that they did not, to evaluate or audit it with; "
+            f"sample from it, or train {model.name} with {script} and evaluate that"
+        )
+
+
 def check_space(stored: Mapping[str, Sequence[str]] | None, space: AttributeSpace, folder: Path) -> None:
     """Raise :class:`ModelError` if attributes are on record with a model and are not those of ``space``."""
     # With their order: it is that of the labels' columns.

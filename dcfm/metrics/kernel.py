@@ -98,20 +98,30 @@ def _within_design(x: Tensor, weights: Tensor, design: Design) -> Tensor:
     total = weights.new_zeros(len(weights))
     for i, first in enumerate(rows):
         for second in rows[i:]:
-            apart = origins[first][:, None] != origins[second]
-            if not apart.any():
-                raise ValueError(
-                    "a stratum, or a pair of strata, has no two samples of different origins; give at least two "
-                    "samples of each stratum"
-                )
-            kernel, apart = cubic_kernel(x[first], x[second]) * apart, apart.double()
-            a, b = weights[:, first], weights[:, second]
-            pairs = ((a @ apart) * b).sum(1)
-            # A draw may take nothing but one sample of a stratum: it then has the pairs of the samples themselves.
-            whole = kernel.sum() / apart.sum()
-            mean = torch.where(pairs > 0, ((a @ kernel) * b).sum(1) / pairs.clamp(min=1e-12), whole)
-            total += (1 if first is second else 2) * a.sum(1) * b.sum(1) * mean
+            mean = _mean_apart(x, weights, origins, first, second)
+            total += (1 if first is second else 2) * weights[:, first].sum(1) * weights[:, second].sum(1) * mean
     return total / weights.sum(1) ** 2
+
+
+def _mean_apart(x: Tensor, weights: Tensor, origins: Tensor, first: Tensor, second: Tensor) -> Tensor:
+    """The mean kernel of each draw over pairs of different origins between two strata, given by their rows."""
+    total, pairs = weights.new_zeros(len(weights)), weights.new_zeros(len(weights))
+    whole_total, whole_pairs = x.new_zeros(()), x.new_zeros(())
+    for part in first.split(BLOCK):
+        apart = origins[part][:, None] != origins[second]
+        kernel, apart = cubic_kernel(x[part], x[second]) * apart, apart.double()
+        a, b = weights[:, part], weights[:, second]
+        total += ((a @ kernel) * b).sum(1)
+        pairs += ((a @ apart) * b).sum(1)
+        whole_total += kernel.sum()
+        whole_pairs += apart.sum()
+    if not whole_pairs:
+        raise ValueError(
+            "a stratum, or a pair of strata, has no two samples of different origins; give at least two samples of "
+            "each stratum"
+        )
+    # A draw may take nothing but one sample of a stratum: it then has the pairs of the samples themselves.
+    return torch.where(pairs > 0, total / pairs.clamp(min=1e-12), whole_total / whole_pairs)
 
 
 def _pair_sum(x: Tensor, y: Tensor, weights_x: Tensor, weights_y: Tensor) -> Tensor:

@@ -6,7 +6,9 @@ import pytest
 
 from dcfm.federated.settings import composed
 from dcfm.federated.tasks import FederatedTask, read_task
+from dcfm.published import ModelError
 from dcfm_images import models
+from dcfm_images.lineage import problem_of
 from tests.dcfm.federated.equality import assert_run_equals_in_process
 from tests.dcfm_images.test_training import SMALL
 
@@ -19,6 +21,8 @@ def test_equals_the_in_process_federation(protocol: str, folder: Path, tmp_path:
     loaded = models.load(assert_run_equals_in_process(words, tmp_path), "cpu")
     assert loaded.task.size == 8
     assert len(loaded.known) == 50
+    with pytest.raises(ModelError, match=r"federation.*scripts/images/train\.py"):
+        problem_of(loaded, folder=folder)
 
 
 def test_presets_and_bad_settings() -> None:

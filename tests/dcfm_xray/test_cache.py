@@ -1,6 +1,7 @@
 """The cache: the same latents however it was made, resumed, never of something else, and no crash on what is wrong."""
 
 import json
+import os
 import resource
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,6 +112,48 @@ def test_a_folder_of_other_files_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(CacheError, match="other files"):
         encode(SOURCE, ROWS, Pooling(), tmp_path, workers=0)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_an_array_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "latents.npy").write_text("mine")
+    with pytest.raises(CacheError, match="other files"):
+        encode(SOURCE, ROWS, Pooling(), tmp_path, workers=0)
+    assert (tmp_path / "latents.npy").read_text() == "mine"
+
+
+def test_an_interrupted_start_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*arguments: int) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "posix_fallocate", interrupt, raising=False)
+        with pytest.raises(KeyboardInterrupt):
+            encode(SOURCE, ROWS, Pooling(), tmp_path / "cache", workers=0)
+    assert not (tmp_path / "cache").exists()
+    assert len(encode(SOURCE, ROWS, Pooling(), tmp_path / "cache", workers=0).rows) == 75
+
+
+def test_a_start_that_was_killed_is_made_again(tmp_path: Path) -> None:
+    """Its shards are not taken for this cache's: whose they are is not known."""
+    folder = tmp_path / "cache"
+    other = encode(SOURCE, ROWS + 1, Pooling(), folder, workers=0).latents.clone()
+    (folder / "cache.json").rename(folder / ".cache.1234.json")
+    found = encode(SOURCE, ROWS, Pooling(), folder, workers=0)
+    assert found.latents.shape == other.shape
+    assert not torch.equal(found.latents, other)
+    cache.check_hashes(folder)
+    assert sorted(path.name for path in folder.iterdir()) == ["cache.json", "latents.npy", "shards"]
+
+
+def test_room_is_taken_where_the_system_has_no_call_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = encode(SOURCE, ROWS, Pooling(), tmp_path / "usual", workers=0)
+    monkeypatch.delattr(os, "posix_fallocate", raising=False)
+    path = tmp_path / "latents.npy"
+    np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=(3_000_000,)).flush()
+    cache._take_room(path)
+    assert path.stat().st_blocks * 512 >= path.stat().st_size
+    assert np.load(path).shape == (3_000_000,)
+    assert torch.equal(encode(SOURCE, ROWS, Pooling(), tmp_path / "here", workers=0).latents, usual.latents)
 
 
 def test_unreadable_images_are_named_and_left_out(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,13 +18,14 @@ from dcfm.comparison import Entry
 from dcfm.records import RecordError, write_json
 from dcfm.trainers.loop import LoopConfig
 from dcfm_xray.classifier import ClassifierConfig
-from dcfm_xray.distances import distances, keys_of, shares
-from dcfm_xray.evaluation import evaluate
+from dcfm_xray.evaluation import Evaluation, evaluate
 from dcfm_xray.evaluation_settings import EvaluationSettings
 from dcfm_xray.figures import rare_sets, read_pictures
 from dcfm_xray.findings import label_table
-from dcfm_xray.problem import WARNING, Pictures, feasible_sets
-from dcfm_xray.real import groups_of
+from dcfm_xray.lineage import problem_of
+from dcfm_xray.models import load
+from dcfm_xray.problem import WARNING, Problem, feasible_sets
+from dcfm_xray.real import groups_of, real_classifier
 from dcfm_xray.synthesis import add_grain, residual_grain, set_seed
 from dcfm_xray.table import TableSettings, make_table
 from dcfm_xray.training import train
@@ -79,6 +81,33 @@ def test_evaluate_resumes_and_refuses_other_settings(runs: Path, tmp_path: Path)
     assert evaluate(model, out, other, command="test", device="cpu", real=real) == again
 
 
+def test_other_test_pictures_are_other_results(runs: Path, tmp_path: Path) -> None:
+    """They are refused or, with ``redo``, judged again; so is a record of before test pictures were in it. What does
+    not depend on them stays."""
+    folder, out = runs / "iid" / "seed0" / "published" / "dcfm_b", tmp_path / "out"
+    settings = replace(SETTINGS, rules=("joint",))
+    first = evaluate(folder, out, settings, command="test", device="cpu")
+    synthetic = (out / "synthetic.safetensors").stat().st_mtime_ns
+    model = load(folder, "cpu")
+    problem = problem_of(model, folder)
+    judge, ceiling = real_classifier(problem, settings, folder.parent.parent / "real", command="test")
+    fewer = replace(problem, split=replace(problem.split, test=problem.split.test[:-20]))
+
+    def judged(problem: Problem, redo: bool) -> dict[str, Any]:
+        return Evaluation(model, problem, judge, out, settings, "test", float(ceiling["grain"]), redo).run()
+
+    assert judged(problem, False) == first
+    with pytest.raises(RecordError, match=r"test_sha256.*redo=true"):
+        judged(fewer, False)
+    assert judged(fewer, True)["test_images"] == first["test_images"] - 20
+    record = json.loads((out / "record.json").read_text())
+    del record["asked"]["test_sha256"]
+    write_json(out / "record.json", record)
+    with pytest.raises(RecordError, match=r"test_sha256: None there.*redo=true"):
+        judged(fewer, False)
+    assert (out / "synthetic.safetensors").stat().st_mtime_ns == synthetic
+
+
 def test_grain_is_what_the_autoencoder_takes_away(generator: torch.Generator) -> None:
     """Of an autoencoder that keeps nothing but a constant, the residual is the pictures' own spread; putting it back
     gives pictures of that spread, whole grey levels, the same for the same seed."""
@@ -132,7 +161,9 @@ def test_the_table_takes_what_is_there(runs: Path, tmp_path: Path) -> None:
     both = make_table(replace(settings, seeds=(0, 1), evaluate=False), "test")["tables"][0]
     assert both["data"] == f"{summary['tables'][0]['data']}; other radiographs"
     assert {row["method"]: row["trainings"] for row in both["rows"]}["dcfm_b"] == 2
-    assert both["warnings"] == []
+    assert both["warnings"] == [
+        "the rows are means over different training seeds (dcfm_b: 0, 1; real: 0); only equal ones compare"
+    ]
 
     # Judged otherwise: the table says so, and takes no ratio.
     third = Entry("iid", "ddm_l", 0).results(tmp_path)
@@ -215,23 +246,3 @@ def test_groups_split_the_feasible_sets() -> None:
 def test_noise_differs_between_sets_and_seeds() -> None:
     seeds = {set_seed(seed, label) for seed in (0, 1) for label in feasible_sets().tolist()}
     assert len(seeds) == 108
-
-
-def pictures(labels: Tensor) -> Pictures:
-    return Pictures(torch.zeros(len(labels), 2, 2, dtype=torch.uint8), labels, torch.arange(len(labels)))
-
-
-def test_distances_weigh_generated_pictures_like_test_images(generator: torch.Generator) -> None:
-    sets = feasible_sets()[:2]
-    made, real = sets[[0] * 300 + [1] * 300], sets[[0] * 500 + [1] * 100]
-    assert shares(keys_of(made), keys_of(real)).unique().tolist() == pytest.approx([1 / 3, 5 / 3])
-
-    shifted = [torch.randn(len(y), 3, generator=generator) + 3.0 * (keys_of(y) != 0)[:, None] for y in (made, real)]
-    found = distances(pictures(made), shifted[0], pictures(real), shifted[1], sets, draws=20)
-    assert found is not None
-    assert found["fid"]["value"] < 0.3  # unweighted, the means alone are 3 * 9 * (1/2 - 1/6)^2 = 3 apart
-    assert found["sets"] == 2
-    few = distances(pictures(made[:2]), shifted[0][:2], pictures(real), shifted[1], sets, draws=5)
-    assert few is not None
-    assert few["fid"] is None
-    assert distances(pictures(made[:1]), shifted[0][:1], pictures(real), shifted[1], sets[1:], draws=5) is None

@@ -8,7 +8,10 @@ import torch
 from dcfm.federated.settings import composed
 from dcfm.federated.silo_files import read_silo
 from dcfm.federated.tasks import FederatedTask, read_task
+from dcfm.published import ModelError
 from dcfm_xray import models
+from dcfm_xray.evaluation import evaluate
+from dcfm_xray.evaluation_settings import EvaluationSettings
 from dcfm_xray.federated import FederatedXray, write_hospital
 from dcfm_xray.sources import PhantomSource
 from tests.dcfm.federated.equality import assert_run_equals_in_process
@@ -19,9 +22,12 @@ TINY = (*(w for w in SMALL if not w.startswith(("images", "device"))), "task=xra
 
 def test_equals_the_in_process_federation(small_autoencoder: Path, tmp_path: Path) -> None:
     words = (*TINY, f"autoencoder={small_autoencoder}")
-    loaded = models.load(assert_run_equals_in_process(words, tmp_path), "cpu")
+    published = assert_run_equals_in_process(words, tmp_path)
+    loaded = models.load(published, "cpu")
     assert loaded.task.shape == (2, 4, 4)
     assert len(loaded.known) > 14
+    with pytest.raises(ModelError, match=r"federation \(protocol=dcfm_b\).*scripts/xray/train\.py"):
+        evaluate(published, tmp_path / "results", EvaluationSettings(), command="test", device="cpu")
 
 
 def test_a_hospital_makes_its_own_file(small_autoencoder: Path, tmp_path: Path) -> None:

@@ -19,7 +19,9 @@ def test_kept_pictures_are_read_and_a_damaged_file_is_an_error(tmp_path: Path) -
     assert set(rare_sets()) <= set(found)
     assert {len(kept) for kept in found.values()} == {2}
     whole = path.read_bytes()
-    for damaged in (whole[: len(whole) // 2], b"", b"no archive"):
+    first = whole.index(b"images.npy") + len(b"images.npy") + 25  # within the compressed array
+    flipped = whole[:first] + bytes(value ^ 0xFF for value in whole[first : first + 9]) + whole[first + 9 :]
+    for damaged in (whole[: len(whole) // 2], b"", b"no archive", flipped):
         path.write_bytes(damaged)
         with pytest.raises(EvaluationError, match="damaged"):
             read_pictures(path)

@@ -64,6 +64,47 @@ def test_what_is_wrong_is_counted_and_named(tmp_path: Path) -> None:
     assert "two rows" in text
 
 
+@pytest.mark.parametrize("last", ["b.png", "b.png,Mass", "b.png,Mass,0", "b.png,Mass,0,1"])
+def test_a_table_that_is_cut_off_in_its_last_line(tmp_path: Path, last: str) -> None:
+    """That of patient 12 as well, of whose number a digit is left, since later columns are missing."""
+    for name in ("a.png", "b.png"):
+        save(tmp_path, name, Image.fromarray(ramp()))
+    (tmp_path / "Data_Entry_2017.csv").write_text(HEADER[:-1] + f",Patient Age\na.png,Mass,0,7,58\n{last}")
+    source = NihFolder(tmp_path)
+    assert source.patients.tolist() == [7]
+    assert source.problems.describe() == "1 rows left out (b.png: its row is cut off)"
+
+
+def test_rows_that_all_end_early_are_whole(tmp_path: Path) -> None:
+    """A header that ends in a comma names one column more than rows have."""
+    save(tmp_path, "a.png", Image.fromarray(ramp()))
+    (tmp_path / "Data_Entry_2017.csv").write_text(HEADER[:-1] + ",\na.png,Mass,0,7\n")
+    assert NihFolder(tmp_path).problems.describe() == ""
+
+
+def test_a_line_of_nothing_but_a_name_column_is_no_row(tmp_path: Path) -> None:
+    save(tmp_path, "a.png", Image.fromarray(ramp()))
+    (tmp_path / "Data_Entry_2017.csv").write_text("Finding Labels,Patient ID,Image Index\nMass,7,a.png\nMass")
+    assert NihFolder(tmp_path).problems.describe() == "1 rows without a file (None)"
+
+
+def test_a_table_of_other_bytes_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "Data_Entry_2017.csv").write_bytes(HEADER.encode() + b"a.png,M\xe4ss,0,1\n")
+    with pytest.raises(SourceError, match="no readable table"):
+        NihFolder(tmp_path)
+
+
+def test_files_of_one_name_in_two_folders_are_named(tmp_path: Path) -> None:
+    save(tmp_path, "a.png", Image.fromarray(ramp()))
+    (tmp_path / "images_002").mkdir()
+    Image.fromarray(np.zeros((40, 40), dtype=np.uint8)).save(tmp_path / "images_002" / "a.png")
+    source = NihFolder(nih(tmp_path, "a.png,Mass,0,1\n"))
+    assert source.problems.describe() == "1 files of the same name as a later one (images_001/images/a.png)"
+    (picture,) = source.read([0], 20)
+    assert isinstance(picture, torch.Tensor)
+    assert picture.max() == 0
+
+
 def test_links_that_lead_nowhere_are_rows_without_a_file(tmp_path: Path) -> None:
     save(tmp_path, "a.png", Image.fromarray(ramp()))
     (tmp_path / "images_001" / "images" / "b.png").symlink_to(tmp_path / "nowhere.png")
@@ -192,6 +233,22 @@ def test_a_file_that_is_not_chestmnist(tmp_path: Path, content: bytes | None) ->
         path.write_bytes(content)
     with pytest.raises(SourceError, match="not ChestMNIST"):
         ChestMnist(path)
+
+
+def test_a_damaged_chestmnist_is_an_error_wherever_the_damage_is(tmp_path: Path) -> None:
+    """Which error NumPy, zipfile or zlib raises depends on the byte."""
+    arrays = {f"{s}_images": np.zeros((3, 28, 28), dtype=np.uint8) for s in ("train", "val", "test")}
+    arrays |= {f"{s}_labels": np.zeros((3, 14), dtype=np.uint8) for s in ("train", "val", "test")}
+    path = tmp_path / "chestmnist.npz"
+    np.savez_compressed(path, **arrays)  # type: ignore[arg-type]
+    whole, refused = path.read_bytes(), 0
+    for place in range(0, len(whole), 3):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
+        try:
+            ChestMnist(path)
+        except SourceError:
+            refused += 1
+    assert refused > 100
 
 
 def test_phantoms_are_read_in_any_order_and_grouped_by_patients() -> None:

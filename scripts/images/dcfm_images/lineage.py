@@ -6,6 +6,7 @@ from pathlib import Path
 from safetensors.torch import load_file
 from torch import nn
 
+from dcfm.published import check_data_known
 from dcfm.runs import silos_hash
 from dcfm_images.digits import load_digits
 from dcfm_images.evaluation_settings import EvaluationError
@@ -21,8 +22,10 @@ def problem_of(model: LoadedModel, *, digits: str | None = None, folder: Path | 
         digits, folder: where the digits come from, if not from where the training took them.
 
     Raises:
+        dcfm.published.ModelError: it was trained in a federation, whose silos keep their data.
         EvaluationError: the silos made here are not those that it was trained on, so that its reference is unknown.
     """
+    check_data_known(model, "scripts/images/train.py")
     training = model.config["training"]
     own = training.get("folder")
     folder = folder or (None if own is None else Path(own))

@@ -1,8 +1,6 @@
 """The files of an evaluation, each written whole or not at all."""
 
 import json
-import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -12,6 +10,7 @@ import torch
 from jaxtyping import UInt8
 
 from dcfm.artefacts import atomically
+from dcfm.npz import DAMAGED
 from dcfm_images.evaluation_settings import EvaluationError
 from dcfm_images.pictures import Pictures
 
@@ -58,7 +57,7 @@ def read_pictures(out: Path) -> dict[tuple[int, int], UInt8[np.ndarray, "n 3 hei
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as found:  # numpy leaves its own open on errors
             images, labels = found["images"], found["labels"]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except DAMAGED as error:
         raise EvaluationError(f"{path} is missing or damaged ({error}); evaluate again") from error
     return {
         (int(digit), int(colour)): images[(labels == (digit, colour)).all(1)]

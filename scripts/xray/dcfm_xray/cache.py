@@ -9,7 +9,7 @@ A cache is a folder:
 
 Shards are encoded in parallel processes, each holding one batch of pictures at a time. A run that was cut off goes on
 with the shards that are missing. The room for all latents is taken from the disk at the start, so a disk that is too
-small is an error before any work.
+small is an error before any work; a start that was interrupted then is made again.
 """
 
 import errno
@@ -29,11 +29,15 @@ import torch
 from jaxtyping import Float, Float16, Int, UInt8
 from torch import Tensor
 
+from dcfm import locks
 from dcfm.artefacts import write_text_atomically
 from dcfm_xray.sources import Source, UnreadableImage
 
 BATCH: Final = 64
 """Pictures that are encoded at once."""
+
+_WRITTEN: Final = 1 << 20
+"""Bytes written at once to take room on the disk."""
 
 LATENTS, MANIFEST, SHARDS = "latents.npy", "cache.json", "shards"
 
@@ -191,22 +195,56 @@ def _check_same(folder: Path, given: dict[str, Any], identity: dict[str, Any]) -
 def _claim(folder: Path, identity: dict[str, Any], shape: tuple[int, ...]) -> None:
     """Make the folder this cache's: its manifest, its array's full length on disk, its folder of shards."""
     manifest = folder / MANIFEST
-    if manifest.exists():
-        _check_same(folder, _read_json(manifest), identity)
-        return
-    if folder.exists() and any(folder.iterdir()):
-        raise CacheError(f"{folder} holds other files; choose an empty or new folder for the cache")
-    (folder / SHARDS).mkdir(parents=True)
-    try:
-        np.lib.format.open_memmap(folder / LATENTS, mode="w+", dtype=np.float16, shape=shape).flush()
-        with (folder / LATENTS).open("r+b") as file:
-            # Writing to a mapped hole of a full disk would kill the process; this is an OSError now.
-            os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
-        # Last: a folder without a manifest is no cache.
-        write_text_atomically(manifest, json.dumps(identity, indent=1) + "\n")
-    except OSError:
+    if not manifest.exists():
+        with locks.alone(folder.with_name(f".{folder.name}.lock")):  # a start under way looks like an interrupted one
+            if not manifest.exists():
+                _start(folder, identity, shape)
+    _check_same(folder, _read_json(manifest), identity)
+
+
+def _start(folder: Path, identity: dict[str, Any], shape: tuple[int, ...]) -> None:
+    if _begun(folder):
         shutil.rmtree(folder)
+    elif folder.exists() and any(folder.iterdir()):
+        raise CacheError(f"{folder} holds other files; choose an empty or new folder for the cache")
+    try:
+        (folder / SHARDS).mkdir(parents=True)
+        np.lib.format.open_memmap(folder / LATENTS, mode="w+", dtype=np.float16, shape=shape).flush()
+        _take_room(folder / LATENTS)
+        # Last: a folder without a manifest is no cache.
+        write_text_atomically(folder / MANIFEST, json.dumps(identity, indent=1) + "\n")
+    except BaseException:  # an interrupt, too
+        shutil.rmtree(folder, ignore_errors=True)
         raise
+
+
+def _begun(folder: Path) -> bool:
+    """Whether a folder holds nothing but what a cache consists of, without the manifest that says whose it is: that of
+    a start that was killed, or a cache whose manifest was removed. It cannot be gone on with."""
+    if not (folder / SHARDS).is_dir() or (folder / MANIFEST).exists():
+        return False
+    manifest = Path(MANIFEST)
+    others = [p.name for p in folder.iterdir() if p.name not in (LATENTS, SHARDS)]
+    temporary = all(n.startswith(f".{manifest.stem}.") and n.endswith(manifest.suffix) for n in others)
+    return temporary and all(p.suffix == ".json" for p in (folder / SHARDS).iterdir())
+
+
+def _take_room(path: Path) -> None:
+    """Take a file's full length from the disk: writing to a mapped hole of a full one would kill the process later, and
+    is an ``OSError`` now."""
+    allocate = getattr(os, "posix_fallocate", None)  # not on macOS
+    with path.open("r+b") as file:
+        length = os.fstat(file.fileno()).st_size
+        if allocate is not None:
+            allocate(file.fileno(), 0, length)
+            return
+        for begin in range(0, length, _WRITTEN):
+            file.seek(begin)
+            content = file.read(_WRITTEN)
+            file.seek(begin)
+            file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _no_room(error: OSError, what: str) -> Exception:

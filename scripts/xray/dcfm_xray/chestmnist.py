@@ -1,6 +1,5 @@
 """ChestMNIST: the NIH images in small, as MedMNIST distributes them."""
 
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +12,7 @@ from jaxtyping import Bool, Int
 from PIL import Image
 from torch import Tensor
 
+from dcfm.npz import DAMAGED
 from dcfm_xray.findings import FINDINGS
 from dcfm_xray.nih import to_grey
 from dcfm_xray.sources import Picture, Problems, SourceError, UnreadableImage, digest
@@ -57,13 +57,13 @@ class ChestMnist:
     @cached_property
     def _arrays(self) -> tuple[np.ndarray, Tensor, Tensor]:
         try:
-            found = np.load(self.path, allow_pickle=False)
-            if not isinstance(found, np.lib.npyio.NpzFile):
-                raise ValueError("it is one array, an .npy")
-            with found as file:
-                images = [file[f"{split}_images"] for split in ("train", "val", "test")]
-                labels = [file[f"{split}_labels"] for split in ("train", "val", "test")]
-        except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
+            with self.path.open("rb") as file:  # numpy leaves its own open on errors
+                found = np.load(file, allow_pickle=False)
+                if not isinstance(found, np.lib.npyio.NpzFile):
+                    raise ValueError("it is one array, an .npy")
+                images = [found[f"{split}_images"] for split in ("train", "val", "test")]
+                labels = [found[f"{split}_labels"] for split in ("train", "val", "test")]
+        except DAMAGED as error:
             raise SourceError(
                 f"{self.path} is not ChestMNIST's npz ({error}); download chestmnist*.npz again"
             ) from error

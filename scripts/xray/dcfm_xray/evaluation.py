@@ -92,7 +92,12 @@ class Evaluation:
             redo=self.redo,
             progress=steps_of("training the classifier", self.on_progress),
         )
-        asked = self.asked() | {"sampling": chosen, "classifier_sha256": trained.metadata["files"][MODEL]}
+        # Of the metrics alone: what is synthesised and trained on does not depend on what it is judged with.
+        asked = self.asked() | {
+            "sampling": chosen,
+            "classifier_sha256": trained.metadata["files"][MODEL],
+            "test_sha256": self.problem.test_fingerprint,
+        }
         record = self.out / RECORD
         if records.matching(record, asked, redo=self.redo) is None:
             records.begin(record)

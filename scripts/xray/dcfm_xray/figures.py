@@ -1,6 +1,5 @@
 """Figures: pictures of rare sets of findings (Figure 8), FID and utility by method (Figure 9)."""
 
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -10,6 +9,7 @@ from jaxtyping import UInt8
 from matplotlib.figure import Figure
 
 from dcfm.artefacts import atomically
+from dcfm.npz import DAMAGED
 from dcfm_xray.evaluation_settings import EvaluationError
 from dcfm_xray.findings import describe, label_table, to_set
 
@@ -32,7 +32,7 @@ def read_pictures(path: Path) -> Kept:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as found:  # numpy leaves its own open on errors
             images, labels = found["images"], found["labels"]
-    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except DAMAGED as error:
         raise EvaluationError(f"{path} is missing or damaged ({error}); evaluate again") from error
     return {describe(to_set(label.tolist())): images[(labels == label).all(1)] for label in np.unique(labels, axis=0)}
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
+from dcfm.published import check_data_known
 from dcfm.runs import silos_hash
 from dcfm_xray.evaluation_settings import EvaluationError
 from dcfm_xray.models import LoadedModel
@@ -29,9 +30,11 @@ def problem_of(
         on_progress: of encoding, where the caches are gone.
 
     Raises:
+        dcfm.published.ModelError: it was trained in a federation, whose silos keep their data.
         EvaluationError: the silos made here are not those that it was trained on, so that its test set is unknown.
         ValueError: data or autoencoder are not there any more.
     """
+    check_data_known(model, "scripts/xray/train.py")
     changes = {"path": path, "autoencoder": autoencoder, "pretrained": pretrained}
     settings = {**model.config["training"], **{key: str(value) for key, value in changes.items() if value is not None}}
     ready = prepare(OmegaConf.create(settings | {"device": "cpu", "workers": 0}))

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -15,18 +16,21 @@ from torch import Tensor
 from dcfm_xray.findings import FindingError, parse, to_labels
 from dcfm_xray.sources import Picture, Problems, SourceError, UnreadableImage, digest
 
+_COLUMNS: Final = ("Image Index", "Finding Labels", "Patient ID")
+"""Of the table, those that are needed."""
+
 
 @dataclass(frozen=True)
 class NihFolder:
     """The NIH ChestX-ray14 folder: ``Data_Entry_2017*.csv``, and PNG images anywhere below (``images_001/images/...``).
 
-    Rows of the table without an image, images without a row, and rows whose label names no finding are left out and
-    counted. A file that cannot be decoded is an unreadable image; one that cannot be read is an ``OSError``, since a
-    disk that fails or a mount that drops is no property of the image. Colour images are turned to grey, 16-bit ones
-    scaled to 8 bits, transparency is ignored.
+    Rows of the table without an image, images without a row, rows that are cut off or whose label names no finding, and
+    files whose name a later one in another folder has, too, are left out and counted. A file that cannot be decoded is
+    an unreadable image; one that cannot be read is an ``OSError``, since a disk that fails or a mount that drops is no
+    property of the image. Colour images are turned to grey, 16-bit ones scaled to 8 bits, transparency is ignored.
 
     Raises:
-        SourceError: no folder, not exactly one table, a table without the columns needed, or nothing left.
+        SourceError: no folder, not exactly one table, one that cannot be read or lacks columns, or nothing left.
     """
 
     folder: Path
@@ -45,15 +49,7 @@ class NihFolder:
             raise SourceError(
                 f"{self.folder} holds {len(tables)} tables named Data_Entry_2017*.csv; it needs exactly one"
             )
-        # Without links that lead nowhere and folders: their rows have no file.
-        files = {path.name: path for path in sorted(self.folder.rglob("*.png")) if path.is_file()}
-        with tables[0].open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            missing = {"Image Index", "Finding Labels", "Patient ID"} - set(reader.fieldnames or ())
-            if missing:
-                raise SourceError(f"{tables[0]} has no column {', '.join(sorted(missing))}; it is another table")
-            rows = list(reader)
-        return _open_rows(self.folder, rows, files)
+        return _open_rows(self.folder, _read_table(tables[0]))
 
     @property
     def name(self) -> str:
@@ -97,18 +93,49 @@ class _Opened:
     problems: Problems
 
 
-def _open_rows(folder: Path, rows: Sequence[Mapping[str, str]], files: Mapping[str, Path]) -> _Opened:
+def _read_table(path: Path) -> list[dict[str, Any]]:
+    """The rows; the cells that a row lacks are ``None``."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            missing = set(_COLUMNS) - set(reader.fieldnames or ())
+            rows = list(reader)
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise SourceError(f"{path} is no readable table ({error}); download it again") from error
+    if missing:
+        raise SourceError(f"{path} has no column {', '.join(sorted(missing))}; it is another table")
+    return rows
+
+
+def _is_cut_off(row: Mapping[str, Any], whole: Mapping[str, Any]) -> bool:
+    """Whether a row lacks what is needed, or ends earlier than one that is whole: its last number may lack digits."""
+    lacking, usual = ([*cells.values()].count(None) for cells in (row, whole))
+    return lacking > usual or any(row[column] is None for column in _COLUMNS)
+
+
+def _open_rows(folder: Path, rows: Sequence[Mapping[str, Any]]) -> _Opened:
     paths, sets, patients = [], [], []
-    left_out: dict[str, list[str]] = {"rows without a file": [], "files without a row": [], "rows left out": []}
+    kinds = ("rows without a file", "files without a row", "rows left out", "files of the same name as a later one")
+    left_out: dict[str, list[str]] = {kind: [] for kind in kinds}
+    files: dict[str, Path] = {}
+    for path in sorted(folder.rglob("*.png")):
+        if not path.is_file():  # a link that leads nowhere, or a folder: its row has no file
+            continue
+        if path.name in files:
+            left_out["files of the same name as a later one"].append(str(files[path.name].relative_to(folder)))
+        files[path.name] = path
     named = set()
     for row in rows:
-        name = row["Image Index"]
+        name = str(row["Image Index"])
         if name in named:
             left_out["rows left out"].append(f"{name}: it has two rows")
             continue
         named.add(name)
         if name not in files:
             left_out["rows without a file"].append(name)
+            continue
+        if _is_cut_off(row, rows[0]):
+            left_out["rows left out"].append(f"{name}: its row is cut off")
             continue
         try:
             findings, patient = parse(row["Finding Labels"]), int(row["Patient ID"])

@@ -5,6 +5,7 @@ Latents are encoded once, into one cache a silo (:mod:`dcfm_xray.cache`), and re
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,6 +14,7 @@ from jaxtyping import Int, UInt8
 from torch import Tensor
 
 from dcfm.attributes import is_among
+from dcfm.decentralized import fingerprint
 from dcfm.silos import LabelHistogram, Silo, check_silos
 from dcfm_xray import silos as splitting
 from dcfm_xray.cache import encode
@@ -81,8 +83,18 @@ class Problem:
         return LabelHistogram.merge([silo.histogram(SPACE) for silo in self.silos]).combinations
 
     def test(self) -> Pictures:
-        """The readable pictures of the test patients, as they are: neither encoded nor decoded."""
+        """The readable pictures of the test patients, as they are: neither encoded nor decoded; read once."""
+        return self._test
+
+    @cached_property
+    def _test(self) -> Pictures:
         return read_pictures(self.source, self.split.test, self.codec.size)[0]
+
+    @property
+    def test_fingerprint(self) -> str:
+        """SHA-256 of what is judged on: results of other test pictures are other results."""
+        test = self.test()
+        return fingerprint([{"images": test.images, "labels": test.labels}])
 
     def training(self) -> Int[Tensor, " n"]:
         """All rows of patients that are not in the test set, withheld ones included."""

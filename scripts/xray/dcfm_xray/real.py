@@ -216,7 +216,7 @@ def real_classifier(
     test = problem.test()
     asked = {
         "classifier_sha256": trained.metadata["files"][MODEL],
-        "test": fingerprint([{"images": test.images, "labels": test.labels}]),
+        "test": problem.test_fingerprint,
         "autoencoder": problem.codec.fingerprint,
         "draws": settings.draws,
         "seed": settings.seed,

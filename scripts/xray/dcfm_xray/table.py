@@ -17,8 +17,8 @@ import torch
 from omegaconf import DictConfig
 
 from dcfm import comparison, records
-from dcfm.artefacts import git_revision, write_text_atomically
-from dcfm.comparison import Entry, attempt, check_list, check_recipes, entries_of
+from dcfm.artefacts import MODEL, file_hash, git_revision, write_text_atomically
+from dcfm.comparison import ComparisonError, Entry, attempt, check_list, check_recipes, entries_of
 from dcfm.curves import Watch
 from dcfm.methods import registry
 from dcfm.metrics.bootstrap import Estimate, ratio
@@ -166,10 +166,21 @@ def _collect_one(
 ) -> None:
     def read() -> None:
         if (metrics := _read(settings.results(entry))) is not None:
+            _check_weights(entry, metrics, settings.runs)
             found[entry] = metrics
 
     if str(entry) not in failed:
         attempt(str(entry), read, failed)
+
+
+def _check_weights(entry: Entry, metrics: Mapping[str, Any], runs: Path) -> None:
+    """Raise :class:`ComparisonError` if metrics are of other weights than the entry's model, where that is at hand."""
+    judged, model = metrics.get("weights_sha256"), entry.published(runs) / MODEL
+    if judged is not None and model.is_file() and file_hash(model) != judged:
+        raise ComparisonError(
+            f"its metrics are of other weights than {model}; give evaluate=true redo=true to evaluate these, or the "
+            "runs= of the training that was evaluated"
+        )
 
 
 def summarise(
@@ -200,7 +211,7 @@ def _table(settings: TableSettings, partition: str, every_entry: Mapping[Entry, 
         there = {seed: every_entry.get(Entry(partition, method, seed)) for seed in settings.seeds}
         found[method] = {seed: metrics for seed, metrics in there.items() if metrics is not None}
     every = [metrics for by_seed in found.values() for metrics in by_seed.values()]
-    unlike = _unlike({method: list(by_seed.values()) for method, by_seed in found.items()})
+    unlike = _other_trainings(found) + _unlike({method: list(by_seed.values()) for method, by_seed in found.items()})
     ratios = []
     for method in OURS:
         common = [seed for seed in found.get(method, {}) if seed in found.get(BASELINE, {})]
@@ -209,14 +220,24 @@ def _table(settings: TableSettings, partition: str, every_entry: Mapping[Entry, 
         pair = [_mean_of([found[name][s] for s in common], "novel", "utility") for name in (method, BASELINE) if common]
         if len(pair) == 2 and all(entry is not None and min(entry.value, *entry.draws) > 0 for entry in pair):
             ours, baseline = pair
-            ratios.append({"method": method, "baseline": BASELINE, **ratio(ours, baseline).as_dict()})  # type: ignore[arg-type]
+            of = {"method": method, "baseline": BASELINE, "training_seeds": common}
+            ratios.append(of | dict(ratio(ours, baseline).as_dict()))  # type: ignore[arg-type]
     return {
         "partition": partition,
         "data": _each_of(every, "data") or "nothing run",
-        "rows": [_row(method, list(by_seed.values())) for method, by_seed in found.items()],
+        "rows": [_row(method, by_seed) for method, by_seed in found.items()],
         "ratios": ratios,
         "warnings": unlike,
     }
+
+
+def _other_trainings(found: Mapping[str, Mapping[int, Any]]) -> list[str]:
+    """A warning if rows are not of the same training seeds."""
+    seeds = {method: ", ".join(map(str, by_seed)) for method, by_seed in found.items() if by_seed}
+    if len(set(seeds.values())) < 2:
+        return []
+    each = "; ".join(f"{method}: {numbers}" for method, numbers in seeds.items())
+    return [f"the rows are means over different training seeds ({each}); only equal ones compare"]
 
 
 def _unlike(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
@@ -250,8 +271,10 @@ def _read(folder: Path) -> dict[str, Any] | None:
     return json.loads((folder / METRICS).read_text(encoding="utf-8"))
 
 
-def _row(method: str, every: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _row(method: str, by_seed: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
+    every = list(by_seed.values())
     row: dict[str, Any] = {"method": method, "run": bool(every), "trainings": len(every)}
+    row["training_seeds"] = list(by_seed)
     for name in ("utility", "precision", "fid", "kid"):
         row[name] = {}
         for group in GROUPS:
@@ -267,10 +290,10 @@ def _each_of(every: Sequence[Mapping[str, Any]], name: str) -> str:
 
 
 def _mean_of(every: Sequence[Mapping[str, Any]], group: str, name: str) -> Estimate | None:
-    """The mean over trainings; the interval is over trainings and judging."""
+    """The mean over trainings, with an interval over trainings and judging; ``None`` where one of them has no value."""
     pick: Callable[..., Any] = utility_entry if name in ("utility", "precision") else distance_entry
     parts = [entry for metrics in every if (entry := pick(metrics, group, name)) is not None]
-    if not parts:
+    if not parts or len(parts) < len(every):  # a mean of fewer would stand in a row of more
         return None
     length = min(len(part["draws"]) for part in parts)
     draws = torch.tensor([part["draws"][:length] for part in parts], dtype=torch.float64)

@@ -64,9 +64,11 @@ def rows_of(table: Mapping[str, Any], titles: Mapping[str, str]) -> tuple[list[s
     """Head and rows of one partition's table."""
     head = ["method", "U known", "U novel", "U all", "precision known", "precision novel"]
     head += ["FID known", "FID novel", "FID all", "sampling"]
+    most = max((row["trainings"] for row in table["rows"]), default=0)
     rows = []
     for row in table["rows"]:
-        cells = [titles[row["method"]]]
+        fewer = f" ({row['trainings']} of {most} trainings)" if row["run"] and row["trainings"] < most else ""
+        cells = [titles[row["method"]] + fewer]
         if not row["run"]:
             rows.append([*cells, *[NOT_RUN] * (len(head) - 2), ""])
             continue
@@ -89,7 +91,7 @@ def markdown(summary: Mapping[str, Any]) -> str:
         ]
         lines += [
             f"- Novel U of {summary['titles'][found['method']]} over that of {summary['titles'][found['baseline']]}: "
-            f"{number(found)}"
+            f"{number(found)}{_seeds_of(found, summary)}"
             for found in table["ratios"]
         ]
         lines += [f"- Warning: {warning}" for warning in table.get("warnings", ())]
@@ -97,6 +99,12 @@ def markdown(summary: Mapping[str, Any]) -> str:
     lines += [f"Failed: {cell}: {reason}\n" for cell, reason in summary["failed"].items()]
     lines.append(f"Made by `{summary['command']}` at revision {summary['git_revision']}.")
     return "\n".join(lines) + "\n"
+
+
+def _seeds_of(found: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
+    """Of which trainings a ratio is, where these are not all of the table's."""
+    seeds = found["training_seeds"]
+    return "" if seeds == summary["training_seeds"] else f" (training seed {', '.join(map(str, seeds))} alone)"
 
 
 def latex(summary: Mapping[str, Any]) -> str:

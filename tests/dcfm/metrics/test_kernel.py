@@ -47,8 +47,11 @@ def test_agrees_with_torchmetrics(generator: torch.Generator) -> None:
 def test_blocks_do_not_matter(generator: torch.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
     x, y = torch.randn(2, 40, 3, generator=generator).unbind()
     whole = kernel_distance(x, y)
+    design = Design(torch.arange(40) // 20, torch.arange(40) // 3)
+    by_stratum = kernel_distance(x, y, design, design)
     monkeypatch.setattr(kernel, "BLOCK", 7)
     assert kernel_distance(x, y) == pytest.approx(whole, rel=1e-12)
+    assert kernel_distance(x, y, design, design) == pytest.approx(by_stratum, rel=1e-12)
 
 
 def test_draws_are_unbiased(generator: torch.Generator) -> None:

@@ -1,0 +1,78 @@
+"""Distances of generated pictures to test images: weights, and a kernel distance whose mean is zero if it is."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from dcfm.metrics.kernel import kernel_draws
+from dcfm_xray.distances import designs, distances, keys_of, shares
+from dcfm_xray.findings import label_table
+from dcfm_xray.problem import Pictures, feasible_sets
+
+
+def pictures(labels: Tensor, patients: Tensor | None = None) -> Pictures:
+    patients = torch.arange(len(labels)) if patients is None else patients
+    return Pictures(torch.zeros(len(labels), 2, 2, dtype=torch.uint8), labels, patients)
+
+
+def test_distances_weigh_generated_pictures_like_test_images(generator: torch.Generator) -> None:
+    sets = feasible_sets()[:2]
+    made, real = sets[[0] * 300 + [1] * 300], sets[[0] * 500 + [1] * 100]
+    assert shares(keys_of(made), keys_of(real)).unique().tolist() == pytest.approx([1 / 3, 5 / 3])
+
+    shifted = [torch.randn(len(y), 3, generator=generator) + 3.0 * (keys_of(y) != 0)[:, None] for y in (made, real)]
+    found = distances(pictures(made), shifted[0], pictures(real), shifted[1], sets, draws=20)
+    assert found is not None
+    assert found["fid"]["value"] < 0.3  # unweighted, the means alone are 3 * 9 * (1/2 - 1/6)^2 = 3 apart
+    assert found["sets"] == 2
+    assert found["generated_effective"] == pytest.approx(600**2 / (300 / 9 + 300 * 25 / 9))
+    few = distances(pictures(made[:2]), shifted[0][:2], pictures(real), shifted[1], sets, draws=5)
+    assert few is not None
+    assert few["fid"] is None
+    assert distances(pictures(made[:1]), shifted[0][:1], pictures(real), shifted[1], sets[1:], draws=5) is None
+
+
+def test_kid_of_equal_distributions_is_zero_on_average(generator: torch.Generator) -> None:
+    """Sets as common as in the NIH table and far apart, several images a patient. Without the design it is negative,
+    with one that leaves test images' sets open, too."""
+    table = label_table().feasible()
+    chosen = table.counts.argsort(descending=True)[[0, 1, 2, 20, 53]]
+    sets, share = table.labels[chosen], table.counts[chosen].double()
+    means = torch.randn(len(sets), 4, generator=generator)
+    patients = torch.arange(400) // 2
+
+    def features(label: Tensor, common: Tensor) -> Tensor:
+        return means[label] + 0.02 * common + 0.02 * torch.randn(len(label), 4, generator=generator)
+
+    found, plain = [], []
+    for _ in range(25):
+        real = torch.multinomial(share, 400, replacement=True, generator=generator)
+        made = torch.arange(len(sets)).repeat_interleave(6)
+        y = features(real, torch.randn(200, 4, generator=generator)[patients])
+        x = features(made, torch.randn(len(made), 4, generator=generator))
+        judged = distances(pictures(sets[made]), x, pictures(sets[real], patients), y, sets, draws=2)
+        assert judged is not None
+        found.append(judged["kid"]["value"])
+        rows = torch.isin(made, real)
+        weights = shares(made[rows], real)[None]
+        plain.append(float(kernel_draws(x[rows], y, weights, torch.ones(1, 400))))
+    right, biased = torch.tensor(found), torch.tensor(plain)
+    assert abs(right.mean()) < 3 * right.std() / len(right) ** 0.5
+    assert biased.mean() < -10 * right.std() / len(right) ** 0.5
+
+
+def test_a_set_of_one_patient_joins_the_set_of_most() -> None:
+    real, patients = torch.tensor([5, 5, 5, 5, 7, 7, 9, 9]), torch.tensor([0, 0, 0, 0, 1, 2, 3, 3])
+    drawn = designs(torch.tensor([5, 5, 7, 7, 9, 9]), real, patients)
+    assert drawn[0].strata.tolist() == [5, 5, 7, 7, 9, 9]
+    assert len(drawn[0].origins.unique()) == 6
+    assert drawn[1].strata.tolist() == [7] * 8
+    assert drawn[1].origins is patients
+    alone = designs(torch.tensor([5, 5, 7, 7]), torch.tensor([5, 7]), torch.tensor([0, 1]))
+    assert alone[1].strata.tolist() == [5, 5]
+
+
+def test_images_of_one_patient_have_no_distance(generator: torch.Generator) -> None:
+    made = feasible_sets()[[0] * 6]
+    x = torch.randn(6, 3, generator=generator)
+    assert distances(pictures(made), x, pictures(made, torch.zeros(6, dtype=torch.long)), x, made[:1], draws=2) is None

@@ -1,0 +1,89 @@
+"""Rows of different trainings: marked as such, with ratios over the trainings that both have; on published metrics."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from dcfm import artefacts, records
+from dcfm.comparison import Entry
+from dcfm.records import write_json
+from dcfm_xray.table import TableSettings, collect, summarise
+from dcfm_xray.text import latex, markdown
+
+PUBLISHED = Path(__file__).parents[2] / "docs/results/xray"
+METHODS = ("ddm_l", "dcfm_a", "dcfm_b")
+SETTINGS = TableSettings(METHODS, ("noniid",), (0, 1), train=False)
+
+
+@pytest.fixture(scope="module")
+def found() -> dict[Entry, dict[str, Any]]:
+    """Of two trainings each, both evaluated in the same way."""
+    entries = [Entry("noniid", method, seed) for method in METHODS for seed in (0, 1)]
+    folders = {0: PUBLISHED / "quick", 1: PUBLISHED / "quick_seeds"}
+    return {e: json.loads((e.results(folders[e.seed]) / "metrics.json").read_text()) for e in entries}
+
+
+def test_a_row_of_fewer_trainings_is_marked(found: dict[Entry, dict[str, Any]]) -> None:
+    some = {entry: metrics for entry, metrics in found.items() if entry != Entry("noniid", "dcfm_b", 0)}
+    summary = summarise(SETTINGS, "test", some, {})
+    (table,) = summary["tables"]
+    seeds = {row["method"]: row["training_seeds"] for row in table["rows"]}
+    assert seeds == {"ddm_l": [0, 1], "dcfm_a": [0, 1], "dcfm_b": [1], "real": []}
+    assert table["warnings"] == [
+        "the rows are means over different training seeds (ddm_l: 0, 1; dcfm_a: 0, 1; dcfm_b: 1); only equal ones "
+        "compare"
+    ]
+    assert {ratio["method"]: ratio["training_seeds"] for ratio in table["ratios"]} == {"dcfm_a": [0, 1], "dcfm_b": [1]}
+    alone = summarise(SETTINGS, "test", {e: m for e, m in found.items() if e.seed == 1}, {})["tables"][0]["ratios"]
+    assert [r["value"] for r in table["ratios"] if r["method"] == "dcfm_b"] == [alone[1]["value"]]
+    text = markdown(summary)
+    assert "| DCFM-B (1 of 2 trainings) |" in text
+    assert "| DCFM-A |" in text
+    assert "(training seed 1 alone)" in text
+    assert "- Warning: the rows are means over different training seeds" in text
+    assert "DCFM-B (1 of 2 trainings)" in latex(summary)
+
+
+def test_equal_trainings_are_not_warned_of(found: dict[Entry, dict[str, Any]]) -> None:
+    summary = summarise(SETTINGS, "test", found, {})
+    assert summary["tables"][0]["warnings"] == []
+    text = markdown(summary)
+    assert "(training seed" not in text
+    assert "of 2 trainings" not in text
+
+
+def test_metrics_of_other_weights_than_the_model_at_hand_fail(
+    found: dict[Entry, dict[str, Any]], tmp_path: Path
+) -> None:
+    entry, other = (Entry("noniid", method, 0) for method in ("dcfm_b", "ddm_l"))
+    settings = TableSettings(("ddm_l", "dcfm_b"), runs=tmp_path, out=tmp_path / "out", train=False, evaluate=False)
+
+    def give(which: Entry, **changes: str) -> None:
+        folder = which.results(settings.out)
+        write_json(folder / "metrics.json", found[which] | changes)
+        records.finish(folder / "record.json", {}, ["metrics.json"])
+
+    give(entry)
+    give(other)
+    failed: dict[str, str] = {}
+    assert list(collect(settings, failed)) == [other, entry]  # no model is at hand
+    model = entry.published(tmp_path)
+    artefacts.save(model, {"weight": torch.zeros(2)}, {})
+    assert list(collect(settings, failed)) == [other]
+    assert list(failed) == [str(entry)]
+    assert "of other weights than" in failed[str(entry)]
+    assert "redo=true" in failed[str(entry)]
+    give(entry, weights_sha256=artefacts.file_hash(model / artefacts.MODEL))
+    failed.clear()
+    assert list(collect(settings, failed)) == [other, entry]
+    assert failed == {}
+
+
+def test_a_mean_is_over_all_trainings_of_its_row(found: dict[Entry, dict[str, Any]]) -> None:
+    changed = json.loads(json.dumps(found[Entry("noniid", "dcfm_a", 1)]))
+    changed["distances"]["novel"]["fid"] = None
+    rows = summarise(SETTINGS, "test", found | {Entry("noniid", "dcfm_a", 1): changed}, {})["tables"][0]["rows"]
+    assert [row["fid"]["novel"] is None for row in rows[:3]] == [False, True, False]

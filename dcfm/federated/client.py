@@ -32,9 +32,9 @@ from dcfm.decentralized import TrainingJob, build_network, fingerprint, run_job
 from dcfm.exchange import Exchange, Ledger, Payload
 from dcfm.federated.counts import check_epsilon, noised, suppressed
 from dcfm.federated.parcels import Parcel, by_number, kind_of, pack, scalar, scalars, unpack
-from dcfm.federated.settings import Settings, composed, read_settings
+from dcfm.federated.settings import Settings, composed
 from dcfm.federated.silo_files import read_silo
-from dcfm.federated.tasks import FederatedTask, fedavg_config, read_task
+from dcfm.federated.tasks import FederatedTask, fedavg_config, read_run
 from dcfm.privacy.accounting import spent
 from dcfm.privacy.entropy import secret_generator
 from dcfm.privacy.settings import PrivacyConfig
@@ -207,8 +207,7 @@ class Node:
 @functools.lru_cache(maxsize=4)
 def _configured(overrides: str) -> tuple[Settings, FederatedTask]:
     """Composed once a process: a simulation's processes answer many questions."""
-    config = composed(overrides)
-    return read_settings(config), read_task(config)
+    return read_run(composed(overrides))
 
 
 Phase = Callable[[Node, Parcel], Parcel]

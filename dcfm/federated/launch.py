@@ -15,9 +15,9 @@ from dcfm.artefacts import write_text_atomically
 from dcfm.federated.client import silo_path
 from dcfm.federated.processes import Flower, flower
 from dcfm.federated.server import claimed
-from dcfm.federated.settings import Settings, read_settings, written
+from dcfm.federated.settings import Settings, written
 from dcfm.federated.silo_files import write_silo
-from dcfm.federated.tasks import FederatedTask, read_task
+from dcfm.federated.tasks import FederatedTask, read_run
 from dcfm.silos import check_silos
 
 Follow = Callable[[Mapping[str, Any]], None]
@@ -45,7 +45,7 @@ def federate(config: DictConfig, overrides: Sequence[str], follow: Follow | None
         ValueError: settings that cannot be, before any work.
         dcfm.federated.processes.FlowerError: Flower did not do what it should.
     """
-    settings, problem = read_settings(config), read_task(config)
+    settings, problem = read_run(config)
     out = claimed(Path(settings.out).resolve(), config)
     running = None if settings.superlink is None else running_flower(Path(settings.superlink))
     data = [] if running else deal_silos(out, settings, problem)

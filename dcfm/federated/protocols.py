@@ -16,7 +16,6 @@ from dcfm.federated.members import Members
 from dcfm.federated.parcels import Parcel, scalars
 from dcfm.federated.strategies import FedFlow, SiloGrid
 from dcfm.federated.tasks import FederatedTask, fedavg_config
-from dcfm.methods.dcfm_a import refuse_privacy
 from dcfm.published import resolve_device
 from dcfm.trainers.peers import choose_peers
 from dcfm.weights import Weights
@@ -67,7 +66,6 @@ def from_others(members: Members, weights: dict[int, Weights], to: int) -> Parce
 
 def dcfm_a(members: Members, problem: FederatedTask) -> Result:
     """Rounds of an allgather and cross-peer training; a last allgather of the experts."""
-    refuse_privacy(problem.recipe)
     config, weights = problem.recipe.peers, stage_one(members)
     for number in range(1, config.rounds + 1):
         chosen = choose_peers(sorted(weights), config.peers_per_round, number, seed=members.settings.seed)

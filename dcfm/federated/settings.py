@@ -92,14 +92,33 @@ def composed(overrides: str | Sequence[str]) -> DictConfig:
     """The configuration ``federate`` with overrides, given as a list or as one string quoted as for a shell.
 
     Raises:
-        ValueError: an override that hydra cannot read or apply.
+        ValueError: an override that hydra cannot read or apply, or that adds a key which nothing reads.
     """
     given = shlex.split(overrides) if isinstance(overrides, str) else list(overrides)
     try:
         with initialize_config_module("dcfm_configs", version_base="1.3"):
-            return compose("federate", overrides=given)
+            config = compose("federate", overrides=given)
+            known = compose("federate", overrides=_without_additions(given))
     except HydraException as error:
         raise ValueError(f"the overrides {given} do not fit configs/federate.yaml: {error}") from error
+    _check_keys(config, known)
+    return config
+
+
+def _without_additions(overrides: Sequence[str]) -> list[str]:
+    """What chooses groups, which bring keys of their own, without what may be of something that a "+" adds."""
+    added = {o.partition("=")[0].lstrip("+") for o in overrides if o.startswith("+")}
+    keys = {o: o.partition("=")[0] for o in overrides}
+    return [o for o, key in keys.items() if key[0] not in "+~" and "." not in key and key not in added]
+
+
+def _check_keys(config: DictConfig, known: DictConfig) -> None:
+    """A key that an override added with "+" would be ignored, whatever it asks for, privacy included."""
+    if unread := [str(key) for key in config if key not in known]:
+        raise ValueError(
+            f"{', '.join(unread)}: nothing reads this, for reader={known.get('reader')}; its keys are "
+            f"{', '.join(sorted(map(str, known)))}, see configs/federate.yaml and configs/federated/task"
+        )
 
 
 def identity(config: DictConfig) -> dict[str, object]:

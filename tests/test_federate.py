@@ -18,7 +18,7 @@ from dcfm.artefacts import load, write_bytes_atomically
 from dcfm.decentralized import Federation
 from dcfm.federated.launch import deal_silos
 from dcfm.federated.processes import SUPERNODE, Flower, free_port
-from dcfm.federated.settings import composed, read_settings
+from dcfm.federated.settings import composed, quoted, read_settings
 from dcfm.federated.silo_files import read_silo, write_silo
 from dcfm.federated.tasks import read_task
 from dcfm.methods import registry
@@ -57,18 +57,27 @@ def assert_ledgers_agree(out: Path, work: Sequence[Path]) -> None:
 
 
 def test_the_documented_command_in_simulation(tmp_path: Path) -> None:
-    overrides = ("protocol=dcfm_b", "task=toy", "partition=noniid", "problem.samples=60", f"out={tmp_path}", *TINY)
+    """In a folder whose name means something to shells, to hydra and to TOML."""
+    out = tmp_path / "it's (1), b=[ä] #2"
+    overrides = (
+        "protocol=dcfm_b",
+        "task=toy",
+        "partition=noniid",
+        "problem.samples=60",
+        f"out={quoted(str(out))}",
+        *TINY,
+    )
     command = [sys.executable, "scripts/federate.py", *overrides]
     env = dict(os.environ, OMP_NUM_THREADS="1")
     done = subprocess.run(command, cwd=REPOSITORY, env=env, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr
     assert "finished: silo0, silo1" in done.stdout
-    assert (tmp_path / "published/dcfm_b/artefact.json").exists()
-    assert_equals_in_process(overrides, tmp_path)
-    phases = json.loads((tmp_path / "seconds.json").read_text())["phases"]
+    assert (out / "published/dcfm_b/artefact.json").exists()
+    assert_equals_in_process(overrides, out)
+    phases = json.loads((out / "seconds.json").read_text())["phases"]
     assert list(phases) == ["arrival", "stage_one", "distil_on_server", "deliver"]
     assert all(phases[name]["engine"] >= 0 for name in ("stage_one", "deliver"))
-    assert_ledgers_agree(tmp_path, [tmp_path / "silos" / str(n) / "work" for n in (0, 1)])
+    assert_ledgers_agree(out, [out / "silos" / str(n) / "work" for n in (0, 1)])
 
 
 class Machines:
@@ -203,6 +212,10 @@ def test_bad_input_is_one_line(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=300)
     assert done.returncode == 2
     assert done.stderr.startswith("error: unknown protocol 'fedprox'; give one of dcfm_a")
+    assert not (tmp_path / "out").exists()
+    done = subprocess.run([*command, "protocol=dcfm_b", "+epsilonn=1"], cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: epsilonn: nothing reads this")
     assert not (tmp_path / "out").exists()
 
 

@@ -15,7 +15,7 @@ from dcfm.artefacts import write_text_atomically
 from dcfm.federated.client import silo_path
 from dcfm.federated.processes import Flower, flower
 from dcfm.federated.server import claimed
-from dcfm.federated.settings import Settings, written
+from dcfm.federated.settings import Settings, composed, quoted, written
 from dcfm.federated.silo_files import write_silo
 from dcfm.federated.tasks import FederatedTask, read_run
 from dcfm.silos import check_silos
@@ -46,10 +46,12 @@ def federate(config: DictConfig, overrides: Sequence[str], follow: Follow | None
         dcfm.federated.processes.FlowerError: Flower did not do what it should.
     """
     settings, problem = read_run(config)
-    out = claimed(Path(settings.out).resolve(), config)
+    out = Path(settings.out).resolve()
+    given = written([*(o for o in overrides if not o.startswith("out=")), f"out={quoted(str(out))}"])
+    composed(given)  # as server and silos will: what they cannot read, or nobody reads, is an error now
+    claimed(out, config)
     running = None if settings.superlink is None else running_flower(Path(settings.superlink))
     data = [] if running else deal_silos(out, settings, problem)
-    given = written([*(o for o in overrides if not o.startswith("out=")), f"out={out}"])
     (out / "status.json").unlink(missing_ok=True)  # of an earlier attempt
     begun = time.monotonic()
     own = Flower(out / "flower", simulation=settings.engine == "simulation")

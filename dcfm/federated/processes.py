@@ -86,7 +86,7 @@ class Flower:
             for option, name in (("certfile", "server.pem"), ("keyfile", "server.key"), ("ca-certfile", "ca.pem")):
                 arguments += [f"--ssl-{option}", str(self.certificates / name)]
             arguments += ["--enable-supernode-auth"]
-            connection += f"root-certificates = {json.dumps(str(self.certificates / 'ca.pem'))}\n"
+            connection += f"root-certificates = {_toml(str(self.certificates / 'ca.pem'))}\n"
         write_text_atomically(self.home("server") / "config.toml", connection)
         process = self._start("superlink", [str(_program("flower-superlink")), *arguments], self.home("server"))
         end = time.monotonic() + 180
@@ -120,14 +120,14 @@ class Flower:
         """
         arguments = ["--superlink", address or self.address, "--root-certificates", str(self.certificates / "ca.pem")]
         arguments += ["--auth-supernode-private-key", str(self.key(number)), "--port", str(free_port())]
-        arguments += ["--node-config", f"partition-id={number} data={json.dumps(str(data.resolve()))} {more}".strip()]
+        arguments += ["--node-config", f"partition-id={number} data={_toml(str(data.resolve()))} {more}".strip()]
         name = f"silo{number}"
         self._start(name, [sys.executable, "-m", SUPERNODE, *arguments], self.home(name))
 
     def run(self, overrides: str, silos: int) -> str:
         """Start the app with these overrides; returns the run's id."""
         settings = self.folder / "run.toml"
-        write_text_atomically(settings, f"overrides = {json.dumps(overrides)}\n")
+        write_text_atomically(settings, f"overrides = {_toml(overrides)}\n")
         options = ["--run-config", str(settings), "--format", "json"]
         if self.simulation:
             cores = os.cpu_count() or 1
@@ -232,6 +232,11 @@ class Flower:
             "OMP_NUM_THREADS": "1",
             "NO_PROXY": ",".join([*filter(None, [os.environ.get("NO_PROXY")]), LOOPBACK, self.host]),
         }
+
+
+def _toml(text: str) -> str:
+    """A string of TOML, which is one of JSON but for letters that JSON writes as two."""
+    return json.dumps(text, ensure_ascii=False)
 
 
 def _program(name: str) -> Path:

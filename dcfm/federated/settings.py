@@ -1,11 +1,14 @@
 """The settings of a federation, composed from one string of hydra overrides, which is a Flower run's configuration."""
 
+import re
 import shlex
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, fields
 from typing import Final
 
 from hydra import compose, initialize_config_module
+from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
@@ -95,8 +98,9 @@ def composed(overrides: str | Sequence[str]) -> DictConfig:
         ValueError: an override that hydra cannot read or apply, or that adds a key which nothing reads.
     """
     given = shlex.split(overrides) if isinstance(overrides, str) else list(overrides)
+    begun = GlobalHydra.instance().is_initialized()  # within scripts/federate.py
     try:
-        with initialize_config_module("dcfm_configs", version_base="1.3"):
+        with nullcontext() if begun else initialize_config_module("dcfm_configs", version_base="1.3"):
             config = compose("federate", overrides=given)
             known = compose("federate", overrides=_without_additions(given))
     except HydraException as error:
@@ -131,3 +135,10 @@ def identity(config: DictConfig) -> dict[str, object]:
 def written(overrides: Sequence[str]) -> str:
     """Overrides as one string, the inverse of how :func:`composed` reads one."""
     return shlex.join(overrides)
+
+
+def quoted(text: str) -> str:
+    """Any text as a value of an override: hydra's grammar takes commas, brackets and other letters for its own."""
+    literal = re.sub(r"(\\*)\$\{", lambda found: 2 * found[1] + r"\${", text)  # no interpolation
+    ended = re.sub(r"(\\*)('|$)", lambda found: 2 * found[1] + (r"\'" if found[2] else ""), literal)
+    return f"'{ended}'"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from dcfm.federated.settings import composed, identity, read_settings, written
+from dcfm.federated.settings import composed, identity, quoted, read_settings, written
 from dcfm.federated.tasks import FederatedTask, read_run, read_task
 from dcfm.privacy.settings import PrivacyConfig
 
@@ -13,6 +13,31 @@ def test_one_string_carries_all_overrides() -> None:
     settings = read_settings(one)
     assert (settings.silo_names, settings.out, settings.epsilon) == (["north_wing", "b-2", "c"], "runs/a folder", 1.0)
     assert read_task(one).recipe.stage_one.loop.steps == 7
+
+
+@pytest.mark.parametrize(
+    "out",
+    [
+        "a (1)",
+        "a,b",
+        "a=b",
+        "a[1]",
+        "{a: b}",
+        "it's",
+        "#a",
+        "ä",
+        "😀",
+        "a b",
+        "$a",
+        "${seed}",
+        "\\${seed}",
+        "a\\'b",
+        "a\\",
+    ],
+)
+def test_any_folder_can_be_written_as_an_override(out: str) -> None:
+    assert composed(written([f"out={quoted(f'/runs/{out}/x')}"])).out == f"/runs/{out}/x"
+    assert composed([f"out={quoted(out)}"]).out == out
 
 
 @pytest.mark.parametrize("name", ["toy", "planner", "images", "xray"])

@@ -76,7 +76,7 @@ def dcfm_a(members: Members, problem: FederatedTask) -> Result:
         answers = members.ask(f"peers_{number}", "train.peers", parcels)
         weights = {n: parcel["weights"] for n, parcel in answers.items()}
     # With histograms, which weigh the experts: the rounds' are not kept by the silo, and need not be of all peers.
-    members.ask("deliver", "train.deliver", {n: from_others(members, weights, n) for n in weights})
+    members.deliver({n: from_others(members, weights, n) for n in weights})
     return Result([weights[n] for n in sorted(weights)], sorted(weights))
 
 
@@ -95,7 +95,7 @@ def dcfm_b(members: Members, problem: FederatedTask) -> Result:
             )
         student = answers[silo]["weights"]
     receivers = [n for n in members.numbers if members.name(n) != place]
-    members.ask("deliver", "train.deliver", {n: {"weights": student} for n in receivers})
+    members.deliver({n: {"weights": student} for n in receivers})
     return Result([student], sorted(weights))
 
 
@@ -121,5 +121,5 @@ def fedflow(members: Members, problem: FederatedTask) -> Result:
     strategy = FedFlow(config, members.out / "fedavg.safetensors", members.out / "received", start)
     average = strategy.run(SiloGrid(members))
     silos = members.numbers
-    members.ask("deliver", "train.deliver", {n: {"weights": average} for n in silos})
+    members.deliver({n: {"weights": average} for n in silos})
     return Result([average], silos)

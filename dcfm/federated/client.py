@@ -19,7 +19,7 @@ import shutil
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +34,12 @@ from dcfm.federated.counts import check_epsilon, noised, suppressed
 from dcfm.federated.parcels import Parcel, by_number, kind_of, pack, scalar, scalars, unpack
 from dcfm.federated.settings import Settings, composed
 from dcfm.federated.silo_files import read_silo
+from dcfm.federated.spending import Part, note
 from dcfm.federated.tasks import FederatedTask, fedavg_config, read_run
-from dcfm.privacy.accounting import spent
+from dcfm.privacy.accounting import sampling_rate
 from dcfm.privacy.entropy import secret_generator
 from dcfm.privacy.settings import PrivacyConfig
 from dcfm.published import resolve_device
-from dcfm.records import write_json
 from dcfm.seeds import training_seed
 from dcfm.silos import LabelHistogram, Silo
 from dcfm.task import task_settings
@@ -165,11 +165,11 @@ class Node:
         with (self.work / "seconds.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps({"phase": label, "seconds": round(seconds, 2)}) + "\n")
 
-    def note_privacy(self, privacy: PrivacyConfig, batch: int, steps: int) -> None:
-        """Add ``steps`` private steps to those that the silo's own ``privacy.json`` counts, a repeated round's too."""
-        path = self.work / "privacy.json"
-        before = json.loads(path.read_text(encoding="utf-8"))["steps"] if path.exists() else 0
-        write_json(path, asdict(spent(privacy, len(self.silo()), batch, before + steps)))
+    def note_privacy(self, privacy: PrivacyConfig, batch: int, steps: int, network: str = "") -> None:
+        """Add private steps to those that the silo's own ``privacy.json`` counts, a repeated round's too; those of a
+        network that is kept, which its fingerprint names, once."""
+        part = Part(privacy.noise_multiplier, sampling_rate(batch, len(self.silo())), steps, network)
+        note(self.work / "privacy.json", part, privacy.delta)
 
     def histogram(self) -> LabelHistogram:
         """What may be known of the labels. Noise is drawn once for the same counts, since averages would reveal them.
@@ -221,7 +221,10 @@ def introduce(node: Node, parcel: Parcel) -> Parcel:
 def stage_one(node: Node, parcel: Parcel) -> Parcel:
     """Stage I (Eqs. 8-11)."""
     config = node.problem.recipe.stage_one
-    return {"weights": node.train("local", "stage1", config, (node.silo(), config, None))}
+    weights = node.train("local", "stage1", config, (node.silo(), config, None))
+    if config.privacy is not None:
+        node.note_privacy(config.privacy, config.loop.batch, config.loop.steps, fingerprint([weights])[:12])
+    return {"weights": weights}
 
 
 def peers(node: Node, parcel: Parcel) -> Parcel:

@@ -18,7 +18,8 @@ from dcfm.federated.settings import composed, read_settings
 from dcfm.federated.silo_files import write_silo
 from dcfm.federated.tasks import FederatedTask, read_task
 from dcfm.methods.method import Recipe
-from dcfm.privacy.accounting import spent
+from dcfm.privacy import accounting
+from dcfm.privacy.accounting import sampling_rate, spent
 from dcfm.privacy.settings import PrivacyConfig
 from dcfm.weights import Weights
 from tests.dcfm.federated.grid import TINY, LocalGrid
@@ -126,6 +127,23 @@ def test_what_a_private_stage_one_costs_is_in_its_artefact(node: Node) -> None:
     stage_one(node, {})
     found = json.loads((node.work / "stage1" / "artefact.json").read_text())
     assert found["metrics"]["privacy"]["steps"] == node.problem.recipe.stage_one.loop.steps
+
+
+def test_the_silos_own_file_counts_stage_one_once_and_all_else_with_it(node: Node) -> None:
+    for _ in range(2):  # the second time it is given again, not trained again
+        stage_one(node, {})
+    fedavg(node, {"weights": node.problem.task.network().state_dict(), "scalars": scalars(round=0)})
+    recipe, samples = node.problem.recipe, len(node.silo())
+    parts = [
+        (PRIVACY.noise_multiplier, sampling_rate(batch, samples), steps)
+        for batch, steps in (
+            (recipe.stage_one.loop.batch, recipe.stage_one.loop.steps),
+            (recipe.fedavg.batch, recipe.fedavg.steps),
+        )
+    ]
+    found = json.loads((node.work / "privacy.json").read_text())
+    assert found["epsilon"] == accounting.epsilon(parts, PRIVACY.delta)
+    assert found["steps"] == sum(steps for _, _, steps in parts)
 
 
 def test_a_noised_histogram_is_made_of_the_systems_entropy_alone(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -82,8 +82,8 @@ def phase_seconds(out: Path, silos: int) -> dict[str, dict[str, float]]:
     this machine; the rest is the engine's (starting processes, sending, checking, waiting for each other)."""
     attempts: dict[str, list[float]] = {}
     for number in range(silos):
-        path = silo_path(out, number).parent / "work/seconds.jsonl"
-        for line in path.read_text().splitlines() if path.exists() else []:
+        found_here = silo_path(out, number).parent.glob("work/*/seconds.jsonl")  # the folder is of one run
+        for line in (line for path in found_here for line in path.read_text().splitlines()):
             row = json.loads(line)
             attempts.setdefault(row["phase"], []).append(row["seconds"])
     status = json.loads((out / "status.json").read_text(encoding="utf-8"))

@@ -1,5 +1,7 @@
 """The settings of a federation, composed from one string of hydra overrides, which is a Flower run's configuration."""
 
+import hashlib
+import json
 import re
 import shlex
 from collections.abc import Sequence
@@ -130,6 +132,11 @@ def identity(config: DictConfig) -> dict[str, object]:
     plain = OmegaConf.to_container(config, resolve=True)
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items() if key not in OPERATION}
+
+
+def run_name(config: DictConfig) -> str:
+    """Of the folder in which a silo keeps its work on a run, the same when the run is continued."""
+    return hashlib.sha256(json.dumps(identity(config), sort_keys=True).encode()).hexdigest()[:12]
 
 
 def written(overrides: Sequence[str]) -> str:

@@ -197,6 +197,19 @@ def test_the_documented_scripts_with_a_killed_supernode_and_a_killed_superlink(
     assert len(read_silo(data[0], "silo0")) > 10_000
 
 
+def test_a_key_that_is_none_does_not_end_the_server(tmp_path: Path, machines: Machines) -> None:
+    """It is said, and tried again when the file is another."""
+    server, silo = tmp_path / "server", Flower(tmp_path / "silo", simulation=False)
+    write_bytes_atomically(server / "nodes/silo0.pub", b"no key\n")
+    machines.start("server", "federated/server.py", f"port={free_port()}", f"folder={server}")
+    machines.wait_for(
+        "refusal", lambda: machines.says("server", "silo0.pub is not registered: flwr supernode register")
+    )
+    write_bytes_atomically(server / "nodes/silo0.pub", silo.public_key(0).read_bytes())
+    machines.wait_for("registered key", lambda: machines.says("server", "\nregistered silo0.pub"))
+    assert machines.running["server"].poll() is None
+
+
 def test_a_silo_says_what_it_lacks(tmp_path: Path) -> None:
     data = write_silo(tmp_path / "data.safetensors", torch.zeros(2, 2), torch.zeros(2, 2, dtype=torch.long))
     words = ("number=0", f"data={data}", f"folder={tmp_path / 'silo'}")

@@ -16,9 +16,10 @@ from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
 from dcfm.artefacts import write_text_atomically
+from dcfm.comparison import check_list
 from dcfm.configuration import script, typed, writable
 from dcfm.records import write_json
-from dcfm.toy.private import PrivateCell, draw, run, summarise, table
+from dcfm.toy.private import RULES, PrivateCell, draw, run, summarise, table
 from dcfm.toy.problem import ProblemSettings
 from dcfm.toy.score import Sampling
 from dcfm.toy.training import read_training
@@ -46,13 +47,16 @@ class Settings:
 def main(config: DictConfig) -> None:
     """Check, train, score, write, print."""
     given = typed(config, Settings, "privacy_curve")
-    if not (given.methods and given.noises and given.seeds):
-        raise ValueError("methods, noises and seeds must each have at least one entry")
+    check_list("methods", given.methods, tuple(RULES))
+    check_list("seeds", given.seeds)
+    noises = [None if noise is None else float(noise) for noise in given.noises]
+    if not noises or len(set(noises)) != len(noises):
+        raise ValueError(f"noises={given.noises}: give at least one, each once")
     training, sampling = read_training(given.training), Sampling(given.draws, given.steps)
     cells = [
         PrivateCell(
             method,
-            None if noise is None else float(noise),
+            noise,
             given.clip,
             given.delta,
             ProblemSettings(partition=given.partition, silos=given.silos, samples=given.samples, seed=seed),
@@ -60,7 +64,7 @@ def main(config: DictConfig) -> None:
             sampling,
         )
         for method in given.methods
-        for noise in given.noises
+        for noise in noises
         for seed in given.seeds
     ]
     out = writable(given.out)

@@ -49,6 +49,22 @@ def test_privacy_curve(tmp_path: Path) -> None:
     assert "| DCFM-B | 1 |" in (tmp_path / "table.md").read_text()
 
 
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("seeds=[0,1,0]", "error: seeds=[0, 1, 0] names something twice; name each once"),
+        ("methods=[dcfm_b,dcfm_b]", "error: methods=['dcfm_b', 'dcfm_b'] names something twice; name each once"),
+        ("noises=[1,null,1.0]", "error: noises=[1, None, 1.0]: give at least one, each once"),
+        ("noises=[]", "error: noises=[]: give at least one, each once"),
+    ],
+)
+def test_a_training_given_twice_is_no_second_one(given: str, message: str, tmp_path: Path) -> None:
+    """It would count as an independent training and make intervals too narrow."""
+    wrong = run("privacy_curve", given, f"out={tmp_path / 'out'}")
+    assert (wrong.returncode, wrong.stderr.splitlines()) == (2, [message])
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_point_of_the_curve_is_a_mean_over_seeds() -> None:
     rows = [
         {"method": "dcfm_b", "noise": None, "seed": s, "epsilon": None, "known": 0.9, "novel": s / 4} for s in (1, 3)

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from dcfm.artefacts import write_bytes_atomically
+from dcfm.artefacts import atomically, write_bytes_atomically
 
 
 def make_certificates(folder: Path, addresses: Sequence[str] = ("127.0.0.1", "localhost"), days: int = 365) -> None:
@@ -52,19 +52,50 @@ def make_certificates(folder: Path, addresses: Sequence[str] = ("127.0.0.1", "lo
         .sign(authority, hashes.SHA256())
     )
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / "ca.pem").unlink(missing_ok=True)  # written last: where it is, the others belong to it
     _write_private(folder / "server.key", server, serialization.PrivateFormat.PKCS8)
     write_bytes_atomically(folder / "server.pem", certificate.public_bytes(serialization.Encoding.PEM))
     write_bytes_atomically(folder / "ca.pem", ca.public_bytes(serialization.Encoding.PEM))
 
 
+def certified(folder: Path, addresses: Sequence[str]) -> bool:
+    """Whether :func:`make_certificates` was here, for these addresses at least, and what it wrote has not run out."""
+    if not all((folder / name).exists() for name in ("server.key", "server.pem", "ca.pem")):
+        return False
+    found = x509.load_pem_x509_certificate((folder / "server.pem").read_bytes())
+    names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    in_time = datetime.datetime.now(datetime.UTC) < found.not_valid_after_utc
+    return in_time and {_alternative(address) for address in addresses} <= set(names)
+
+
 def make_node_key(path: Path) -> Path:
-    """Write a SuperNode's private key and, beside it, ``.pub``, which is registered; returns the latter's path."""
-    key = ec.generate_private_key(ec.SECP384R1())
+    """Write a SuperNode's private key, unless it is there, and ``.pub`` beside it, which is registered.
+
+    Returns:
+        The path of the latter.
+
+    Raises:
+        ValueError: the private key is damaged.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    _write_private(path, key, serialization.PrivateFormat.OpenSSH)
+    if path.exists():
+        key = _read_private(path)
+    else:
+        key = ec.generate_private_key(ec.SECP384R1())
+        _write_private(path, key, serialization.PrivateFormat.OpenSSH)
     public = key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
     write_bytes_atomically(path.with_name(path.name + ".pub"), public + b"\n")
     return path.with_name(path.name + ".pub")
+
+
+def _read_private(path: Path) -> ec.EllipticCurvePrivateKey:
+    try:
+        key = serialization.load_ssh_private_key(path.read_bytes(), password=None)
+    except ValueError as error:
+        raise ValueError(f"{path} is no private key ({error}); delete it, so that another is made") from error
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise ValueError(f"{path} is a key of another kind; delete it, so that one of elliptic curves is made")
+    return key
 
 
 def _name(text: str) -> x509.Name:
@@ -110,6 +141,8 @@ def _usage(sign_certificates: bool) -> x509.KeyUsage:
 def _write_private(path: Path, key: ec.EllipticCurvePrivateKey, form: serialization.PrivateFormat) -> None:
     """For the owner's eyes alone from the first byte on."""
     content = key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
-    path.unlink(missing_ok=True)
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+    with (
+        atomically(path) as temporary,
+        os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file,
+    ):
         file.write(content)

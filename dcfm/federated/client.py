@@ -4,8 +4,14 @@ Where the data lies is the node's affair, told to its SuperNode and to nobody el
 
     --node-config 'partition-id=0 data="/srv/hospital/data.safetensors"'
 
-``partition-id`` is the silo's number. Beside the data the silo keeps its work: checkpoints, finished trainings and its
-own ledger. A question that is asked again is answered from there, and a training that was cut off goes on.
+``partition-id`` is the silo's number. Beside the data the silo keeps its work, from which a question that is asked
+again is answered, and a training that was cut off goes on:
+
+    work/<run>              of a run, which its settings name: rounds, result, its own ledger.jsonl and seconds.jsonl
+    work/stage1/<training>  of all runs that have the same Stage I
+    work/privacy.json       what all private trainings cost (:mod:`dcfm.federated.spending`)
+    work/noised_*           the one noise on the counts of the labels
+    work/errors.log         what went wrong in any run
 
 Every answer passes one door (:func:`door`): whatever is no parcel of weights, a histogram or scalars is withheld, and
 so is the text of an error, which could quote data; it is in ``errors.log`` beside the data.
@@ -19,7 +25,7 @@ import shutil
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,19 +38,20 @@ from dcfm.decentralized import TrainingJob, build_network, fingerprint, run_job
 from dcfm.exchange import Exchange, Ledger, Payload
 from dcfm.federated.counts import check_epsilon, noised, suppressed
 from dcfm.federated.parcels import Parcel, by_number, kind_of, pack, scalar, scalars, unpack
-from dcfm.federated.settings import Settings, composed, read_settings
+from dcfm.federated.settings import Settings, composed, run_name
 from dcfm.federated.silo_files import read_silo
-from dcfm.federated.tasks import FederatedTask, fedavg_config, read_task
-from dcfm.privacy.accounting import spent
+from dcfm.federated.spending import Part, note
+from dcfm.federated.tasks import FederatedTask, fedavg_config, read_run
+from dcfm.privacy.accounting import sampling_rate
 from dcfm.privacy.entropy import secret_generator
 from dcfm.privacy.settings import PrivacyConfig
 from dcfm.published import resolve_device
-from dcfm.records import write_json
 from dcfm.seeds import training_seed
 from dcfm.silos import LabelHistogram, Silo
 from dcfm.task import task_settings
 from dcfm.trainers import parallel
 from dcfm.trainers.fedavg import FedAvgConfig, train_round
+from dcfm.trainers.local import LocalConfig
 from dcfm.weights import Weights
 
 log = logging.getLogger(__name__)
@@ -65,6 +72,7 @@ class Node:
         problem: what is trained.
         suppress, epsilon: of the label histogram; the stricter of the run's and the node's own.
         ranks: processes that train together, one a GPU where there are GPUs.
+        run: name of the run's folder within the silo's work.
     """
 
     number: int
@@ -74,6 +82,7 @@ class Node:
     suppress: int
     epsilon: float | None
     ranks: int
+    run: str = "run"
 
     @classmethod
     def of(cls, context: Context) -> "Node":
@@ -82,7 +91,7 @@ class Node:
         Raises:
             ValueError: settings that cannot be, an epsilon that is none, or a number that no silo of the run has.
         """
-        settings, problem = _configured(str(context.run_config["overrides"]))
+        settings, problem, run = _configured(str(context.run_config["overrides"]))
         number = int(context.node_config["partition-id"])
         if not 0 <= number < settings.silos:
             raise ValueError(f"partition-id={number}; the run has the silos 0 to {settings.silos - 1}")
@@ -97,6 +106,7 @@ class Node:
             max(settings.suppress, int(context.node_config.get("suppress", 0))),
             min(limits, default=None),
             int(context.node_config.get("ranks", 1)),
+            run,
         )
 
     @property
@@ -105,9 +115,14 @@ class Node:
         return self.settings.silo_names[self.number]
 
     @property
-    def work(self) -> Path:
-        """Where the silo keeps its work."""
+    def home(self) -> Path:
+        """Where the silo keeps what all runs share."""
         return self.data.parent / "work"
+
+    @property
+    def work(self) -> Path:
+        """Where the silo keeps its work on this run."""
+        return self.home / self.run
 
     @property
     def device(self) -> str:
@@ -130,6 +145,7 @@ class Node:
         self,
         kind: str,
         folder: str,
+        place: Path,
         config: Any,
         arguments: tuple[Any, ...],
         started_from: str = "",
@@ -140,14 +156,15 @@ class Node:
 
         Args:
             kind, config, arguments, started_from, part: as of :class:`dcfm.decentralized.TrainingJob`.
-            folder: of its artefact, within the silo's work.
+            folder: name of its artefact.
+            place: where that lies.
             index: as there; the silo's number if left out.
         """
         number = self.number if index is None else index
         job = TrainingJob(
             kind,
             f"{folder} {self.name}",
-            self.work / folder,
+            place,
             plain_settings(config),
             number,
             arguments,
@@ -165,11 +182,11 @@ class Node:
         with (self.work / "seconds.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps({"phase": label, "seconds": round(seconds, 2)}) + "\n")
 
-    def note_privacy(self, privacy: PrivacyConfig, batch: int, steps: int) -> None:
-        """Add ``steps`` private steps to those that the silo's own ``privacy.json`` counts, a repeated round's too."""
-        path = self.work / "privacy.json"
-        before = json.loads(path.read_text(encoding="utf-8"))["steps"] if path.exists() else 0
-        write_json(path, asdict(spent(privacy, len(self.silo()), batch, before + steps)))
+    def note_privacy(self, privacy: PrivacyConfig, batch: int, steps: int, network: str = "") -> None:
+        """Add private steps to those that the silo's own ``privacy.json`` counts, a repeated round's too; those of a
+        network that is kept, which its fingerprint names, once."""
+        part = Part(privacy.noise_multiplier, sampling_rate(batch, len(self.silo())), steps, network)
+        note(self.home / "privacy.json", part, privacy.delta)
 
     def histogram(self) -> LabelHistogram:
         """What may be known of the labels. Noise is drawn once for the same counts, since averages would reveal them.
@@ -178,7 +195,7 @@ class Node:
             ValueError: the counts were noised with another epsilon before, or nothing is left of them.
         """
         found = self.silo().histogram(self.problem.task.space)
-        path = self.work / f"noised_{fingerprint([found.state_dict()])[:12]}.safetensors"
+        path = self.home / f"noised_{fingerprint([found.state_dict()])[:12]}.safetensors"
         if self.epsilon is None and not path.exists():
             return suppressed(found, self.suppress)
         if not path.exists():
@@ -195,20 +212,26 @@ class Node:
 
     def answered(self, number: int, weights: Weights, config: FedAvgConfig) -> Path:
         """The file for the answer to a round of federated averaging, whose name tells what was asked."""
-        asked = json.dumps(
-            [number, self.settings.seed, plain_settings(config), task_settings(self.problem.task)], sort_keys=True
-        )
+        return self.work / "fedavg" / f"{self._named(config, number, fingerprint([weights]))}.safetensors"
+
+    def first(self, config: LocalConfig) -> Path:
+        """The folder of Stage I, whose name tells how it trains: runs that agree in that share it, its noise too."""
+        return self.home / "stage1" / self._named(config)
+
+    def _named(self, config: Any, *asked: object) -> str:
+        """Of a training: what is trained how, on which data."""
         silo = self.silo()
-        parts = [weights, {"data": silo.data, "labels": silo.labels}]
-        name = hashlib.sha256(f"{asked} {fingerprint(parts)}".encode()).hexdigest()[:16]
-        return self.work / "fedavg" / f"{name}.safetensors"
+        data = fingerprint([{"data": silo.data, "labels": silo.labels}])
+        task = task_settings(self.problem.task)
+        told = json.dumps([self.name, self.settings.seed, plain_settings(config), task, data, asked], sort_keys=True)
+        return hashlib.sha256(told.encode()).hexdigest()[:16]
 
 
 @functools.lru_cache(maxsize=4)
-def _configured(overrides: str) -> tuple[Settings, FederatedTask]:
+def _configured(overrides: str) -> tuple[Settings, FederatedTask, str]:
     """Composed once a process: a simulation's processes answer many questions."""
     config = composed(overrides)
-    return read_settings(config), read_task(config)
+    return *read_run(config), run_name(config)
 
 
 Phase = Callable[[Node, Parcel], Parcel]
@@ -222,30 +245,34 @@ def introduce(node: Node, parcel: Parcel) -> Parcel:
 def stage_one(node: Node, parcel: Parcel) -> Parcel:
     """Stage I (Eqs. 8-11)."""
     config = node.problem.recipe.stage_one
-    return {"weights": node.train("local", "stage1", config, (node.silo(), config, None))}
+    weights = node.train("local", "stage1", node.first(config), config, (node.silo(), config, None))
+    if config.privacy is not None:
+        node.note_privacy(config.privacy, config.loop.batch, config.loop.steps, fingerprint([weights])[:12])
+    return {"weights": weights}
 
 
 def peers(node: Node, parcel: Parcel) -> Parcel:
     """A round of DCFM-A (Eqs. 12-14) from the peers' weights and histograms; its own the silo has."""
     number, config = scalar(parcel, "round"), node.problem.recipe.peers
-    order, gathered, histograms = _gathered(node, parcel, "stage1" if number == 1 else f"dcfm_a/round_{number - 1}")
+    own = node.first(node.problem.recipe.stage_one) if number == 1 else node.work / f"dcfm_a/round_{number - 1}"
+    order, gathered, histograms = _gathered(node, parcel, own)
     arguments = (node.silo(), gathered, histograms, order.index(node.number), config)
     folder, start = f"dcfm_a/round_{number}", fingerprint(gathered)
-    return {"weights": node.train("peers", folder, config, arguments, start, part=number - 1)}
+    return {"weights": node.train("peers", folder, node.work / folder, config, arguments, start, part=number - 1)}
 
 
 def distil(node: Node, parcel: Parcel) -> Parcel:
     """DCFM-B's student (Eqs. 15-17), on a silo instead of the server."""
     config = node.problem.recipe.student
-    _, gathered, histograms = _gathered(node, parcel, "stage1")
-    arguments = (gathered, histograms, config)
-    return {"weights": node.train("student", "dcfm_b", config, arguments, fingerprint(gathered), index=0)}
+    _, gathered, histograms = _gathered(node, parcel, node.first(node.problem.recipe.stage_one))
+    arguments, start = (gathered, histograms, config), fingerprint(gathered)
+    return {"weights": node.train("student", "dcfm_b", node.work / "dcfm_b", config, arguments, start, index=0)}
 
 
-def _gathered(node: Node, parcel: Parcel, own: str) -> tuple[list[int], list[Weights], list[LabelHistogram]]:
+def _gathered(node: Node, parcel: Parcel, own: Path) -> tuple[list[int], list[Weights], list[LabelHistogram]]:
     """Numbers, weights and histograms of all silos in order, the silo's own from its folder ``own``."""
     experts = by_number(parcel, "weights")
-    experts[node.number] = load(node.work / own, template=node.problem.task.network().state_dict()).weights
+    experts[node.number] = load(own, template=node.problem.task.network().state_dict()).weights
     histograms = {n: LabelHistogram.from_state_dict(h) for n, h in by_number(parcel, "histogram").items()}
     histograms[node.number] = node.histogram()
     order = sorted(experts)
@@ -274,6 +301,9 @@ def fedavg(node: Node, parcel: Parcel) -> Parcel:
 
 def deliver(node: Node, parcel: Parcel) -> Parcel:
     """Keep the result: one network, or the other silos' experts and histograms; its own the silo has."""
+    shutil.rmtree(
+        node.work / "result", ignore_errors=True
+    )  # of an earlier delivery, which others may have been part of
     for key, payload in parcel.items():
         save_tensors(node.work / "result" / f"{key.replace('/', '_')}.safetensors", payload)
     return {"scalars": scalars(kept=len(parcel))}
@@ -320,8 +350,8 @@ def answer(phase: Phase, message: Message, context: Context) -> Message:
     except Exception as error:
         log.exception("%s failed", phase.__name__)
         if node is not None:
-            node.work.mkdir(parents=True, exist_ok=True)
-            with (node.work / "errors.log").open("a", encoding="utf-8") as file:
+            node.home.mkdir(parents=True, exist_ok=True)
+            with (node.home / "errors.log").open("a", encoding="utf-8") as file:
                 file.write(f"{phase.__name__}: {traceback.format_exc()}\n")
         where = "the silo's errors.log" if node is not None else "the log of the silo's SuperNode"
         raise SiloError(f"{phase.__name__} failed: {type(error).__name__}; {where} says why") from None

@@ -15,9 +15,9 @@ from dcfm.artefacts import write_text_atomically
 from dcfm.federated.client import silo_path
 from dcfm.federated.processes import Flower, flower
 from dcfm.federated.server import claimed
-from dcfm.federated.settings import Settings, read_settings, written
+from dcfm.federated.settings import Settings, composed, quoted, written
 from dcfm.federated.silo_files import write_silo
-from dcfm.federated.tasks import FederatedTask, read_task
+from dcfm.federated.tasks import FederatedTask, read_run
 from dcfm.silos import check_silos
 
 Follow = Callable[[Mapping[str, Any]], None]
@@ -45,11 +45,13 @@ def federate(config: DictConfig, overrides: Sequence[str], follow: Follow | None
         ValueError: settings that cannot be, before any work.
         dcfm.federated.processes.FlowerError: Flower did not do what it should.
     """
-    settings, problem = read_settings(config), read_task(config)
-    out = claimed(Path(settings.out).resolve(), config)
+    settings, problem = read_run(config)
+    out = Path(settings.out).resolve()
+    given = written([*(o for o in overrides if not o.startswith("out=")), f"out={quoted(str(out))}"])
+    composed(given)  # as server and silos will: what they cannot read, or nobody reads, is an error now
+    claimed(out, config)
     running = None if settings.superlink is None else running_flower(Path(settings.superlink))
     data = [] if running else deal_silos(out, settings, problem)
-    given = written([*(o for o in overrides if not o.startswith("out=")), f"out={out}"])
     (out / "status.json").unlink(missing_ok=True)  # of an earlier attempt
     begun = time.monotonic()
     own = Flower(out / "flower", simulation=settings.engine == "simulation")
@@ -80,8 +82,8 @@ def phase_seconds(out: Path, silos: int) -> dict[str, dict[str, float]]:
     this machine; the rest is the engine's (starting processes, sending, checking, waiting for each other)."""
     attempts: dict[str, list[float]] = {}
     for number in range(silos):
-        path = silo_path(out, number).parent / "work/seconds.jsonl"
-        for line in path.read_text().splitlines() if path.exists() else []:
+        found_here = silo_path(out, number).parent.glob("work/*/seconds.jsonl")  # the folder is of one run
+        for line in (line for path in found_here for line in path.read_text().splitlines()):
             row = json.loads(line)
             attempts.setdefault(row["phase"], []).append(row["seconds"])
     status = json.loads((out / "status.json").read_text(encoding="utf-8"))

@@ -150,6 +150,24 @@ class Members:
         Raises:
             TooFewSilos: see above.
         """
+        answers = self._asked(label, question, parcels)
+        self.check()
+        self._note(label, answers)
+        return answers
+
+    def deliver(self, parcels: Mapping[int, Parcel]) -> None:
+        """Send silos the result, which is there by now: those that miss it are noted, however many they are."""
+        answers = self._asked("deliver", "train.deliver", parcels)
+        self.report("running")
+        self._note("deliver", answers)
+
+    def _note(self, label: str, answers: Mapping[int, Parcel]) -> None:
+        """Who was left out of a phase that came to something."""
+        if answers:
+            self._left_out.note(label, self.dropped)
+            self._left_out.write()
+
+    def _asked(self, label: str, question: str, parcels: Mapping[int, Parcel]) -> dict[int, Parcel]:
         self._phase, begun = label, self.clock()
         self.dropped |= self._left_out.until(label)
         wanted = {n: parcel for n, parcel in parcels.items() if n not in self.dropped}
@@ -175,10 +193,6 @@ class Members:
             self._drop(number, f"gave no answer to {label} within {self.settings.deadline:g} s")
         self._flights = {key: flight for key, flight in self._flights.items() if flight.question == INTRODUCE}
         self.seconds[label] = round(self.clock() - begun, 1)
-        self.check()
-        if answers:
-            self._left_out.note(label, self.dropped)
-            self._left_out.write()
         return {n: answers[n] for n in sorted(answers)}
 
     def check(self) -> None:

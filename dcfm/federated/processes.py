@@ -6,6 +6,7 @@ on 127.0.0.1, and no port is opened to other machines. Where there are several, 
 """
 
 import json
+import logging
 import os
 import socket
 import subprocess
@@ -18,7 +19,9 @@ from pathlib import Path
 from typing import Final
 
 from dcfm.artefacts import write_text_atomically
-from dcfm.federated.certificates import make_certificates, make_node_key
+from dcfm.federated.certificates import certified, make_certificates, make_node_key
+
+log = logging.getLogger(__name__)
 
 LOOPBACK: Final = "127.0.0.1"
 APP: Final = Path(__file__).parent / "app"
@@ -68,7 +71,7 @@ class Flower:
         return self.folder / "logs" / f"{name}.log"
 
     def start_superlink(self) -> None:
-        """Start it and wait until it listens. Certificates are made once.
+        """Start it and wait until it listens.
 
         Raises:
             FlowerError: it does not, or something else listens there already.
@@ -81,12 +84,11 @@ class Flower:
             arguments += ["--simulation", "--insecure"]
             connection += "insecure = true\n"
         else:
-            if not (self.certificates / "ca.pem").exists():
-                make_certificates(self.certificates, list(dict.fromkeys([self.host, LOOPBACK, "localhost"])))
+            self.certify()
             for option, name in (("certfile", "server.pem"), ("keyfile", "server.key"), ("ca-certfile", "ca.pem")):
                 arguments += [f"--ssl-{option}", str(self.certificates / name)]
             arguments += ["--enable-supernode-auth"]
-            connection += f"root-certificates = {json.dumps(str(self.certificates / 'ca.pem'))}\n"
+            connection += f"root-certificates = {_toml(str(self.certificates / 'ca.pem'))}\n"
         write_text_atomically(self.home("server") / "config.toml", connection)
         process = self._start("superlink", [str(_program("flower-superlink")), *arguments], self.home("server"))
         end = time.monotonic() + 180
@@ -96,14 +98,22 @@ class Flower:
             time.sleep(0.2)
         raise FlowerError(f"the SuperLink did not start; see {self.log('superlink')}")
 
+    def certify(self) -> None:
+        """Make certificates, unless there are some for this host that have not run out."""
+        addresses = list(dict.fromkeys([self.host, LOOPBACK, "localhost"]))
+        if certified(self.certificates, addresses):
+            return
+        if (self.certificates / "ca.pem").exists():
+            log.warning("certificates had run out, or were not for %s: every silo needs the new ca.pem", self.host)
+        make_certificates(self.certificates, addresses)
+
     def _listened_to(self) -> bool:
         with socket.socket() as probe:
             return probe.connect_ex((self.host, self.port)) == 0
 
     def public_key(self, number: int) -> Path:
         """A SuperNode's public key; the pair is made once."""
-        private = self.key(number)
-        return private.with_name(f"{private.name}.pub") if private.exists() else make_node_key(private)
+        return make_node_key(self.key(number))
 
     def register_node(self, public: Path) -> None:
         """Tell the SuperLink a SuperNode's public key."""
@@ -120,14 +130,14 @@ class Flower:
         """
         arguments = ["--superlink", address or self.address, "--root-certificates", str(self.certificates / "ca.pem")]
         arguments += ["--auth-supernode-private-key", str(self.key(number)), "--port", str(free_port())]
-        arguments += ["--node-config", f"partition-id={number} data={json.dumps(str(data.resolve()))} {more}".strip()]
+        arguments += ["--node-config", f"partition-id={number} data={_toml(str(data.resolve()))} {more}".strip()]
         name = f"silo{number}"
         self._start(name, [sys.executable, "-m", SUPERNODE, *arguments], self.home(name))
 
     def run(self, overrides: str, silos: int) -> str:
         """Start the app with these overrides; returns the run's id."""
         settings = self.folder / "run.toml"
-        write_text_atomically(settings, f"overrides = {json.dumps(overrides)}\n")
+        write_text_atomically(settings, f"overrides = {_toml(overrides)}\n")
         options = ["--run-config", str(settings), "--format", "json"]
         if self.simulation:
             cores = os.cpu_count() or 1
@@ -232,6 +242,11 @@ class Flower:
             "OMP_NUM_THREADS": "1",
             "NO_PROXY": ",".join([*filter(None, [os.environ.get("NO_PROXY")]), LOOPBACK, self.host]),
         }
+
+
+def _toml(text: str) -> str:
+    """A string of TOML, which is one of JSON but for letters that JSON writes as two."""
+    return json.dumps(text, ensure_ascii=False)
 
 
 def _program(name: str) -> Path:

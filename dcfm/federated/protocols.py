@@ -16,7 +16,6 @@ from dcfm.federated.members import Members
 from dcfm.federated.parcels import Parcel, scalars
 from dcfm.federated.strategies import FedFlow, SiloGrid
 from dcfm.federated.tasks import FederatedTask, fedavg_config
-from dcfm.methods.dcfm_a import refuse_privacy
 from dcfm.published import resolve_device
 from dcfm.trainers.peers import choose_peers
 from dcfm.weights import Weights
@@ -67,7 +66,6 @@ def from_others(members: Members, weights: dict[int, Weights], to: int) -> Parce
 
 def dcfm_a(members: Members, problem: FederatedTask) -> Result:
     """Rounds of an allgather and cross-peer training; a last allgather of the experts."""
-    refuse_privacy(problem.recipe)
     config, weights = problem.recipe.peers, stage_one(members)
     for number in range(1, config.rounds + 1):
         chosen = choose_peers(sorted(weights), config.peers_per_round, number, seed=members.settings.seed)
@@ -78,7 +76,7 @@ def dcfm_a(members: Members, problem: FederatedTask) -> Result:
         answers = members.ask(f"peers_{number}", "train.peers", parcels)
         weights = {n: parcel["weights"] for n, parcel in answers.items()}
     # With histograms, which weigh the experts: the rounds' are not kept by the silo, and need not be of all peers.
-    members.ask("deliver", "train.deliver", {n: from_others(members, weights, n) for n in weights})
+    members.deliver({n: from_others(members, weights, n) for n in weights})
     return Result([weights[n] for n in sorted(weights)], sorted(weights))
 
 
@@ -97,7 +95,7 @@ def dcfm_b(members: Members, problem: FederatedTask) -> Result:
             )
         student = answers[silo]["weights"]
     receivers = [n for n in members.numbers if members.name(n) != place]
-    members.ask("deliver", "train.deliver", {n: {"weights": student} for n in receivers})
+    members.deliver({n: {"weights": student} for n in receivers})
     return Result([student], sorted(weights))
 
 
@@ -123,5 +121,5 @@ def fedflow(members: Members, problem: FederatedTask) -> Result:
     strategy = FedFlow(config, members.out / "fedavg.safetensors", members.out / "received", start)
     average = strategy.run(SiloGrid(members))
     silos = members.numbers
-    members.ask("deliver", "train.deliver", {n: {"weights": average} for n in silos})
+    members.deliver({n: {"weights": average} for n in silos})
     return Result([average], silos)

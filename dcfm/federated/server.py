@@ -27,7 +27,7 @@ from dcfm.exchange import Exchange, Ledger
 from dcfm.federated.members import Members, TooFewSilos
 from dcfm.federated.protocols import Result, run_protocol
 from dcfm.federated.settings import OPERATION, composed, identity, read_settings
-from dcfm.federated.tasks import FederatedTask, read_task
+from dcfm.federated.tasks import FederatedTask, read_run
 
 log = logging.getLogger(__name__)
 
@@ -102,7 +102,7 @@ def make_members(grid: Grid, config: DictConfig) -> tuple[Members, FederatedTask
     Raises:
         ValueError: as of :func:`serve`.
     """
-    settings, problem = read_settings(config), read_task(config)
+    settings, problem = read_run(config)
     out = claimed(Path(settings.out), config)
     exchange = Exchange(settings.silo_names, template=problem.task.network().state_dict())
     path = out / "ledger.jsonl"

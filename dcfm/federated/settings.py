@@ -1,11 +1,16 @@
 """The settings of a federation, composed from one string of hydra overrides, which is a Flower run's configuration."""
 
+import hashlib
+import json
+import re
 import shlex
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, fields
 from typing import Final
 
 from hydra import compose, initialize_config_module
+from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
@@ -92,14 +97,34 @@ def composed(overrides: str | Sequence[str]) -> DictConfig:
     """The configuration ``federate`` with overrides, given as a list or as one string quoted as for a shell.
 
     Raises:
-        ValueError: an override that hydra cannot read or apply.
+        ValueError: an override that hydra cannot read or apply, or that adds a key which nothing reads.
     """
     given = shlex.split(overrides) if isinstance(overrides, str) else list(overrides)
+    begun = GlobalHydra.instance().is_initialized()  # within scripts/federate.py
     try:
-        with initialize_config_module("dcfm_configs", version_base="1.3"):
-            return compose("federate", overrides=given)
+        with nullcontext() if begun else initialize_config_module("dcfm_configs", version_base="1.3"):
+            config = compose("federate", overrides=given)
+            known = compose("federate", overrides=_without_additions(given))
     except HydraException as error:
         raise ValueError(f"the overrides {given} do not fit configs/federate.yaml: {error}") from error
+    _check_keys(config, known)
+    return config
+
+
+def _without_additions(overrides: Sequence[str]) -> list[str]:
+    """What chooses groups, which bring keys of their own, without what may be of something that a "+" adds."""
+    added = {o.partition("=")[0].lstrip("+") for o in overrides if o.startswith("+")}
+    keys = {o: o.partition("=")[0] for o in overrides}
+    return [o for o, key in keys.items() if key[0] not in "+~" and "." not in key and key not in added]
+
+
+def _check_keys(config: DictConfig, known: DictConfig) -> None:
+    """A key that an override added with "+" would be ignored, whatever it asks for, privacy included."""
+    if unread := [str(key) for key in config if key not in known]:
+        raise ValueError(
+            f"{', '.join(unread)}: nothing reads this, for reader={known.get('reader')}; its keys are "
+            f"{', '.join(sorted(map(str, known)))}, see configs/federate.yaml and configs/federated/task"
+        )
 
 
 def identity(config: DictConfig) -> dict[str, object]:
@@ -109,6 +134,18 @@ def identity(config: DictConfig) -> dict[str, object]:
     return {str(key): value for key, value in plain.items() if key not in OPERATION}
 
 
+def run_name(config: DictConfig) -> str:
+    """Of the folder in which a silo keeps its work on a run, the same when the run is continued."""
+    return hashlib.sha256(json.dumps(identity(config), sort_keys=True).encode()).hexdigest()[:12]
+
+
 def written(overrides: Sequence[str]) -> str:
     """Overrides as one string, the inverse of how :func:`composed` reads one."""
     return shlex.join(overrides)
+
+
+def quoted(text: str) -> str:
+    """Any text as a value of an override: hydra's grammar takes commas, brackets and other letters for its own."""
+    literal = re.sub(r"(\\*)\$\{", lambda found: 2 * found[1] + r"\${", text)  # no interpolation
+    ended = re.sub(r"(\\*)('|$)", lambda found: 2 * found[1] + (r"\'" if found[2] else ""), literal)
+    return f"'{ended}'"

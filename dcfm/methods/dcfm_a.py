@@ -47,5 +47,5 @@ def refuse_privacy(recipe: Recipe) -> None:
     if recipe.stage_one.privacy is not None:
         raise ValueError(
             "stage_one.privacy would protect nothing in DCFM-A, whose rounds train on the silos' data again, without "
-            "noise; use dcfm_b, ddm_l or dfd_l, or leave privacy out"
+            "noise; use dcfm_b, or ddm_l or dfd_l with further.privacy too, or leave privacy out"
         )

@@ -122,7 +122,17 @@ def stage_one(federation: Federation, config: LocalConfig, local_ci: bool) -> li
 
 
 def lone_experts(federation: Federation, recipe: Recipe, local_ci: bool) -> list[Weights]:
-    """The experts of DDM and DFD: Stage I and the further steps, each silo alone."""
+    """The experts of DDM and DFD: Stage I and the further steps, each silo alone.
+
+    Raises:
+        ValueError: before any work, only one of the two is private: the other trains on the same data without noise.
+    """
+    if (recipe.stage_one.privacy is None) != (recipe.further.privacy is None):
+        given, missing = ("stage_one", "further") if recipe.further.privacy is None else ("further", "stage_one")
+        raise ValueError(
+            f"{given}.privacy is given and {missing}.privacy is not, but DDM and DFD train on the same data with both, "
+            f"so that nothing would be protected; give {missing}.privacy too, or neither"
+        )
     objective = recipe.further.objective if local_ci else without_independence(recipe.further.objective)
     first = stage_one(federation, recipe.stage_one, local_ci)
     return federation.further(first, replace(recipe.further, objective=objective))

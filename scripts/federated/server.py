@@ -32,23 +32,38 @@ class Settings:
 
 
 def serve(engine: Flower) -> None:
-    """Register keys as they come, until the SuperLink ends.
+    """Register keys as they come, or are written anew, until the SuperLink ends.
 
     Raises:
         FlowerError: it has ended.
     """
-    known: set[Path] = set()
+    tried: dict[Path, tuple[int, int]] = {}
     nodes = writable(engine.folder / "nodes")
     print(
         f"listening on {engine.address}; give {engine.certificates / 'ca.pem'} to the silos, put their .pub in {nodes}"
     )
     while engine.running["superlink"].poll() is None:
-        for public in sorted(set(nodes.glob("*.pub")) - known):
-            engine.register_node(public)
-            known.add(public)
-            print(f"registered {public.name}", flush=True)
+        for public in sorted(nodes.glob("*.pub")):
+            if public.is_file() and tried.get(public) != (version := _version(public)):
+                tried[public] = version
+                print(registered(engine, public), flush=True)
         time.sleep(2)
     raise FlowerError(f"the SuperLink has ended; see {engine.log('superlink')}")
+
+
+def registered(engine: Flower, public: Path) -> str:
+    """Tell the SuperLink a silo's key; returns how that went: one bad key is no reason to end for all silos."""
+    try:
+        engine.register_node(public)
+    except FlowerError as error:
+        return f"{public.name} is not registered: {error}; put the silo's node_key.pub there, and it is tried again"
+    return f"registered {public.name}"
+
+
+def _version(path: Path) -> tuple[int, int]:
+    """Another one when the file was written again."""
+    found = path.stat()
+    return found.st_mtime_ns, found.st_size
 
 
 @script("federated/server", "silos connect again when it is started again")

@@ -10,7 +10,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from dcfm.federated.certificates import make_certificates, make_node_key
+from dcfm.federated.certificates import certified, make_certificates, make_node_key
 
 
 def shake_hands(folder: Path, name: str) -> None:
@@ -56,3 +56,24 @@ def test_private_keys_are_for_their_owner(tmp_path: Path) -> None:
     known = serialization.load_ssh_public_key(public.read_bytes())
     assert known == key.public_key()
     assert list(tmp_path.glob("ca*key*")) == []  # the authority's own key is not kept
+
+
+def test_certificates_serve_their_addresses_for_their_time(tmp_path: Path) -> None:
+    assert not certified(tmp_path, ["127.0.0.1"])
+    make_certificates(tmp_path, ["127.0.0.1", "server.example"])
+    assert certified(tmp_path, ["server.example"])
+    assert not certified(tmp_path, ["127.0.0.1", "10.0.0.1"])  # the server's host is another now
+    make_certificates(tmp_path, ["127.0.0.1"], days=0)
+    assert not certified(tmp_path, ["127.0.0.1"])
+
+
+def test_a_key_pair_that_was_cut_off_is_completed(tmp_path: Path) -> None:
+    """Killed between the private half and the public one; the private half stays what it is."""
+    public = make_node_key(tmp_path / "node_key")
+    private, told = (tmp_path / "node_key").read_bytes(), public.read_bytes()
+    public.unlink()
+    assert make_node_key(tmp_path / "node_key").read_bytes() == told
+    assert (tmp_path / "node_key").read_bytes() == private
+    (tmp_path / "node_key").write_bytes(private[:50])
+    with pytest.raises(ValueError, match=r"is no private key .* delete it"):
+        make_node_key(tmp_path / "node_key")

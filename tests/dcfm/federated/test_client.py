@@ -12,13 +12,14 @@ import torch
 from flwr.app import Context, Message, RecordDict
 from flwr.app.user_config import UserConfig
 
-from dcfm.federated.client import Node, SiloError, answer, fedavg, introduce, stage_one
+from dcfm.federated.client import Node, SiloError, answer, deliver, fedavg, introduce, stage_one
 from dcfm.federated.parcels import scalars
 from dcfm.federated.settings import composed, read_settings
 from dcfm.federated.silo_files import write_silo
 from dcfm.federated.tasks import FederatedTask, read_task
 from dcfm.methods.method import Recipe
-from dcfm.privacy.accounting import spent
+from dcfm.privacy import accounting
+from dcfm.privacy.accounting import sampling_rate, spent
 from dcfm.privacy.settings import PrivacyConfig
 from dcfm.weights import Weights
 from tests.dcfm.federated.grid import TINY, LocalGrid
@@ -60,7 +61,7 @@ def test_what_private_rounds_cost_is_in_the_silos_own_file(node: Node) -> None:
     for number in range(2):
         reply = fedavg(node, {"weights": weights, "scalars": scalars(round=number)})
         assert set(reply) == {"weights"}
-        costs.append(json.loads((node.work / "privacy.json").read_text()))
+        costs.append(json.loads((node.home / "privacy.json").read_text()))
     config = node.problem.recipe.fedavg
     assert [cost["steps"] for cost in costs] == [config.steps, 2 * config.steps]
     assert costs[1]["epsilon"] == spent(PRIVACY, samples, config.batch, 2 * config.steps).epsilon
@@ -74,7 +75,7 @@ def test_a_round_that_is_asked_again_is_not_released_again(node: Node) -> None:
 
     def ask(start: Weights) -> tuple[Weights, int]:
         reply = fedavg(node, {"weights": start, "scalars": scalars(round=0)})
-        return reply["weights"], json.loads((node.work / "privacy.json").read_text())["steps"]
+        return reply["weights"], json.loads((node.home / "privacy.json").read_text())["steps"]
 
     steps = node.problem.recipe.fedavg.steps
     (first, _), (again, counted), (moved, more) = ask(weights), ask(weights), ask(other)
@@ -124,16 +125,41 @@ def test_an_error_says_where_more_is_written(tmp_path: Path) -> None:
 
 def test_what_a_private_stage_one_costs_is_in_its_artefact(node: Node) -> None:
     stage_one(node, {})
-    found = json.loads((node.work / "stage1" / "artefact.json").read_text())
+    found = json.loads((node.first(node.problem.recipe.stage_one) / "artefact.json").read_text())
     assert found["metrics"]["privacy"]["steps"] == node.problem.recipe.stage_one.loop.steps
+
+
+def test_the_silos_own_file_counts_stage_one_once_and_all_else_with_it(node: Node) -> None:
+    for _ in range(2):  # the second time it is given again, not trained again
+        stage_one(node, {})
+    fedavg(node, {"weights": node.problem.task.network().state_dict(), "scalars": scalars(round=0)})
+    recipe, samples = node.problem.recipe, len(node.silo())
+    parts = [
+        (PRIVACY.noise_multiplier, sampling_rate(batch, samples), steps)
+        for batch, steps in (
+            (recipe.stage_one.loop.batch, recipe.stage_one.loop.steps),
+            (recipe.fedavg.batch, recipe.fedavg.steps),
+        )
+    ]
+    found = json.loads((node.home / "privacy.json").read_text())
+    assert found["epsilon"] == accounting.epsilon(parts, PRIVACY.delta)
+    assert found["steps"] == sum(steps for _, _, steps in parts)
 
 
 def test_a_noised_histogram_is_made_of_the_systems_entropy_alone(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "urandom", lambda number: (bytes(range(256)) * 10)[:number])
     noised = replace(node, epsilon=0.1)
     first = noised.histogram()
-    (path,) = node.work.glob("noised_*")
+    (path,) = node.home.glob("noised_*")
     path.unlink()
     again = noised.histogram()
     assert torch.equal(first.combinations, again.combinations)
     assert torch.equal(first.counts, again.counts)
+
+
+def test_a_delivery_replaces_what_an_earlier_one_left(node: Node) -> None:
+    """With other silos in it: what is left of two results is none."""
+    one = {"a": torch.ones(1)}
+    deliver(node, {"weights/1": one, "weights/2": one, "histogram/1": one})
+    deliver(node, {"weights": one})
+    assert [path.name for path in (node.work / "result").iterdir()] == ["weights.safetensors"]

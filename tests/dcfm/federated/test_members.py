@@ -218,6 +218,21 @@ def test_a_straggler_has_a_deadline(tmp_path: Path) -> None:
     assert len(load(tmp_path / "result/expert0").weights) > 0
 
 
+@pytest.mark.parametrize("protocol", ["dcfm_a", "dcfm_b", "fedflow"])
+def test_a_result_is_published_whoever_misses_its_delivery(protocol: str, tmp_path: Path) -> None:
+    """What the silos sent before is in it. Here those that are left are too few, and do not cover the attributes."""
+
+    def gone(message: Message, context: Context) -> Message | None:
+        return None if message.metadata.message_type == "train.deliver" else app(message, context)
+
+    run(tmp_path, {"answers": {1: gone}}, "partition=noniid", "silos=2", "deadline=2", f"protocol={protocol}")
+    found = status(tmp_path)
+    assert found["state"] == "finished"
+    assert found["left_out"] == {"silo1": "gave no answer to deliver within 2 s"}
+    assert (tmp_path / "published" / protocol / "artefact.json").exists()
+    assert len(list((tmp_path / "result").iterdir())) == (2 if protocol == "dcfm_a" else 1)
+
+
 def test_a_silo_that_is_not_there_is_not_waited_for_forever(tmp_path: Path) -> None:
     run(tmp_path, {"offline": {1}}, "arrival=2")
     assert status(tmp_path)["left_out"] == {"silo1": "did not introduce itself within 2 s"}

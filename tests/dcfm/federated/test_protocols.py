@@ -7,7 +7,7 @@ import torch
 
 from dcfm.exchange import Ledger
 from dcfm.federated.server import serve
-from dcfm.federated.settings import composed
+from dcfm.federated.settings import composed, run_name
 from dcfm.published import load_published, resolve_device
 from dcfm.toy.task import ToyTask
 from tests.dcfm.federated.equality import assert_equal, federated, in_process
@@ -38,11 +38,34 @@ def test_a_few_peers_a_round_are_the_same_few(tmp_path: Path) -> None:
     serve(LocalGrid(overrides), composed(overrides))
     experts, _ = in_process(overrides, tmp_path / "p")
     assert_equal(federated(tmp_path / "f"), experts)
-    received = Ledger.from_jsonl(tmp_path / "f/silos/0/work/ledger.jsonl", 1).messages
+    work = tmp_path / "f/silos/0/work" / run_name(composed(overrides))
+    received = Ledger.from_jsonl(work / "ledger.jsonl", 1).messages
     shared = [m for m in received if (m.direction, m.kind) == ("received", "weights")]
     assert len(shared) == 2 * 1 + 3  # a peer a round, and everyone in the end
-    kept = {path.name for path in (tmp_path / "f/silos/0/work/result").iterdir()}
+    kept = {path.name for path in (work / "result").iterdir()}
     assert kept == {f"{kind}_{n}.safetensors" for kind in ("weights", "histogram") for n in (1, 2, 3)}
+
+
+def test_the_same_silos_take_part_in_one_run_after_another(tmp_path: Path) -> None:
+    """With another seed, protocol or student, each to the result that it has in process; what Stage I they share they
+    train once, and the first run's folder goes on as if it was alone."""
+    data: dict[int, Path] = {}
+    runs = {
+        "first": (),
+        "seed": ("seed=1",),
+        "protocol": ("protocol=dcfm_a",),
+        "student": ("training.student.steps=4",),
+    }
+    for name, more in (*runs.items(), ("first", ())):
+        given = (f"out={tmp_path / name}", *TINY, *more)
+        grid = LocalGrid(given)
+        grid.data = data = data or grid.data
+        serve(grid, composed(given))
+        if name != "seed":  # which would deal other data in process
+            assert_equal(federated(tmp_path / name), in_process(given, tmp_path / "p" / name)[0])
+    work = tmp_path / "first/silos/0/work"
+    assert len(list(work.glob("stage1/*/artefact.json"))) == 2  # of the two seeds
+    assert len(list(work.glob("*/ledger.jsonl"))) == len(runs)
 
 
 def test_a_silo_can_distil(tmp_path: Path) -> None:

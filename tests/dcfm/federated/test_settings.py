@@ -2,8 +2,9 @@
 
 import pytest
 
-from dcfm.federated.settings import composed, identity, read_settings, written
-from dcfm.federated.tasks import FederatedTask, read_task
+from dcfm.federated.settings import composed, identity, quoted, read_settings, written
+from dcfm.federated.tasks import FederatedTask, read_run, read_task
+from dcfm.privacy.settings import PrivacyConfig
 
 
 def test_one_string_carries_all_overrides() -> None:
@@ -12,6 +13,31 @@ def test_one_string_carries_all_overrides() -> None:
     settings = read_settings(one)
     assert (settings.silo_names, settings.out, settings.epsilon) == (["north_wing", "b-2", "c"], "runs/a folder", 1.0)
     assert read_task(one).recipe.stage_one.loop.steps == 7
+
+
+@pytest.mark.parametrize(
+    "out",
+    [
+        "a (1)",
+        "a,b",
+        "a=b",
+        "a[1]",
+        "{a: b}",
+        "it's",
+        "#a",
+        "ä",
+        "😀",
+        "a b",
+        "$a",
+        "${seed}",
+        "\\${seed}",
+        "a\\'b",
+        "a\\",
+    ],
+)
+def test_any_folder_can_be_written_as_an_override(out: str) -> None:
+    assert composed(written([f"out={quoted(f'/runs/{out}/x')}"])).out == f"/runs/{out}/x"
+    assert composed([f"out={quoted(out)}"]).out == out
 
 
 @pytest.mark.parametrize("name", ["toy", "planner", "images", "xray"])
@@ -72,3 +98,50 @@ def test_what_hydra_cannot_apply(override: str) -> None:
 def test_bad_tasks(override: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         read_task(composed([override])).deal()
+
+
+def private(section: str) -> str:
+    return f"+{section}.privacy={{_target_: dcfm.privacy.settings.PrivacyConfig, noise_multiplier: 1.0}}"
+
+
+@pytest.mark.parametrize(
+    ("given", "key"),
+    [
+        (("task=toy", private("stage_one")), "stage_one"),
+        (("task=toy", private("fedavg"), "protocol=fedflow"), "fedavg"),
+        (("task=xray", "+epsilonn=0.5"), "epsilonn"),
+        (("task=toy", "++suppres=10", "training.stage_one.steps=7"), "suppres"),
+        (("task=images", "images/preset=night", "+suppres=10", "suppres=11"), "suppres"),
+    ],
+)
+def test_a_key_that_nothing_reads_is_refused(given: tuple[str, ...], key: str) -> None:
+    """It may ask for privacy, and would be ignored."""
+    with pytest.raises(ValueError, match=rf"^{key}: nothing reads this, for reader=.*its keys are alpha, arrival"):
+        composed(given)
+
+
+def test_privacy_where_the_task_reads_it() -> None:
+    plain = ("stage_one.objective.independence.share=1.0", "stage_one.objective.independence.pairwise=false")
+    given = ("task=xray", private("stage_one"), "stage_one.privacy.noise_multiplier=2.0", *plain)
+    _, problem = read_run(composed(given))
+    assert problem.recipe.stage_one.privacy == PrivacyConfig(2.0)
+    _, problem = read_run(composed(("task=xray", "protocol=fedflow", private("fedavg"))))  # without a CI term
+    assert problem.recipe.fedavg.privacy == PrivacyConfig(1.0)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (("protocol=fedflow", private("stage_one")), r"fedflow never trains with that.* private is fedavg\.privacy"),
+        (("protocol=dcfm_b", private("fedavg")), r"dcfm_b never trains with that.* private is stage_one\.privacy"),
+        (("protocol=dcfm_b", private("pooled")), r"^pooled\.privacy: dcfm_b never trains"),
+        (("protocol=dcfm_a", private("stage_one")), "would protect nothing in DCFM-A"),
+        (("protocol=dcfm_a", private("further")), r"^further\.privacy: dcfm_a never trains with that.*; leave it out$"),
+        (("protocol=dcfm_b", private("stage_one")), "share=0.125 must be 1 and pairwise=True be false"),
+        (("protocol=fedflow_l", private("fedavg")), "pairwise=True be false"),
+    ],
+)
+def test_privacy_that_a_protocol_would_not_train_with_is_refused(given: tuple[str, ...], message: str) -> None:
+    """Before any work: not in a silo, once data is dealt and Flower runs."""
+    with pytest.raises(ValueError, match=message):
+        read_run(composed(("task=xray", *given)))

@@ -1,5 +1,6 @@
 """One test covers everything registered: each method trains, resumes, sends what it says, and makes a field."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,9 @@ from dcfm.exchange import Exchange
 from dcfm.fields import Routed
 from dcfm.methods import registry
 from dcfm.methods.factored import FactoredNetwork
-from dcfm.methods.method import Method, Recipe
+from dcfm.methods.method import Method, Recipe, without_independence
 from dcfm.mixtures import EnergyMixture, LabelMixture
+from dcfm.privacy.settings import PrivacyConfig
 from dcfm.trainers.fedavg import FedAvgConfig
 from dcfm.trainers.loop import ResumeError
 from tests.dcfm.test_decentralized import LOCAL, PEERS, STUDENT, TASK, federation
@@ -138,6 +140,30 @@ def test_federated_averaging_goes_on_where_it_was(tmp_path: Path) -> None:
     assert all(torch.equal(p, q) for p, q in zip(uncut[0].parameters(), resumed[0].parameters(), strict=True))
     assert same.ledger.messages == ledger.ledger.messages
     assert not list((tmp_path / "cut").rglob("*checkpoint*"))
+
+
+@pytest.mark.parametrize("name", ["ddm", "ddm_l", "dfd", "dfd_l"])
+def test_lone_experts_are_private_in_both_trainings_or_in_none(name: str, tmp_path: Path) -> None:
+    """They see the same data twice: noise in one of the two alone would protect nothing."""
+    private, method, run = replace(LOCAL, privacy=PrivacyConfig(1.0)), registry.make(name), federation(tmp_path)
+    with pytest.raises(ValueError, match=r"stage_one\.privacy is given and further\.privacy is not"):
+        method.train(run, replace(RECIPE, stage_one=private), method.exchange(run))
+    with pytest.raises(ValueError, match=r"give stage_one\.privacy too, or neither"):
+        method.train(run, replace(RECIPE, further=private), method.exchange(run))
+    assert not list(tmp_path.iterdir())
+
+
+def test_lone_experts_can_train_privately_twice(tmp_path: Path) -> None:
+    plain = without_independence(LOCAL.objective)
+    private = replace(LOCAL, objective=plain, privacy=PrivacyConfig(1.0))
+    method, run = registry.make("ddm"), federation(tmp_path)
+    assert len(method.train(run, replace(RECIPE, stage_one=private, further=private), method.exchange(run))) == 2
+
+
+def test_dcfm_a_refuses_privacy_and_says_what_takes_it(tmp_path: Path) -> None:
+    private, method, run = replace(LOCAL, privacy=PrivacyConfig(1.0)), registry.make("dcfm_a"), federation(tmp_path)
+    with pytest.raises(ValueError, match=r"use dcfm_b, or ddm_l or dfd_l with further\.privacy too"):
+        method.train(run, replace(RECIPE, stage_one=private), method.exchange(run))
 
 
 class TestRegistry:

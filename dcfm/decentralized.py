@@ -153,6 +153,8 @@ class Federation:
         start = {key: value.clone() for key, value in self.task.network().state_dict().items()}
         done, weights, average = checkpoint.restore(start, exchange.ledger)
         show = None if self.progress is None or not parallel.is_first() else self.progress(name, 0)
+        if show is not None and done < config.rounds:
+            show(done, config.rounds, {})  # a bar from the start: a round can take an hour
         with _pool(self.workers) as run:
             for number in range(done, config.rounds):
                 jobs = [

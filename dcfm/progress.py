@@ -26,9 +26,9 @@ class TrainingBar:
             self.running[term] = RUNNING * self.running.get(term, value) + (1 - RUNNING) * value
         if self.bar is None:
             self.bar = tqdm(
-                total=total, initial=done - 1, desc=self.name, position=self.position, mininterval=5, dynamic_ncols=True
+                total=total, initial=done, desc=self.name, position=self.position, mininterval=5, dynamic_ncols=True
             )
-        self.bar.update(1)
+        self.bar.update(done - self.bar.n)
         if done % 50 == 0 or done == total:
             self.bar.set_postfix({name: f"{value:.4f}" for name, value in self.running.items()}, refresh=False)
         if done == total:

@@ -17,3 +17,17 @@ def test_a_collection(capsys) -> None:
     for done in (1, 3):
         show(done, 3)
     assert "3/3" in capsys.readouterr().err
+
+
+def test_a_bar_shows_what_is_done_from_the_first_call_on(capsys) -> None:
+    """Rounds of federated averaging can take an hour each."""
+    bar = TrainingBar("fedflow", 0)
+    bar(0, 2, {})
+    assert "fedflow:   0%" in capsys.readouterr().err
+    later = TrainingBar("fedflow", 0)
+    later(1, 2, {})
+    assert "1/2" in capsys.readouterr().err
+    for one in (bar, later):
+        one(2, 2, {})
+        assert one.bar is not None
+        assert one.bar.n == 2

@@ -78,7 +78,12 @@ def train_and_publish(
     """Train the methods, sharing what they have in common; returns the folder of each published model.
 
     Everything that a method passed between silos is listed in ``out/<method>.ledger.jsonl``.
+
+    Raises:
+        ValueError: before any training, a recipe that one of the methods cannot train with.
     """
+    for name in methods:
+        registry.make(name).check(recipe)
     data_hash = silos_hash(federation.silos)
     folders = {}
     for name in methods:

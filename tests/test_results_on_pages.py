@@ -1,5 +1,6 @@
 """A page's tables of methods show the results beside it."""
 
+import json
 import re
 from pathlib import Path
 
@@ -25,7 +26,7 @@ def figures_of(method: str, results: str) -> set[str]:
 
 @pytest.mark.parametrize("page", ["images", "planner_table", "xray", "communication"])
 def test_figures_of_methods_are_in_files_of_results(page: str) -> None:
-    folders = [page, "images"] if page == "communication" else [page]
+    folders = [page, "images", "planner_table"] if page == "communication" else [page]
     files = [path.read_text() for name in folders for path in (REPOSITORY / "docs/results" / name).rglob("table.md")]
     shown = rows((REPOSITORY / f"docs/{page}.md").read_text())
     assert shown
@@ -37,3 +38,24 @@ def test_the_toy_s_table_of_rounds_is_the_file_s() -> None:
     page = (REPOSITORY / "docs/communication.md").read_text()
     shown = page.partition("<!-- table -->\n")[2].partition("<!-- end table -->")[0]
     assert shown == (REPOSITORY / "docs/results/communication/toy/table.md").read_text()
+
+
+def test_the_planner_s_tables_of_rounds_are_the_file_s() -> None:
+    page = (REPOSITORY / "docs/communication.md").read_text()
+    shown = page.partition("<!-- planner -->\n")[2].partition("<!-- end planner -->")[0]
+    file = (REPOSITORY / "docs/results/communication/planner/comparison.md").read_text()
+    assert len(shown.splitlines()) == 12
+    assert file.startswith(shown)
+
+
+def test_the_planner_s_figures_by_joint_velocities_are_the_file_s() -> None:
+    page = (REPOSITORY / "docs/communication.md").read_text()
+    shown = next(line for line in page.splitlines() if line.startswith("- By joint velocities"))
+    rows = {
+        row["title"]: row["novel"]
+        for row in json.loads((REPOSITORY / "docs/results/communication/planner/joint/comparison.json").read_text())[
+            "rows"
+        ]
+    }
+    said = [f"{100 * rows[name]['rate']:.1f}" for name in ("FedFlow+L 2 rounds", "DCFM-A", "DCFM-B")]
+    assert re.findall(r"\d+\.\d+", shown.partition("p <")[0].replace("[73.0, 82.3]", "")) == said

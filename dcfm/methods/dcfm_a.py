@@ -23,6 +23,9 @@ class DcfmA(Method):
 
     title: str = "DCFM-A"
 
+    def check(self, recipe: Recipe) -> None:
+        refuse_privacy(recipe)
+
     def train(self, federation: Federation, recipe: Recipe, exchange: Exchange) -> list[Weights]:
         refuse_privacy(recipe)
         local = stage_one(federation, recipe.stage_one, local_ci=True)

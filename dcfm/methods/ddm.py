@@ -9,7 +9,7 @@ from torch import Tensor
 from dcfm.decentralized import Federation
 from dcfm.exchange import Exchange
 from dcfm.fields import Field
-from dcfm.methods.method import Method, Recipe, answered, lone_experts
+from dcfm.methods.method import Method, Recipe, answered, check_alone, lone_experts
 from dcfm.mixtures import LabelMixture
 from dcfm.silos import LabelHistogram
 from dcfm.weights import Weights
@@ -25,6 +25,9 @@ class DDM(Method):
 
     title: str = "DDM"
     local_ci: bool = False
+
+    def check(self, recipe: Recipe) -> None:
+        check_alone(recipe)
 
     def train(self, federation: Federation, recipe: Recipe, exchange: Exchange) -> list[Weights]:
         return federation.gather(lone_experts(federation, recipe, self.local_ci), exchange)

@@ -9,7 +9,7 @@ from torch import Tensor
 from dcfm.decentralized import Federation
 from dcfm.exchange import Exchange
 from dcfm.fields import Field
-from dcfm.methods.method import Method, Recipe, answered, lone_experts
+from dcfm.methods.method import Method, Recipe, answered, check_alone, lone_experts
 from dcfm.mixtures import EnergyMixture
 from dcfm.silos import LabelHistogram
 from dcfm.weights import Weights
@@ -29,6 +29,9 @@ class DFD(Method):
     local_ci: bool = False
     scale: float = 2.0
     prior: str = "labels"
+
+    def check(self, recipe: Recipe) -> None:
+        check_alone(recipe)
 
     def train(self, federation: Federation, recipe: Recipe, exchange: Exchange) -> list[Weights]:
         return federation.gather(lone_experts(federation, recipe, self.local_ci), exchange)

@@ -58,6 +58,10 @@ class Method(ABC):
     title: str
     decentralised: ClassVar[bool] = True
 
+    def check(self, recipe: Recipe) -> None:  # noqa: B027 - most methods take any
+        """Raise ``ValueError`` where this method cannot train with a recipe; where several methods are trained, all are
+        asked before the first."""
+
     @abstractmethod
     def train(self, federation: Federation, recipe: Recipe, exchange: Exchange) -> list[Weights]:
         """Train; returns one network's weights, or one expert's a silo, where sampling takes place.
@@ -121,18 +125,24 @@ def stage_one(federation: Federation, config: LocalConfig, local_ci: bool) -> li
     return federation.stage_one(replace(config, objective=objective))
 
 
-def lone_experts(federation: Federation, recipe: Recipe, local_ci: bool) -> list[Weights]:
-    """The experts of DDM and DFD: Stage I and the further steps, each silo alone.
-
-    Raises:
-        ValueError: before any work, only one of the two is private: the other trains on the same data without noise.
-    """
+def check_alone(recipe: Recipe) -> None:
+    """Raise ``ValueError`` where only one of Stage I and the further steps is private: the other trains on the same
+    data without noise."""
     if (recipe.stage_one.privacy is None) != (recipe.further.privacy is None):
         given, missing = ("stage_one", "further") if recipe.further.privacy is None else ("further", "stage_one")
         raise ValueError(
             f"{given}.privacy is given and {missing}.privacy is not, but DDM and DFD train on the same data with both, "
             f"so that nothing would be protected; give {missing}.privacy too, or neither"
         )
+
+
+def lone_experts(federation: Federation, recipe: Recipe, local_ci: bool) -> list[Weights]:
+    """The experts of DDM and DFD: Stage I and the further steps, each silo alone.
+
+    Raises:
+        ValueError: before any work, see :func:`check_alone`.
+    """
+    check_alone(recipe)
     objective = recipe.further.objective if local_ci else without_independence(recipe.further.objective)
     first = stage_one(federation, recipe.stage_one, local_ci)
     return federation.further(first, replace(recipe.further, objective=objective))

@@ -1,6 +1,7 @@
 """What all trainings share: settings refused before any work, and a folder that belongs to one problem."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from omegaconf import OmegaConf
 from dcfm.artefacts import load
 from dcfm.decentralized import Federation
 from dcfm.methods.method import Recipe
+from dcfm.privacy.settings import PrivacyConfig
 from dcfm.runs import check_methods, claim, read_recipe, read_task, silos_hash, train_and_publish
 from dcfm.silos import Silo
 from dcfm.toy.task import ToyTask
@@ -49,6 +51,16 @@ def test_a_recipe_that_cannot_be() -> None:
     wrong = {"_target_": "dcfm.trainers.local.LocalConfig", "loop": loop}
     with pytest.raises(ValueError, match="steps"):
         read_recipe(OmegaConf.create({"stage_one": wrong, **dict.fromkeys(vars(Recipe()), wrong)}))
+
+
+def test_a_recipe_that_one_method_cannot_take_is_an_error_before_the_first_trains(tmp_path: Path) -> None:
+    recipe = Recipe()
+    private = replace(recipe, stage_one=replace(recipe.stage_one, privacy=PrivacyConfig(1.0)))
+    federation = Federation(ToyTask(2, 8, 1), silos(), tmp_path / "out", workers=0)
+    for last in ("dcfm_a", "ddm_l", "dfd"):
+        with pytest.raises(ValueError, match="privacy"):
+            train_and_publish(federation, ["dcfm_b", last], private, lambda *_, **__: None)
+    assert not (tmp_path / "out").exists()
 
 
 def test_every_method_is_trained_and_published_once(tmp_path: Path) -> None:

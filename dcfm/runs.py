@@ -3,7 +3,7 @@
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
@@ -22,6 +22,28 @@ from dcfm.weights import Weights
 log = logging.getLogger(__name__)
 
 TaskType = TypeVar("TaskType")
+
+
+@dataclass
+class RunSettings:
+    """The keys of every training's configuration, and their types; from ``task`` on sections of a preset."""
+
+    partition: str
+    alpha: float
+    silos: int
+    seed: int
+    methods: list[str]
+    device: str
+    workers: int
+    snapshots: bool
+    out: str
+    task: Any
+    stage_one: Any
+    further: Any
+    peers: Any
+    student: Any
+    fedavg: Any
+    pooled: Any
 
 
 @runtime_checkable

@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from dcfm.configuration import typed
 from dcfm.decentralized import Federation, ProgressFactory
-from dcfm.runs import check_methods, read_recipe, read_task, train_and_publish
+from dcfm.runs import RunSettings, check_methods, read_recipe, read_task, train_and_publish
 from dcfm.silos import PARTITIONS, Silo, partition
 from dcfm_planner.domain import CollectionProgress, Domain, Segments, is_one_of, labels_of, split
 from dcfm_planner.domains.cube import CUBE
@@ -30,31 +30,15 @@ EACH: int = 1000
 
 
 @dataclass
-class Settings:
-    """The keys of configs/train_planner.yaml and their types; the sections after ``out`` are those of the preset."""
+class Settings(RunSettings):
+    """The keys of configs/train_planner.yaml and their types."""
 
-    partition: str
-    alpha: float
-    silos: int
-    seed: int
-    methods: list[str]
     data: str
     collect: Any
     border_margin: float
-    device: str
-    workers: int
-    snapshots: bool
     tensorboard: bool
     ship: bool
-    out: str
     domain: Any
-    task: Any
-    stage_one: Any
-    further: Any
-    peers: Any
-    student: Any
-    fedavg: Any
-    pooled: Any
 
 
 def check_numbers(given: Settings, domain: Domain) -> None:

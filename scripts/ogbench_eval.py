@@ -80,6 +80,7 @@ def run(config: DictConfig) -> None:
         "seconds": time.perf_counter() - begin,
     }
     text = f"{values['what']} (k/n, rate, 95 % Wilson interval; * novel)\n\n{ogbench.table(summary)}"
+    (out / "metrics.json").unlink(missing_ok=True)  # of an evaluation that lay here
     write_text_atomically(out / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
     write_text_atomically(out / "episodes.csv", ogbench.episodes_csv(episodes))
     write_text_atomically(out / "table.txt", text + "\n")

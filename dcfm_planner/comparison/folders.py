@@ -16,7 +16,7 @@ from dcfm.markup import markdown_table
 from dcfm_planner.comparison.collate import Difference, Share
 from dcfm_planner.comparison.paired import holm
 from dcfm_planner.comparison.records import METRICS, TRIALS, Outcomes, read_outcomes
-from dcfm_planner.comparison.text import difference, p_value, share
+from dcfm_planner.comparison.text import share, test_cells
 from dcfm_planner.evaluation.problems import CELLS
 from dcfm_planner.evaluation.trials import PLANNER_ARM
 
@@ -153,19 +153,7 @@ _MADE_WITH: Final = (
 def markdown(comparison: Mapping[str, Any]) -> str:
     """A comparison as a page."""
     rows = [[row["title"], *(share(row[cell]) for cell in CELLS), _sampling(row)] for row in comparison["rows"]]
-    tests = [
-        [
-            f"{test['ours']} against {test['other']}",
-            test["cell"],
-            difference(test),
-            str(test["first_only"]),
-            str(test["second_only"]),
-            str(test["n"]),
-            p_value(test["p"]),
-            p_value(test["p_holm"]),
-        ]
-        for test in comparison["tests"]
-    ]
+    tests = [test_cells(test["ours"], test["other"], test) for test in comparison["tests"]]
     lines = [
         markdown_table(["planner", *CELLS, "sampling"], rows),
         "",

@@ -64,20 +64,25 @@ def success_rows(table: Mapping[str, Any], methods: Mapping[str, Any]) -> Rows:
     return head, rows
 
 
+def test_cells(first: str, second: str, test: Mapping[str, Any]) -> list[str]:
+    """The row of one test of two planners, by their titles."""
+    return [
+        f"{first} against {second}",
+        test["cell"],
+        difference(test),
+        str(test["first_only"]),
+        str(test["second_only"]),
+        str(test["n"]),
+        p_value(test["p"]),
+        p_value(test["p_holm"]),
+    ]
+
+
 def test_rows(table: Mapping[str, Any], methods: Mapping[str, Any]) -> Rows:
     """One row a test."""
     head = ["test", "pairs", "difference", "only ours", "only baseline", "n", "p", "p (Holm)"]
     return head, [
-        [
-            f"{methods[test['method']]['title']} against {methods[test['baseline']]['title']}",
-            test["cell"],
-            difference(test),
-            str(test["first_only"]),
-            str(test["second_only"]),
-            str(test["n"]),
-            p_value(test["p"]),
-            p_value(test["p_holm"]),
-        ]
+        test_cells(methods[test["method"]]["title"], methods[test["baseline"]]["title"], test)
         for test in table["tests"]
     ]
 

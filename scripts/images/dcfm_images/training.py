@@ -20,7 +20,7 @@ from dcfm.configuration import typed, writable
 from dcfm.decentralized import Federation, ProgressFactory
 from dcfm.methods.method import Recipe
 from dcfm.published import resolve_device
-from dcfm.runs import check_methods, claim, read_recipe, read_task, train_and_publish
+from dcfm.runs import RunSettings, check_methods, claim, read_recipe, read_task, train_and_publish
 from dcfm_images.digits import load_digits
 from dcfm_images.models import publish
 from dcfm_images.problem import Problem, make_problem
@@ -33,29 +33,13 @@ COMBINATIONS = "combinations.json"
 
 
 @dataclass
-class Settings:
-    """The keys of configs/images/train.yaml and their types; the sections after ``out`` are those of the preset."""
+class Settings(RunSettings):
+    """The keys of configs/images/train.yaml and their types."""
 
-    partition: str
-    alpha: float
-    silos: int
     observed: int
     reference: float
-    seed: int
-    methods: list[str]
     digits: str
     folder: str | None
-    device: str
-    workers: int
-    snapshots: bool
-    out: str
-    task: Any
-    stage_one: Any
-    further: Any
-    peers: Any
-    student: Any
-    fedavg: Any
-    pooled: Any
     tensorboard: bool = False  # models of before it are read too
 
 

@@ -21,7 +21,7 @@ from dcfm.configuration import typed, writable
 from dcfm.decentralized import Federation, ProgressFactory
 from dcfm.methods.method import Recipe
 from dcfm.published import resolve_device
-from dcfm.runs import check_methods, claim, read_recipe, read_task, train_and_publish
+from dcfm.runs import RunSettings, check_methods, claim, read_recipe, read_task, train_and_publish
 from dcfm_xray.encoders import Codec, load_codec
 from dcfm_xray.models import publish
 from dcfm_xray.problem import Problem, Progress, make_problem, open_source
@@ -39,33 +39,17 @@ CACHE = "cache"
 
 
 @dataclass
-class Settings:
-    """The keys of configs/xray/train.yaml and their types; the sections after ``out`` are those of the preset."""
+class Settings(RunSettings):
+    """The keys of configs/xray/train.yaml and their types."""
 
     source: str
     path: str | None
     images: int
     autoencoder: str | None
     pretrained: str | None
-    partition: str
-    alpha: float
-    silos: int
     withhold: bool
     test_share: float
-    seed: int
-    methods: list[str]
-    device: str
-    workers: int
     shard: int
-    snapshots: bool
-    out: str
-    task: Any
-    stage_one: Any
-    further: Any
-    peers: Any
-    student: Any
-    fedavg: Any
-    pooled: Any
     tensorboard: bool = False  # models of before it are read too
 
 

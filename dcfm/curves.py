@@ -56,7 +56,7 @@ class LossFile:
 
     def __call__(self, done: int, total: int, terms: dict[str, float]) -> None:
         if not terms:
-            return  # a round of federated averaging has no loss of its own
+            return  # nothing was done yet
         if not self.names:
             self._begin(done, terms)
         values = [terms[name] for name in self.names]
@@ -101,7 +101,7 @@ def _step_of(line: str, terms: int) -> float:
 
 @dataclass(frozen=True)
 class Watch:
-    """Bars and loss curves of all trainings under a folder; a :data:`~dcfm.decentralized.ProgressFactory`.
+    """Bars and loss curves of all trainings under a folder; a :data:`~dcfm.jobs.ProgressFactory`.
 
     Args:
         out: the folder.

@@ -12,14 +12,8 @@ processes may work in one folder, a method each: what their methods share one of
     out/<name>/                    a federated average, or the pooled model
 """
 
-import json
-import logging
-import multiprocessing
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from itertools import repeat
 from pathlib import Path
 from typing import Any
@@ -27,26 +21,21 @@ from typing import Any
 import torch
 from torch import nn
 
-from dcfm import artefacts, locks
+from dcfm import artefacts
 from dcfm.artefacts import plain_settings
 from dcfm.exchange import Exchange, Ledger, Received
+from dcfm.jobs import ProgressFactory, TrainingJob, build_network, finished, identity_of, only_here, pool, run_job
 from dcfm.privacy.accounting import spent
 from dcfm.seeds import training_seed
 from dcfm.silos import LabelHistogram, Silo, check_silos
-from dcfm.task import Task, task_settings
+from dcfm.task import Task
 from dcfm.trainers import parallel
 from dcfm.trainers.fedavg import FedAvgConfig, RoundCheckpoint, moving_average, train_round, weighted_mean
-from dcfm.trainers.local import LocalConfig, train_local
+from dcfm.trainers.local import LocalConfig
 from dcfm.trainers.loop import Progress
-from dcfm.trainers.peers import PeerConfig, choose_peers, train_peers
-from dcfm.trainers.student import StudentConfig, train_student
+from dcfm.trainers.peers import PeerConfig, choose_peers
+from dcfm.trainers.student import StudentConfig
 from dcfm.weights import Weights, fingerprint
-from dcfm.workers import begin_worker
-
-log = logging.getLogger(__name__)
-
-ProgressFactory = Callable[[str, int], Progress]
-"""Given a training's name and its position among those that run at once, what to call after each step; picklable."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +123,7 @@ class Federation:
         """
         earlier, exchange.ledger.messages = exchange.ledger.messages, []  # which are no part of this training's file
         try:
-            with _only_here(self.out / name, name):
+            with only_here(self.out / name, name):
                 return self._fedavg(name, config, exchange)
         finally:
             exchange.ledger.messages[:0] = earlier
@@ -143,37 +132,39 @@ class Federation:
         folder, template = self.out / name, self.task.network().state_dict()
         counts = [len(silo) for silo in self.silos]
         data_hash = fingerprint([{"data": silo.data, "labels": silo.labels} for silo in self.silos])
-        identity = _identity(self.task, name, plain_settings(config), self.seed)
+        identity = identity_of(self.task, name, plain_settings(config), self.seed)
         messages = folder.with_name(f"{name}.messages.jsonl")
-        if (found := _finished(folder, identity, data_hash, template)) is not None:
+        if (found := finished(folder, identity, data_hash, template)) is not None:
             exchange.ledger.messages += Ledger.from_jsonl(messages, exchange.ledger.model_size).messages
             return found
         checkpoint = RoundCheckpoint(folder.with_name(f"{name}.checkpoint.safetensors"), messages, identity, data_hash)
         torch.manual_seed(self.seed)
         start = {key: value.clone() for key, value in self.task.network().state_dict().items()}
         done, weights, average = checkpoint.restore(start, exchange.ledger)
-        show = None if self.progress is None or not parallel.is_first() else self.progress(name, 0)
-        if show is not None and done < config.rounds:
-            show(done, config.rounds, {})  # a bar from the start: a round can take an hour
-        with _pool(self.workers) as run:
+        shows = self._shows(name) if parallel.is_first() else []
+        steps = config.rounds * config.steps
+        if done < config.rounds:
+            for show in shows:
+                show(done * config.steps, steps, {})  # a bar from the start: a round can take an hour
+        with pool(self.workers) as run:
             for number in range(done, config.rounds):
                 jobs = [
                     (self.task, silo, exchange.download(silo.name, "weights", weights), config, number)
                     for silo in self.silos
                 ]
                 seeds = [training_seed(self.seed, i) for i in range(len(jobs))]
-                moved = run(_train_round, jobs, seeds, [self.device] * len(jobs))
+                moved, terms = zip(*run(_train_round, jobs, seeds, [self.device] * len(jobs)), strict=True)
                 uploaded = [exchange.upload(s.name, "weights", w) for s, w in zip(self.silos, moved, strict=True)]
                 weights = weighted_mean(uploaded, counts)
                 average = moving_average(average, weights, config.decay(number))
-                if show is not None:
-                    show(number + 1, config.rounds, {})
+                for show, of_steps in zip(shows, terms, strict=bool(shows)):
+                    for step, found in enumerate(of_steps, number * config.steps + 1):
+                        show(step, steps, found)
                 if (number + 1) % config.checkpoint_every == 0:
                     checkpoint.store(number + 1, weights, average, exchange.ledger)
         exchange.ledger.to_jsonl(messages)
         metrics = None
         if config.privacy is not None:
-            steps = config.rounds * config.steps
             costs = {s.name: asdict(spent(config.privacy, len(s), config.batch, steps)) for s in self.silos}
             metrics = {"privacy": costs}
         if parallel.is_first():
@@ -181,6 +172,11 @@ class Federation:
         parallel.wait()
         checkpoint.path.unlink(missing_ok=True)
         return average
+
+    def _shows(self, name: str) -> list[Progress]:
+        """What to call after each step of a silo's part of ``name``, silo by silo; none without progress."""
+        factory = self.progress
+        return [] if factory is None else [factory(f"{name} {silo.name}", i) for i, silo in enumerate(self.silos)]
 
     def dcfm_a(self, stage_one: Sequence[Weights], config: PeerConfig, exchange: Exchange) -> list[Weights]:
         """``config.rounds`` allgathers, each followed by cross-peer training in every silo (Eqs. 12-14)."""
@@ -240,157 +236,23 @@ class Federation:
 
     def _run(self, jobs: Iterable["TrainingJob"]) -> list[Weights]:
         common = (self.task, self.seed, self.device, self.progress, self.snapshots)
-        with _pool(self.workers) as run:
+        with pool(self.workers) as run:
             return run(run_job, jobs, *(repeat(value) for value in common))
-
-
-@dataclass(frozen=True)
-class TrainingJob:
-    """One training of one network.
-
-    Attributes:
-        kind: ``local`` (arguments: silo, settings, start or None), ``peers`` (silo, all weights, all histograms, place,
-            settings) or ``student`` (all weights, all histograms, settings).
-        name: for progress and the artefact's identity.
-        folder: of the artefact.
-        settings: plain values that the artefact must agree with.
-        index: of the silo, see :func:`~dcfm.seeds.training_seed`.
-        arguments: of the trainer.
-        started_from: fingerprint of the weights that it starts from.
-        part: of its kind in this silo, counted from 0: DCFM-A's rounds, and what goes on after Stage I.
-    """
-
-    kind: str
-    name: str
-    folder: Path
-    settings: dict[str, Any]
-    index: int
-    arguments: tuple[Any, ...]
-    started_from: str = ""
-    part: int = 0
-
-
-@contextmanager
-def _pool(workers: int) -> Iterator[Callable[..., list[Any]]]:
-    """A ``map`` over processes of one thread each that returns a list; over none, in this process."""
-    if workers == 0:
-        parallel.join()
-        yield lambda function, *arguments: list(map(function, *arguments))
-        return
-    if parallel.started_by_torchrun():
-        raise ValueError(f"workers={workers}; processes that torchrun started train together: give workers=0")
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=begin_worker) as pool:
-        yield lambda function, *arguments: list(pool.map(function, *arguments))
-
-
-def _identity(task: Task, training: str, settings: dict[str, Any], seed: int, started_from: str = "") -> dict[str, Any]:
-    """What an artefact must agree with to stand for this training; plain, as YAML gives it back."""
-    own = {"training": training, "seed": seed, "from": started_from, "task": task_settings(task)}
-    return json.loads(json.dumps(settings | own))
-
-
-def _finished(folder: Path, identity: dict[str, Any], data_hash: str | None, template: Weights) -> Weights | None:
-    """The weights of a finished training of this identity, ``None`` where there is no artefact."""
-    if not (folder / artefacts.MANIFEST).exists():
-        return None
-    found = artefacts.load(folder, template=template)
-    # Artefacts of before tasks were recorded tell a network's shape alone.
-    if {"task": identity["task"]} | found.config == identity and found.metadata["data_hash"] == data_hash:
-        return found.weights
-    raise artefacts.ArtefactError(
-        f"{folder} holds a training with other settings, data or predecessors; choose another out folder, or "
-        "delete it to train again"
-    )
 
 
 _networks: dict[str, nn.Module] = {}
 """Of this process, by task and device: rounds of federated averaging use one again, with what was recorded of it."""
 
 
-def _train_round(arguments: tuple[Any, ...], seed: int, device: str) -> Weights:
+def _train_round(arguments: tuple[Any, ...], seed: int, device: str) -> tuple[Weights, list[dict[str, float]]]:
+    """A silo's weights after its part of a round, and its terms of the loss step by step."""
     task, silo, weights, config, number = arguments
     key = f"{task} {device}"
     if key not in _networks:
         _networks[key] = build_network(task, weights, device)
     network = _networks[key]
     network.load_state_dict(weights)
-    train_round(task, silo.data.to(device), silo.labels.to(device), network, config, number, seed=seed)
-    return {name: value.to("cpu", copy=True) for name, value in network.state_dict().items()}
-
-
-def build_network(task: Task, weights: Weights, device: str) -> nn.Module:
-    """The task's network with these weights."""
-    network = task.network()
-    network.load_state_dict(weights)
-    return network.to(device)
-
-
-def run_job(
-    job: TrainingJob, task: Task, seed: int, device: str, factory: ProgressFactory | None, snapshots: bool
-) -> Weights:
-    """One training, skipped if its artefact is there; writes the artefact and removes the checkpoint.
-
-    Where another process is at it, this one waits and takes the result.
-    """
-    parallel.join()
-    with _only_here(job.folder, job.name):
-        return _run_job(job, task, seed, device, factory, snapshots)
-
-
-@contextmanager
-def _only_here(folder: Path, name: str) -> Iterator[None]:
-    """Methods share trainings, and may be trained by several processes at once: one trains, the others wait."""
-    if parallel.started_by_torchrun():  # these train one network together
-        yield
-        return
-    waiting = partial(log.warning, "%s: process %s trains it; waiting for the result", name)
-    with locks.alone(folder.with_name(f".{folder.name}.lock"), on_wait=waiting):
-        yield
-
-
-def _run_job(
-    job: TrainingJob, task: Task, seed: int, device: str, factory: ProgressFactory | None, snapshots: bool
-) -> Weights:
-    silo = job.arguments[0] if isinstance(job.arguments[0], Silo) else None
-    data_hash = fingerprint([{"data": silo.data, "labels": silo.labels}]) if silo else None
-    identity = _identity(task, job.name, job.settings, seed, job.started_from)
-    if (found := _finished(job.folder, identity, data_hash, task.network().state_dict())) is not None:
-        return found
-    checkpoint = job.folder.with_name(job.folder.name + ".checkpoint.safetensors")
-    progress = None if factory is None or not parallel.is_first() else factory(job.name, job.index)
-
-    def snapshot(step: int, network: nn.Module) -> None:
-        folder = job.folder.with_name(job.folder.name + ".snapshots")
-        artefacts.save_tensors(folder / f"step_{step:07d}.safetensors", network.state_dict())
-
-    extras: dict[str, Any] = {
-        "seed": training_seed(seed, job.index, job.part),
-        "checkpoint": checkpoint,
-        "progress": progress,
-        "snapshot": snapshot if snapshots else None,
-        "origin": {"data": data_hash, "from": job.started_from, "task": identity["task"]},
-    }
-    metrics = None
-    if job.kind == "local":
-        silo, settings, start = job.arguments
-        if settings.privacy is not None:
-            cost = spent(settings.privacy, len(silo), settings.loop.batch, settings.loop.steps)
-            metrics = {"privacy": asdict(cost)}
-        extras["start"] = None if start is None else build_network(task, start, device)
-        network = train_local(task, silo.data.to(device), silo.labels.to(device), settings, **extras)
-    elif job.kind == "peers":
-        silo, gathered, histograms, index, settings = job.arguments
-        networks = [build_network(task, weights, device) for weights in gathered]
-        data, labels = silo.data.to(device), silo.labels.to(device)
-        network = train_peers(task, data, labels, networks, histograms, index, settings, **extras)
-    else:
-        uploaded, histograms, settings = job.arguments
-        networks = [build_network(task, weights, device) for weights in uploaded]
-        network = train_student(task, networks, histograms, settings, **extras)
-    weights = {name: value.cpu() for name, value in network.state_dict().items()}
-    if parallel.is_first():
-        artefacts.save(job.folder, weights, identity, metrics=metrics, data_hash=data_hash)
-    parallel.wait()
-    checkpoint.unlink(missing_ok=True)
-    return weights
+    terms: list[dict[str, float]] = []
+    data, labels = silo.data.to(device), silo.labels.to(device)
+    train_round(task, data, labels, network, config, number, seed=seed, progress=lambda *step: terms.append(step[2]))
+    return {name: value.to("cpu", copy=True) for name, value in network.state_dict().items()}, terms

@@ -9,7 +9,7 @@ RUNNING = 0.98
 
 
 class TrainingBar:
-    """A progress bar a training, one below the other; a :data:`~dcfm.decentralized.ProgressFactory`.
+    """A progress bar a training, one below the other; a :data:`~dcfm.jobs.ProgressFactory`.
 
     Args:
         name: of the training.

@@ -12,12 +12,12 @@ from hydra.errors import InstantiationException
 from omegaconf import DictConfig
 
 from dcfm.artefacts import write_text_atomically
-from dcfm.decentralized import Federation, fingerprint
+from dcfm.decentralized import Federation
 from dcfm.methods import registry
 from dcfm.methods.method import Recipe
 from dcfm.silos import Silo
 from dcfm.trainers import parallel
-from dcfm.weights import Weights
+from dcfm.weights import Weights, fingerprint
 
 log = logging.getLogger(__name__)
 

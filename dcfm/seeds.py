@@ -24,6 +24,6 @@ def training_seed(seed: int, index: int, part: int = 0) -> int:
     Args:
         seed: of the run.
         index: of the silo.
-        part: see :class:`dcfm.decentralized.TrainingJob`.
+        part: see :class:`dcfm.jobs.TrainingJob`.
     """
     return derived(seed, part * 10_007 + index)

@@ -14,7 +14,8 @@ from jaxtyping import Int
 from omegaconf import DictConfig, OmegaConf
 
 from dcfm.configuration import typed
-from dcfm.decentralized import Federation, ProgressFactory
+from dcfm.decentralized import Federation
+from dcfm.jobs import ProgressFactory
 from dcfm.runs import RunSettings, check_methods, read_recipe, read_task, train_and_publish
 from dcfm.silos import PARTITIONS, Silo, partition
 from dcfm_planner.domain import CollectionProgress, Domain, Segments, is_one_of, labels_of, split
@@ -109,7 +110,7 @@ def train(
 
     Args:
         cfg: the configuration ``train_planner``, composed.
-        progress: see :data:`~dcfm.decentralized.ProgressFactory`.
+        progress: see :data:`~dcfm.jobs.ProgressFactory`.
         collecting: makes, given the number of episodes, what to call with the number done after each.
 
     Returns:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from dcfm.decentralized import fingerprint
+from dcfm.weights import fingerprint
 from dcfm_images.digits import load_digits
 from dcfm_images.models import publish
 from dcfm_images.problem import SPACE, make_problem

@@ -34,7 +34,6 @@ from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
 from dcfm.artefacts import load, load_tensors, plain_settings, save_tensors
-from dcfm.decentralized import TrainingJob, build_network, fingerprint, run_job
 from dcfm.exchange import Exchange, Ledger, Payload
 from dcfm.federated.counts import check_epsilon, noised, suppressed
 from dcfm.federated.parcels import Parcel, by_number, kind_of, pack, scalar, scalars, unpack
@@ -42,6 +41,7 @@ from dcfm.federated.settings import Settings, composed, run_name
 from dcfm.federated.silo_files import read_silo
 from dcfm.federated.spending import Part, note
 from dcfm.federated.tasks import FederatedTask, fedavg_config, read_run
+from dcfm.jobs import TrainingJob, build_network, run_job
 from dcfm.privacy.accounting import sampling_rate
 from dcfm.privacy.entropy import secret_generator
 from dcfm.privacy.settings import PrivacyConfig
@@ -52,7 +52,7 @@ from dcfm.task import task_settings
 from dcfm.trainers import parallel
 from dcfm.trainers.fedavg import FedAvgConfig, train_round
 from dcfm.trainers.local import LocalConfig
-from dcfm.weights import Weights
+from dcfm.weights import Weights, fingerprint
 
 log = logging.getLogger(__name__)
 
@@ -155,7 +155,7 @@ class Node:
         """A training of the core, resumed if it was cut off, and looked up if it is finished.
 
         Args:
-            kind, config, arguments, started_from, part: as of :class:`dcfm.decentralized.TrainingJob`.
+            kind, config, arguments, started_from, part: as of :class:`dcfm.jobs.TrainingJob`.
             folder: name of its artefact.
             place: where that lies.
             index: as there; the silo's number if left out.

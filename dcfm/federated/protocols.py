@@ -10,15 +10,15 @@ from dataclasses import dataclass
 import torch
 
 from dcfm.artefacts import plain_settings
-from dcfm.decentralized import TrainingJob, fingerprint, run_job
 from dcfm.exchange import SERVER
 from dcfm.federated.members import Members
 from dcfm.federated.parcels import Parcel, scalars
 from dcfm.federated.strategies import FedFlow, SiloGrid
 from dcfm.federated.tasks import FederatedTask, fedavg_config
+from dcfm.jobs import TrainingJob, run_job
 from dcfm.published import resolve_device
 from dcfm.trainers.peers import choose_peers
-from dcfm.weights import Weights
+from dcfm.weights import Weights, fingerprint
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from dcfm.privacy.settings import PrivacyConfig
 from dcfm.seeds import derived
 from dcfm.task import Task
 from dcfm.trainers.local import local_loss
-from dcfm.trainers.loop import LoopConfig, ResumeError, fit
+from dcfm.trainers.loop import LoopConfig, Progress, ResumeError, fit
 from dcfm.trainers.objective import ObjectiveConfig
 from dcfm.weights import Weights
 
@@ -96,12 +96,17 @@ def train_round(
     number: int,
     *,
     seed: int,
+    progress: Progress | None = None,
 ) -> None:
-    """A silo's part of round ``number``: moves ``network``, in place, ``config.steps`` steps on the silo's own data."""
+    """A silo's part of round ``number``: moves ``network``, in place, ``config.steps`` steps on the silo's own data.
+
+    Args:
+        progress: called after each step, which is counted from the round's first.
+    """
     network.requires_grad_(True)
     loss = local_loss(task, data, labels, config.batch, config.objective, config.privacy)
     # Draws differ from round to round and from silo to silo, and a resumed run repeats them.
-    fit(network, loss, config.loop(number), seed=derived(seed, number))
+    fit(network, loss, config.loop(number), seed=derived(seed, number), progress=progress)
 
 
 def weighted_mean(weights: Sequence[Weights], counts: Sequence[int]) -> Weights:

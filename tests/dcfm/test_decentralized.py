@@ -10,14 +10,17 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
-from dcfm import decentralized
+from dcfm import jobs
 from dcfm.artefacts import ArtefactError
 from dcfm.attributes import CoverageError
-from dcfm.decentralized import Federation, TrainingJob
+from dcfm.curves import Watch, read_curve
+from dcfm.decentralized import Federation
 from dcfm.exchange import Message
+from dcfm.jobs import TrainingJob
 from dcfm.silos import Silo
 from dcfm.trainers import local
 from dcfm.trainers.fedavg import FedAvgConfig
@@ -63,7 +66,7 @@ def test_only_weights_and_histograms_cross(tmp_path: Path) -> None:
 def test_every_training_draws_for_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rounds, stages, silos and runs with neighbouring seeds: no two of one method see the same times in any step."""
     times: list[tuple[str, tuple[float, ...]]] = []
-    draw, train = local.draw_batch, decentralized._run_job
+    draw, train = local.draw_batch, jobs._run_job
     current = [""]
 
     def watched_draw(*arguments: Any) -> Any:
@@ -76,7 +79,7 @@ def test_every_training_draws_for_itself(tmp_path: Path, monkeypatch: pytest.Mon
         return train(job, task, seed, *rest)
 
     monkeypatch.setattr(local, "draw_batch", watched_draw)
-    monkeypatch.setattr(decentralized, "_run_job", watched_train)
+    monkeypatch.setattr(jobs, "_run_job", watched_train)
     for seed in (0, 1):
         run = federation(tmp_path / str(seed), seed=seed)
         stage_one = run.stage_one(LOCAL)
@@ -169,7 +172,7 @@ def test_messages_of_before_an_averaging_are_not_its_own(tmp_path: Path) -> None
 
     def cut(name: str, position: int) -> Progress:
         def round_done(done: int, total: int, terms: dict[str, float]) -> None:
-            if done == 2:
+            if done == 2 * config.steps:
                 raise _Cut
 
         return round_done
@@ -193,6 +196,44 @@ def test_messages_of_before_an_averaging_are_not_its_own(tmp_path: Path) -> None
 
 class _Cut(Exception):
     """Ends a training between two checkpoints."""
+
+
+def test_averaging_has_a_loss_curve_a_silo_and_one_that_goes_on(tmp_path: Path) -> None:
+    """A row a step of every round; cut off and resumed, the rows are those of a training that was not."""
+    config = FedAvgConfig(rounds=3, steps=4, batch=8, checkpoint_every=1)
+    read: dict[str, dict[str, list[float]]] = {}
+    for name in ("whole", "cut"):
+        out = tmp_path / name
+        if name == "cut":
+            with pytest.raises(_Cut):
+                federation(out, progress=_CutAt(out, 10)).fedavg("fedflow", config, federation(out).exchange())
+            assert read_curve(out / "losses/fedflow-silo0.csv")["step"] == list(range(1, 10))
+        run = federation(out, progress=Watch(out))
+        run.fedavg("fedflow", config, run.exchange())
+        read[name] = {silo.name: read_curve(out / f"losses/fedflow-{silo.name}.csv") for silo in silos()}
+    assert read["cut"] == read["whole"]
+    for curve in read["whole"].values():
+        assert curve["step"] == list(range(1, 13))
+        assert np.isfinite(curve["loss"]).all()
+    assert read["whole"]["silo0"]["loss"] != read["whole"]["silo1"]["loss"]
+
+
+@dataclass(frozen=True)
+class _CutAt:
+    """Loss curves of a training that is killed before it tells of a step."""
+
+    out: Path
+    step: int
+
+    def __call__(self, name: str, position: int) -> Progress:
+        watch = Watch(self.out)(name, position)
+
+        def show(done: int, total: int, terms: dict[str, float]) -> None:
+            if done == self.step:
+                raise _Cut
+            watch(done, total, terms)
+
+        return show
 
 
 def _cut(name: str, position: int) -> Progress:

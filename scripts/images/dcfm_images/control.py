@@ -11,8 +11,8 @@ import torch
 
 from dcfm import records
 from dcfm.artefacts import git_revision
-from dcfm.decentralized import fingerprint
 from dcfm.records import write_json
+from dcfm.weights import fingerprint
 from dcfm_images.digits import Digits
 from dcfm_images.evaluation_settings import EvaluationSettings
 from dcfm_images.features import feature_space

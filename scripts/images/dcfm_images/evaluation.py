@@ -20,11 +20,11 @@ from typing import Any
 from dcfm import records
 from dcfm.artefacts import MODEL, git_revision
 from dcfm.configuration import writable
-from dcfm.decentralized import fingerprint
 from dcfm.methods.method import FULL
 from dcfm.methods.sampling import CANDIDATES, Sampling, candidates
 from dcfm.records import write_json
 from dcfm.solvers import CountingField
+from dcfm.weights import fingerprint
 from dcfm_images.evaluation_settings import EvaluationSettings
 from dcfm_images.features import feature_space
 from dcfm_images.judging import CELLS, Judge

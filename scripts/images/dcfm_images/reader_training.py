@@ -17,7 +17,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
 from dcfm import artefacts
-from dcfm.decentralized import fingerprint
+from dcfm.weights import fingerprint
 from dcfm_images.colours import COLOURS, colourise
 from dcfm_images.digits import Digits, resize
 from dcfm_images.reader import Reader, read, to_side

@@ -17,7 +17,8 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from dcfm.configuration import typed, writable
-from dcfm.decentralized import Federation, ProgressFactory
+from dcfm.decentralized import Federation
+from dcfm.jobs import ProgressFactory
 from dcfm.methods.method import Recipe
 from dcfm.published import resolve_device
 from dcfm.runs import RunSettings, check_methods, claim, read_recipe, read_task, train_and_publish
@@ -98,7 +99,7 @@ def train(cfg: DictConfig, *, progress: ProgressFactory | None = None) -> dict[s
 
     Args:
         cfg: the configuration ``images/train``, composed.
-        progress: see :data:`~dcfm.decentralized.ProgressFactory`.
+        progress: see :data:`~dcfm.jobs.ProgressFactory`.
 
     Returns:
         The published folders by method.

@@ -23,8 +23,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dcfm import artefacts
-from dcfm.decentralized import fingerprint
 from dcfm.trainers.loop import LoopConfig, Progress, fit
+from dcfm.weights import fingerprint
 from dcfm_xray.findings import FINDINGS
 from dcfm_xray.phantom import draw_phantoms
 from dcfm_xray.sources import Source, UnreadableImage

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dcfm import artefacts
-from dcfm.decentralized import fingerprint
 from dcfm.trainers.loop import LoopConfig, Progress, fit
+from dcfm.weights import fingerprint
 from dcfm_xray.findings import FINDINGS
 
 STEMS: Final = ("small", "large")

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from dcfm.decentralized import fingerprint
+from dcfm.weights import fingerprint
 from dcfm_xray.autoencoder import FACTOR, load_autoencoder, to_bytes, to_unit
 from dcfm_xray.cache import Encoder
 

@@ -14,8 +14,8 @@ from jaxtyping import Int, UInt8
 from torch import Tensor
 
 from dcfm.attributes import is_among
-from dcfm.decentralized import fingerprint
 from dcfm.silos import LabelHistogram, Silo, check_silos
+from dcfm.weights import fingerprint
 from dcfm_xray import silos as splitting
 from dcfm_xray.cache import encode
 from dcfm_xray.chestmnist import ChestMnist

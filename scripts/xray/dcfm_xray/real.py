@@ -19,9 +19,9 @@ from torch import Tensor
 from dcfm import records
 from dcfm.artefacts import MANIFEST, MODEL, git_revision
 from dcfm.attributes import is_among
-from dcfm.decentralized import fingerprint
 from dcfm.records import write_json
 from dcfm.trainers.loop import Progress, ResumeError
+from dcfm.weights import fingerprint
 from dcfm_xray.classifier import (
     Classifier,
     Trained,

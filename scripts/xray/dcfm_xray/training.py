@@ -18,7 +18,8 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from dcfm.configuration import typed, writable
-from dcfm.decentralized import Federation, ProgressFactory
+from dcfm.decentralized import Federation
+from dcfm.jobs import ProgressFactory
 from dcfm.methods.method import Recipe
 from dcfm.published import resolve_device
 from dcfm.runs import RunSettings, check_methods, claim, read_recipe, read_task, train_and_publish
@@ -132,7 +133,7 @@ def train(
 
     Args:
         cfg: the configuration ``xray/train``, composed.
-        progress: of trainings, see :data:`~dcfm.decentralized.ProgressFactory`.
+        progress: of trainings, see :data:`~dcfm.jobs.ProgressFactory`.
         on_progress: of encoding.
 
     Returns:

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from dcfm.artefacts import load, plain_settings
-from dcfm.decentralized import Federation, TrainingJob, run_job
+from dcfm.decentralized import Federation
+from dcfm.jobs import TrainingJob, run_job
 from dcfm.silos import Silo
 from dcfm.trainers import parallel
 from dcfm.trainers.local import LocalConfig

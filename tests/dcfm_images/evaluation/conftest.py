@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dcfm.decentralized import fingerprint
+from dcfm.weights import fingerprint
 from dcfm_images.digits import load_digits
 from dcfm_images.evaluation_settings import EvaluationSettings
 from dcfm_images.models import publish

@@ -18,7 +18,7 @@ def pictures(labels: Tensor, patients: Tensor | None = None) -> Pictures:
 def test_distances_weigh_generated_pictures_like_test_images(generator: torch.Generator) -> None:
     sets = feasible_sets()[:2]
     made, real = sets[[0] * 300 + [1] * 300], sets[[0] * 500 + [1] * 100]
-    assert shares(keys_of(made), keys_of(real)).unique().tolist() == pytest.approx([1 / 3, 5 / 3])
+    assert shares(keys_of(made), keys_of(real), torch.ones(1, 600)).unique().tolist() == pytest.approx([1 / 3, 5 / 3])
 
     shifted = [torch.randn(len(y), 3, generator=generator) + 3.0 * (keys_of(y) != 0)[:, None] for y in (made, real)]
     found = distances(pictures(made), shifted[0], pictures(real), shifted[1], sets, draws=20)
@@ -54,11 +54,25 @@ def test_kid_of_equal_distributions_is_zero_on_average(generator: torch.Generato
         assert judged is not None
         found.append(judged["kid"]["value"])
         rows = torch.isin(made, real)
-        weights = shares(made[rows], real)[None]
+        weights = shares(made[rows], real, torch.ones(1, 400))
         plain.append(float(kernel_draws(x[rows], y, weights, torch.ones(1, 400))))
     right, biased = torch.tensor(found), torch.tensor(plain)
     assert abs(right.mean()) < 3 * right.std() / len(right) ** 0.5
     assert biased.mean() < -10 * right.std() / len(right) ** 0.5
+
+
+def test_a_draw_of_the_bootstrap_weighs_pictures_by_its_own_test_images(generator: torch.Generator) -> None:
+    """Two sets, far apart, whose features are the same on both sides: with the shares of each draw every distance is
+    zero, however its patients are split between the sets; with those of all patients it is that of the shares."""
+    sets = feasible_sets()[:2]
+    made, real = sets[[0] * 300 + [1] * 300], sets[[0] * 30 + [1] * 30]
+    ends = [5.0 * (keys_of(y) != keys_of(sets[:1]))[:, None].float().expand(-1, 2) for y in (made, real)]
+    found = distances(pictures(made), ends[0], pictures(real), ends[1], sets, draws=50)
+    assert found is not None
+    assert max(found["fid"]["draws"]) < 0.3  # an unbiased covariance of 60 images is 60 / 59 of one of many
+    assert max(map(abs, found["kid"]["draws"])) < 1e-5 * 5**6
+    wy = torch.cat([torch.full((1, 30), 2.0), torch.zeros(1, 30)], 1)
+    assert shares(keys_of(made), keys_of(real), wy).unique().tolist() == pytest.approx([0, 0.2])
 
 
 def test_a_set_of_one_patient_joins_the_set_of_most() -> None:

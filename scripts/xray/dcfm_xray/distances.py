@@ -29,11 +29,14 @@ def keys_of(labels: Int[Tensor, "n 14"]) -> Int[Tensor, " n"]:
     return (labels * 2 ** torch.arange(labels.shape[1])).sum(1)
 
 
-def shares(generated: Int[Tensor, " n"], real: Int[Tensor, " m"]) -> Float[Tensor, " n"]:
-    """How often each generated picture counts, given the keys of both: a set's real images over its generated ones."""
+def shares(
+    generated: Int[Tensor, " n"], real: Int[Tensor, " m"], weights: Float[Tensor, "draws m"]
+) -> Float[Tensor, "draws n"]:
+    """How often each generated picture counts, given the keys of both and how often each real one does: a set's real
+    images over its generated ones."""
     keys, place, made = torch.unique(generated, return_inverse=True, return_counts=True)
-    there = (real[None] == keys[:, None]).sum(1)
-    return (there.double() / made.double())[place].float()
+    there = weights @ (real[:, None] == keys).to(weights.dtype)
+    return (there / made)[:, place]
 
 
 def designs(
@@ -83,12 +86,14 @@ def distances(
     if min(len(rows), len(patients.unique())) < 2:
         return None
     x, y, a, b = x[rows], y[others], a[rows], b[others]
-    each = shares(a, b)
+    everyone = torch.ones(1, len(y))
+    each = shares(a, b, everyone)
     found["generated_effective"] = float(each.sum() ** 2 / each.square().sum())
     generator = torch.Generator().manual_seed(seed)
-    wx = stratified_weights(a, draws, generator) * each
+    wx = stratified_weights(a, draws, generator)
     wy = clustered_weights(patients, draws, generator)
-    once = each[None], torch.ones(1, len(y))
+    wx = wx * shares(a, b, wy)  # other patients have other sets: the pictures follow them, as in the value itself
+    once = each, everyone
     if min(len(x), len(y)) > x.shape[1]:
         value = float(frechet_draws(x, y, *once)[0])
         found["fid"] = Estimate.centred(value, frechet_draws(x, y, wx, wy), least=0.0).as_dict(draws=True)

@@ -160,9 +160,11 @@ def save(
         ValueError: weights that are not finite (as float16, where ``half``), or values that YAML or JSON cannot hold.
     """
     folder = Path(folder)
+    check_finite(weights)
     if half:
         weights = {name: t.half() if t.is_floating_point() else t for name, t in weights.items()}
-    check_finite(weights)
+        if beyond := [name for name, t in weights.items() if not torch.isfinite(t).all()]:
+            raise ValueError(f"{beyond[0]} has values above 65504, the largest of float16, as which they are kept")
     try:
         config_text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
     except yaml.YAMLError as error:

@@ -14,7 +14,7 @@ from fractions import Fraction
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Int, Shaped
 from torch import Tensor
 
 
@@ -94,8 +94,7 @@ class AttributeSpace:
         """Raise ``ValueError`` unless every entry is a value (or, if allowed, the null token) of its attribute."""
         if y.ndim != 2 or y.shape[1] != self.size:
             raise ValueError(f"labels have shape {tuple(y.shape)}; expected (n, {self.size}) for {self.names}")
-        if y.dtype == torch.bool or y.is_floating_point() or y.is_complex():
-            raise ValueError(f"labels are {y.dtype}; give whole numbers, the places of their values, e.g. torch.int64")
+        check_whole(y)
         top = self.null.to(y.device) - (0 if null_allowed else 1)
         bad = (y < 0) | (y > top)
         if bad.any():
@@ -165,6 +164,12 @@ class AttributeSpace:
         everything = self.combinations()
         is_known = is_among(everything, known)
         return everything[is_known], everything[~is_known]
+
+
+def check_whole(y: Shaped[Tensor, "n k"]) -> None:
+    """Raise ``ValueError`` unless labels are of a type of whole numbers."""
+    if y.dtype == torch.bool or y.is_floating_point() or y.is_complex():
+        raise ValueError(f"labels are {y.dtype}; give whole numbers, the places of their values, e.g. torch.int64")
 
 
 def is_among(y: Int[Tensor, "n k"], known: Int[Tensor, "m k"]) -> Bool[Tensor, " n"]:

@@ -131,6 +131,10 @@ NOT_OF_THE_RECIPE: Final = (
 """Keys of trainings' configurations that say where and how something is trained, not what."""
 
 
+PRIVACY: Final = "privacy"
+"""The section of a training that makes it private, see :class:`dcfm.privacy.settings.PrivacyConfig`."""
+
+
 def recipe_of(training: Any) -> dict[str, Any]:
     """The settings of a training, a mapping, that make what is trained."""
     return {key: value for key, value in training.items() if key not in NOT_OF_THE_RECIPE}
@@ -138,14 +142,17 @@ def recipe_of(training: Any) -> dict[str, Any]:
 
 def recipe_differences(asked: Mapping[str, Any], there: Mapping[str, Any]) -> list[str]:
     """Where two recipes differ, a text a key. Settings that either lacks are left out: configurations grow, and an
-    older artefact says nothing of keys that are younger than it."""
+    older artefact says nothing of keys that are younger than it. Not so privacy: what says nothing of it has none."""
     one, other = dict(_leaves(asked)), dict(_leaves(there))
+    for key in (key for key in {**one, **other} if key.endswith(f".{PRIVACY}")):
+        one.setdefault(key, None)
+        other.setdefault(key, None)
     return [f"{key}: {other[key]!r} there, {one[key]!r} now" for key in one if key in other and one[key] != other[key]]
 
 
 def _leaves(recipe: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in recipe.items():
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and key != PRIVACY:
             yield from _leaves(value, f"{before}{key}.")
         elif key not in EXECUTION:
             yield before + key, value

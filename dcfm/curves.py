@@ -10,7 +10,6 @@ step twice, and equals that of a training that was not interrupted. Nothing here
 import csv
 import importlib.util
 import math
-import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any
 
 from dcfm.artefacts import write_text_atomically
 from dcfm.progress import TrainingBar
+from dcfm.silos import file_stem
 from dcfm.trainers.loop import Progress
 
 LOSSES = "losses"
@@ -119,7 +119,7 @@ class Watch:
             raise ValueError("tensorboard=true needs the package tensorboard: pip install 'dcfm[logs]'")
 
     def __call__(self, name: str, position: int) -> Progress:
-        stem = re.sub(r"[^\w.-]+", "-", name)
+        stem = file_stem(name)
         events = self.out / TENSORBOARD / stem if self.tensorboard else None
         return _Both(TrainingBar(name, position), LossFile(self.out / LOSSES / f"{stem}.csv", events))
 

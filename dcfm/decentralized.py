@@ -12,6 +12,7 @@ processes may work in one folder, a method each: what their methods share one of
     out/<name>/                    a federated average, or the pooled model
 """
 
+import pickle
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import repeat
@@ -31,7 +32,7 @@ from dcfm.silos import LabelHistogram, Silo, check_silos
 from dcfm.task import Task
 from dcfm.trainers import parallel
 from dcfm.trainers.fedavg import FedAvgConfig, RoundCheckpoint, moving_average, train_round, weighted_mean
-from dcfm.trainers.local import LocalConfig
+from dcfm.trainers.local import LocalConfig, check_data
 from dcfm.trainers.loop import Progress
 from dcfm.trainers.peers import PeerConfig, choose_peers
 from dcfm.trainers.student import StudentConfig
@@ -129,6 +130,8 @@ class Federation:
             exchange.ledger.messages[:0] = earlier
 
     def _fedavg(self, name: str, config: FedAvgConfig, exchange: Exchange) -> Weights:
+        for silo in self.silos:
+            check_data(self.task, silo.data, silo.labels)
         folder, template = self.out / name, self.task.network().state_dict()
         counts = [len(silo) for silo in self.silos]
         data_hash = fingerprint([{"data": silo.data, "labels": silo.labels} for silo in self.silos])
@@ -240,17 +243,18 @@ class Federation:
             return run(run_job, jobs, *(repeat(value) for value in common))
 
 
-_networks: dict[str, nn.Module] = {}
-"""Of this process, by task and device: rounds of federated averaging use one again, with what was recorded of it."""
+_network: dict[bytes, nn.Module] = {}
+"""Of this process's last task and device: rounds of federated averaging use it again, with what was recorded of it."""
 
 
 def _train_round(arguments: tuple[Any, ...], seed: int, device: str) -> tuple[Weights, list[dict[str, float]]]:
     """A silo's weights after its part of a round, and its terms of the loss step by step."""
     task, silo, weights, config, number = arguments
-    key = f"{task} {device}"
-    if key not in _networks:
-        _networks[key] = build_network(task, weights, device)
-    network = _networks[key]
+    key = pickle.dumps((task, device))  # all that a task is; its text may leave settings out, or hold an address
+    if key not in _network:
+        _network.clear()
+        _network[key] = build_network(task, weights, device)
+    network = _network[key]
     network.load_state_dict(weights)
     terms: list[dict[str, float]] = []
     data, labels = silo.data.to(device), silo.labels.to(device)

@@ -105,10 +105,18 @@ class Ledger:
 
     @classmethod
     def from_jsonl(cls, path: str | Path, model_size: int) -> "Ledger":
-        """Read what :meth:`to_jsonl` wrote, to go on with after an interruption."""
+        """Read what :meth:`to_jsonl` wrote, to go on with after an interruption.
+
+        Raises:
+            ValueError: there is none, or it is damaged.
+        """
         try:
             lines = Path(path).read_text(encoding="utf-8").splitlines()
             return cls(model_size, [Message(**json.loads(line)) for line in lines])
+        except FileNotFoundError as error:
+            raise ValueError(
+                f"{path}, the ledger of a finished training, is gone; put it back, or train anew"
+            ) from error
         except (ValueError, TypeError) as error:
             raise ValueError(f"{path} is no ledger ({error}); remove it and run the exchange again") from error
 

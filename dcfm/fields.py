@@ -162,8 +162,12 @@ def value_weights(histograms: Sequence[LabelHistogram], y: Int[Tensor, "batch k"
     where ``y_i`` is null. The sum over the ``n`` silos is one.
 
     Raises:
-        ValueError: a value that no silo holds.
+        ValueError: a value that no silo holds, or that is none of its attribute's.
     """
+    null = torch.tensor(histograms[0].cardinalities, device=y.device)
+    if (beyond := (y < 0) | (y > null)).any():
+        row, i = (int(place) for place in beyond.nonzero()[0])
+        raise ValueError(f"label {int(y[row, i])} of attribute {i}, which has 0 to {int(null[i]) - 1} and null")
     totals = torch.tensor([float(h.total) for h in histograms], device=y.device)
     rows = [(totals / totals.sum()).expand(len(y), -1)]
     for i in range(y.shape[1]):

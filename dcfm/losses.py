@@ -6,6 +6,7 @@ zero in every field and in every target, so they add nothing.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -23,6 +24,10 @@ class TimeWeight:
     ``v - u = (x1_hat - x1) / (1 - t)``."""
 
     power: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.power):
+            raise ValueError(f"time_power = {self.power}; give a finite number, e.g. 1")
 
     def __call__(self, t: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:
         return (1 - t).clamp(min=LATEST) ** self.power

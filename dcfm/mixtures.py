@@ -8,6 +8,7 @@ composed in this way is :class:`~dcfm.fields.Routed` with ``joint=False``.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -136,9 +137,9 @@ class EnergyMixture:
 
     def __post_init__(self) -> None:
         _check(self.experts, self.histograms)
-        if self.prior not in PRIORS or self.scale < 0:
+        if self.prior not in PRIORS or not 0 <= self.scale < math.inf:
             raise ValueError(
-                f"prior={self.prior!r} must be one of {', '.join(PRIORS)} and scale={self.scale} not negative"
+                f"prior={self.prior!r} must be one of {', '.join(PRIORS)} scale={self.scale} finite and not negative"
             )
 
     def __call__(

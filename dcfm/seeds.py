@@ -1,4 +1,8 @@
-"""Seeds made of a run's seed: one seed makes a run, and no two parts of it draw the same."""
+"""Seeds made of a run's seed: one seed makes a run.
+
+No two trainings of a kind draw the same; of different kinds (Stage I and the student, say) two may begin with the same
+numbers, which they use for different things.
+"""
 
 
 def derived(seed: int, *numbers: int) -> int:

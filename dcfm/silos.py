@@ -4,6 +4,7 @@ A silo's samples never leave it. What may leave, through :mod:`dcfm.exchange`, i
 samples it holds of each combination of attribute values, the ``n_a(y)`` behind ``p(a|y_i)`` and DCFM-B's replay.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -13,7 +14,7 @@ import torch
 from jaxtyping import Int, Shaped
 from torch import Tensor
 
-from dcfm.attributes import AttributeSpace
+from dcfm.attributes import AttributeSpace, check_whole
 
 PARTITIONS: Final = ("iid", "noniid", "disjoint")
 
@@ -51,6 +52,7 @@ class LabelHistogram:
     @classmethod
     def from_labels(cls, y: Int[Tensor, "n k"], cardinalities: tuple[int, ...]) -> "LabelHistogram":
         """Count the rows of ``y``, full labels without null tokens."""
+        check_whole(y)
         combinations, counts = torch.unique(y.cpu().long(), dim=0, return_counts=True)
         return cls(combinations, counts, cardinalities)
 
@@ -124,8 +126,11 @@ class Silo:
         data: samples, normalised in coordinates that all silos share.
         labels: the full label of each sample.
 
+    Labels may be of any type of whole numbers; they are kept as int64.
+
     Raises:
-        ValueError: no data, as many samples as labels not given, or NaN or infinity among the data.
+        ValueError: no data, as many samples as labels not given, labels that are no whole numbers, or NaN or infinity
+            among the data.
     """
 
     name: str
@@ -139,6 +144,8 @@ class Silo:
             )
         if len(self.data) == 0:
             raise ValueError(f"silo {self.name!r} has no data; give it some, or leave it out of the federation")
+        check_whole(self.labels)
+        object.__setattr__(self, "labels", self.labels.long())
         if self.data.is_floating_point() and not self.data.isfinite().all():
             bad = int((~self.data.isfinite()).reshape(len(self), -1).any(1).sum())
             raise ValueError(f"silo {self.name!r}: {bad} of {len(self)} samples hold NaN or infinity; clean them first")
@@ -157,15 +164,32 @@ def check_silos(space: AttributeSpace, silos: Sequence[Silo]) -> LabelHistogram:
     Names are unique, samples have one shape, labels lie in the space, and the combinations satisfy
     :meth:`~dcfm.attributes.AttributeSpace.check_coverage`: no value that no silo holds, ``C >= C_min``, full rank.
     """
-    names = [silo.name for silo in silos]
-    if not silos or len(set(names)) != len(names):
-        raise ValueError(f"the silos are named {names}; give at least one, each with a name of its own")
+    check_names([silo.name for silo in silos])
     shapes = {silo.name: tuple(silo.data.shape[1:]) for silo in silos}
     if len(set(shapes.values())) != 1:
         raise ValueError(f"the silos' samples have the shapes {shapes}; bring them to one shape and one normaliser")
     merged = LabelHistogram.merge([silo.histogram(space) for silo in silos])
     space.check_coverage(merged.combinations)
     return merged
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Raise ``ValueError`` unless silos' names can be those of folders and files, and tell the silos apart there."""
+    if odd := [name for name in names if not file_stem(name).strip(".") or "/" in name or "\\" in name]:
+        raise ValueError(
+            f"a silo is named {odd[0]!r}; its folder is, so give letters, and neither dots alone nor slashes"
+        )
+    stems = [file_stem(name).casefold() for name in names]
+    if not names or len(set(stems)) != len(names):
+        raise ValueError(
+            f"the silos are named {list(names)}; give at least one, each with a name of its own, and not by case or "
+            "signs alone: their files are named after them"
+        )
+
+
+def file_stem(name: str) -> str:
+    """A silo's or training's name as a file's: all but letters, digits, ``_``, ``.`` and ``-`` becomes ``-``."""
+    return re.sub(r"[^\w.-]+", "-", name)
 
 
 def partition(
@@ -186,6 +210,8 @@ def partition(
     Raises:
         ValueError: an unknown kind, fewer than one silo, or a silo left without data.
     """
+    if not len(labels):
+        raise ValueError("there are no samples to split over silos; give some")
     if kind == "iid":
         return partition_iid(labels, n, generator)
     if kind == "noniid":

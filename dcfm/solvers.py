@@ -112,6 +112,8 @@ def integrate(
     if method == "adaptive":
         if steps is not None or grid is not None or observe is not None:
             raise ValueError("the adaptive solver chooses its own steps: give tolerance, not steps, grid or observe")
+        if tolerance is not None and not 0 < tolerance < math.inf:
+            raise ValueError(f"tolerance = {tolerance}; give a number above 0")
         return _adaptive(velocity, x0, start, end, 1e-5 if tolerance is None else tolerance)
     if tolerance is not None:
         raise ValueError(f"{method} takes no tolerance; give steps or grid, or choose method='adaptive'")

@@ -3,9 +3,13 @@
 The planner, images and X-rays are tasks in importable modules; trainers, scripts and federation see only this.
 """
 
+from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
+from enum import Enum
+from pathlib import Path
 from typing import Any, Final, Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
@@ -50,8 +54,9 @@ EXECUTION: Final = ("precision", "compile")
 def task_settings(task: Task) -> dict[str, Any]:
     """A task's own settings as plain data, what two trainings of one result must agree in.
 
-    Of a task that is a dataclass, its fields, dataclasses in them included, without :data:`EXECUTION`. What is not
-    plain data (a domain's functions) is left out and must tell by the data that it makes.
+    Of a task that is a dataclass, its fields, dataclasses, lists and mappings in them included, without
+    :data:`EXECUTION`. What is not plain data (a domain's functions) is left out and must tell by the data that it
+    makes.
     """
     return _plain(task) or {}
 
@@ -61,9 +66,16 @@ def _fields(value: Any) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, Enum):
+        return str(value)
+    if isinstance(value, np.generic):
+        value = value.item()
     if isinstance(value, (bool, int, float, str)):
         return value
+    if isinstance(value, Path):
+        return str(value)
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
-    inner = {name: _plain(item) for name, item in _fields(value).items() if name not in EXECUTION}
+    named = {str(name): item for name, item in value.items()} if isinstance(value, Mapping) else _fields(value)
+    inner = {name: _plain(item) for name, item in named.items() if name not in EXECUTION}
     return {name: item for name, item in inner.items() if item is not None} or None

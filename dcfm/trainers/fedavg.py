@@ -126,8 +126,11 @@ def weighted_mean(weights: Sequence[Weights], counts: Sequence[int]) -> Weights:
 
 
 def moving_average(average: Weights, weights: Weights, decay: float) -> Weights:
-    """``decay * average + (1 - decay) * weights``."""
-    return {name: torch.lerp(value, average[name], decay) for name, value in weights.items()}
+    """``decay * average + (1 - decay) * weights``; whole numbers, e.g. a count of batches, as they are."""
+    return {
+        name: torch.lerp(value, average[name], decay) if value.is_floating_point() else value
+        for name, value in weights.items()
+    }
 
 
 @dataclass(frozen=True)

@@ -127,6 +127,8 @@ def check_data(task: Task, data: Tensor, labels: Tensor) -> None:
     task.space.check_labels(labels)
     if data.is_floating_point() and not torch.isfinite(data).all():
         raise ValueError("the samples hold NaN or infinite values; clean the data before training")
-    shape = tuple(task.prepare(data[:1], labels[:1]).shape[1:])
-    if shape != task.shape:
-        raise ValueError(f"samples have shape {shape}; this task's have {task.shape}")
+    prepared = task.prepare(data[:1], labels[:1])
+    if tuple(prepared.shape[1:]) != task.shape:
+        raise ValueError(f"samples have shape {tuple(prepared.shape[1:])}; this task's have {task.shape}")
+    if prepared.dtype != torch.get_default_dtype():
+        raise ValueError(f"samples are {prepared.dtype}; networks compute in {torch.get_default_dtype()}: convert them")

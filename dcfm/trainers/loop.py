@@ -1,8 +1,9 @@
 """The one training loop: AdamW, warm-up and cosine decay, clipping, EMA, progress, checkpoints, exact resume.
 
 A trainer gives a loss, a function of a network and a generator; the loop moves the network until its steps are over.
-Every random draw of a run comes from the loop's generator, whose state is part of the checkpoint: a run that was
-killed and resumed equals one that was not, bit for bit on the CPU.
+Every random draw of a run comes from the loop's generator, or, for layers that draw for themselves as dropout does,
+from torch's own, which the run's seed sets. Both states are part of the checkpoint: a run that was killed and resumed
+equals one that was not, bit for bit on the CPU.
 
 Started by ``torchrun``, several processes move one network (:mod:`dcfm.trainers.parallel`).
 """
@@ -114,6 +115,7 @@ def fit(
     """
     device = next(network.parameters()).device
     generator = torch.Generator(device).manual_seed(seed)
+    torch.manual_seed(seed)
     average = deepcopy(network).requires_grad_(False).eval()
     optimizer = torch.optim.AdamW(
         network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=device.type == "cuda"
@@ -164,6 +166,8 @@ def _finite(terms: dict[str, Tensor], norm: Tensor, step: int) -> dict[str, floa
 @torch.no_grad()
 def _average(average: nn.Module, network: nn.Module, decay: float) -> None:
     get_ema_multi_avg_fn(decay)(list(average.parameters()), list(network.parameters()), 0)
+    for kept, buffer in zip(average.buffers(), network.buffers(), strict=True):
+        kept.copy_(buffer)  # e.g. running statistics, which are averages already
 
 
 def _store(
@@ -181,6 +185,9 @@ def _store(
     for index, entry in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{names[index]}.{key}": torch.as_tensor(value) for key, value in entry.items()}
     tensors["generator"] = generator.get_state()
+    tensors["torch"] = torch.get_rng_state()
+    if generator.device.type == "cuda":
+        tensors["torch.cuda"] = torch.cuda.get_rng_state(generator.device)
     path.parent.mkdir(parents=True, exist_ok=True)
     save_tensors(path, tensors, metadata={"identity": identity, "step": str(step)})
 
@@ -227,4 +234,8 @@ def _restore(
         state.setdefault(names[name], {})[entry] = value
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
     generator.set_state(tensors["generator"].cpu())
+    if "torch" in tensors:  # checkpoints of before lack it
+        torch.set_rng_state(tensors["torch"].cpu())
+    if "torch.cuda" in tensors and generator.device.type == "cuda":
+        torch.cuda.set_rng_state(tensors["torch.cuda"].cpu(), generator.device)
     return int(metadata["step"])

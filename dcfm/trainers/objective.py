@@ -68,6 +68,9 @@ class ObjectiveConfig:
     independence: IndependenceConfig = field(default_factory=IndependenceConfig)
     time_power: float = 1.0
 
+    def __post_init__(self) -> None:
+        _ = self.weight  # checks it
+
     @property
     def weight(self) -> TimeWeight:
         return TimeWeight(self.time_power)

@@ -8,6 +8,7 @@ half a step before the end occur, and 0; a midpoint rule with as many steps asks
 depends on ``(seed, block number)`` alone and is made again on resuming, so it need not be stored.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -51,10 +52,15 @@ class ReplayConfig:
     held: float = 0.7
 
     def __post_init__(self) -> None:
-        if self.paths < 1 or self.steps < 1 or self.reuse <= 0 or not 0 <= self.held <= 1:
+        if self.paths < 1 or self.steps < 1 or not 0 < self.reuse < math.inf or not 0 <= self.held <= 1:
             raise ValueError(f"paths and steps must be at least 1, reuse positive, held in [0, 1]: {self}")
         if self.method not in TABLEAUS:
             raise ValueError(f"replay by the solver {self.method!r}; its grid can be of {', '.join(TABLEAUS)}")
+
+    def points(self, holds: bool) -> float:
+        """Points of a block: one a path, step and stage of the solver, and those of the second pass with held entries,
+        which only tasks that inpaint (``holds``) make."""
+        return self.paths * self.steps * len(TABLEAUS[self.method].nodes) * (1 + self.held * holds)
 
 
 @dataclass(frozen=True)
@@ -73,6 +79,10 @@ class StudentConfig:
     replay: ReplayConfig = field(default_factory=ReplayConfig)
     warm_start: bool = True
     teachers_compose: bool | None = None  # nothing, rather than false, leaves older settings as they were written
+
+    def steps_of_block(self, holds: bool) -> int:
+        """Steps that a block of replay serves; ``holds``: whether the task inpaints."""
+        return max(1, round(self.replay.reuse * self.replay.points(holds) / self.loop.batch))
 
 
 @dataclass(frozen=True)
@@ -247,10 +257,9 @@ class _ReplaySource:
     ) -> None:
         self.task, self.teachers, self.histograms, self.config, self.seed = task, teachers, histograms, config, seed
         self.device = next(teachers[0].parameters()).device
-        replay, probe = config.replay, torch.zeros(1, *task.shape, device=self.device)
+        probe = torch.zeros(1, *task.shape, device=self.device)
         holds = task.draw_held(probe, torch.Generator(self.device).manual_seed(0)) is not None
-        points = replay.paths * replay.steps * len(TABLEAUS[replay.method].nodes) * (1 + replay.held * holds)
-        self.steps_of_block = max(1, round(config.replay.reuse * points / config.loop.batch))
+        self.steps_of_block = config.steps_of_block(holds)
         self.number, self.block = -1, None
 
     def at(self, step: int) -> Replay:

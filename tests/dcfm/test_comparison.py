@@ -6,7 +6,16 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from dcfm.comparison import ComparisonError, Entry, attempt, check_failed, check_list, entries_of, training_config
+from dcfm.comparison import (
+    ComparisonError,
+    Entry,
+    attempt,
+    check_failed,
+    check_list,
+    entries_of,
+    recipe_differences,
+    training_config,
+)
 
 ENTRY = Entry("noniid", "dcfm_a", 3)
 
@@ -72,3 +81,18 @@ def test_failures_are_noted_and_work_goes_on(caplog: pytest.LogCaptureFixture) -
         check_failed(failed)
     with pytest.raises(KeyboardInterrupt):
         attempt("stopped", lambda: fail(KeyboardInterrupt()), failed)  # pyright: ignore[reportArgumentType]
+
+
+def test_a_recipe_without_privacy_is_not_one_with_it() -> None:
+    """Also where the key is lacking, as in a configuration that privacy is added to, or an artefact of before."""
+    private = {"noise_multiplier": 1.0, "delta": 1e-5}
+    plain, none, with_it = ({"fedavg": {"rounds": 2} | more} for more in ({}, {"privacy": None}, {"privacy": private}))
+    assert recipe_differences(plain, none) == recipe_differences(none, plain) == []
+    assert recipe_differences(with_it, with_it) == []
+    for without in (plain, none):
+        for pair in ((with_it, without), (without, with_it)):
+            (text,) = recipe_differences(*pair)
+            assert text.startswith("fedavg.privacy: ")
+    louder = {"fedavg": {"rounds": 2, "privacy": private | {"noise_multiplier": 2.0}}}
+    assert len(recipe_differences(louder, with_it)) == 1
+    assert recipe_differences({"fedavg": {"new": 1}}, plain) == []  # other keys may be younger than an artefact

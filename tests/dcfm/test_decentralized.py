@@ -5,7 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
 
-from dcfm import jobs
+from dcfm import decentralized, jobs
 from dcfm.artefacts import ArtefactError
 from dcfm.attributes import CoverageError
 from dcfm.curves import Watch, read_curve
@@ -216,6 +217,52 @@ def test_averaging_has_a_loss_curve_a_silo_and_one_that_goes_on(tmp_path: Path) 
         assert curve["step"] == list(range(1, 13))
         assert np.isfinite(curve["loss"]).all()
     assert read["whole"]["silo0"]["loss"] != read["whole"]["silo1"]["loss"]
+
+
+def test_averaging_keeps_one_network_and_never_another_tasks(tmp_path: Path) -> None:
+    """Two tasks may look alike: what tells them apart may not show in their text."""
+    config = FedAvgConfig(rounds=1, steps=2, batch=8)
+    found = []
+    for number, factor in enumerate((1.0, 5.0, 5.0)):
+        task = _Scaled(width=8, factor=factor)
+        if number == 2:
+            decentralized._network.clear()
+        run = Federation(task, silos(), tmp_path / str(number), workers=0)
+        found.append(run.fedavg("fedflow", config, run.exchange()))
+        assert len(decentralized._network) == 1
+    assert str(_Scaled(factor=1.0)) == str(_Scaled(factor=5.0))
+    assert all(torch.equal(found[1][name], value) for name, value in found[2].items())
+    assert not all(torch.equal(found[0][name], value) for name, value in found[1].items())
+
+
+@dataclass(frozen=True)
+class _Scaled(ToyTask):
+    factor: float = field(default=1.0, repr=False)
+
+    def network(self) -> nn.Module:
+        return _Factor(super().network(), self.factor)
+
+
+class _Factor(nn.Module):
+    def __init__(self, inner: nn.Module, factor: float) -> None:
+        super().__init__()
+        self.inner, self.factor = inner, factor
+
+    def forward(self, x: Tensor, t: Tensor, y: Tensor, held: Tensor | None = None) -> Tensor:
+        return self.factor * self.inner(x, t, y, held)
+
+
+def test_averaging_refuses_what_it_cannot_train_on(tmp_path: Path) -> None:
+    """As other trainings do; no silo's round has begun."""
+    wrong = {
+        "shape": [Silo(s.name, s.data[:, :1], s.labels) for s in silos()],
+        "float64": [Silo(s.name, s.data.double(), s.labels) for s in silos()],
+    }
+    for message, given in wrong.items():
+        run = Federation(TASK, given, tmp_path, workers=0)
+        with pytest.raises(ValueError, match=message):
+            run.fedavg("fedflow", FedAvgConfig(rounds=1, steps=2, batch=8), run.exchange())
+    assert not list(tmp_path.glob("*.safetensors"))
 
 
 @dataclass(frozen=True)

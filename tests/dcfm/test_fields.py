@@ -117,6 +117,13 @@ class TestWeights:
         with pytest.raises(ValueError, match="no silo holds value 1 of attribute 0"):
             value_weights(histograms, torch.tensor([[0, 0], [1, 0]]))
 
+    @pytest.mark.parametrize("label", [[0, -1], [0, 7]])
+    def test_a_value_that_there_is_not(self, label: list[int]) -> None:
+        """Not an index from behind, which would be the null token's."""
+        histograms = [LabelHistogram.from_labels(torch.tensor([[0, 0]]), (2, 2))]
+        with pytest.raises(ValueError, match=f"label {label[1]} of attribute 1, which has 0 to 1 and null"):
+            value_weights(histograms, torch.tensor([label]))
+
 
 class TestRouted:
     def test_one_expert_that_composes_is_equation_5(self, separable, batch_of) -> None:

@@ -121,3 +121,6 @@ class TestEnergy:
         experts, histograms = parts(separable)
         with pytest.raises(ValueError, match="must be one of labels, size"):
             EnergyMixture(experts, histograms, prior="uniform")
+        for scale in (-1.0, float("nan"), float("inf")):
+            with pytest.raises(ValueError, match="finite and not negative"):
+                EnergyMixture(experts, histograms, scale=scale)

@@ -7,6 +7,7 @@ from dcfm.silos import (
     PARTITIONS,
     LabelHistogram,
     Silo,
+    check_names,
     check_silos,
     partition,
     partition_dirichlet,
@@ -193,3 +194,17 @@ class TestCheckSilos:
             check_silos(SPACE, [])
         with pytest.raises(ValueError, match="one shape"):
             check_silos(SPACE, [silo("a", KNOWN), Silo("b", torch.zeros(6, 3), LABELS)])
+
+    @pytest.mark.parametrize("names", [["a", ""], ["a", ".."], ["a", "b/c"], ["a", "A"], ["site 1", "site-1"]])
+    def test_names_that_folders_cannot_have_or_tell_apart(self, names: list[str]) -> None:
+        with pytest.raises(ValueError, match="named"):
+            check_names(names)
+
+    def test_names_of_any_language(self) -> None:
+        check_names(["Klinik Süd", "病院", "site-1", "site.2"])
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.int16, torch.int32])
+def test_any_whole_numbers_are_labels(dtype: torch.dtype) -> None:
+    made = Silo("a", torch.zeros(2, 2), torch.tensor([[0, 1], [1, 0]], dtype=dtype))
+    assert made.labels.dtype == torch.long

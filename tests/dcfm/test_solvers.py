@@ -136,6 +136,8 @@ class TestAdaptive:
         ({"steps": 2, "end": 0.0}, "two different times"),
         ({"steps": 2, "tolerance": 1e-3}, "takes no tolerance"),
         ({"steps": 2, "method": "adaptive"}, "chooses its own steps"),
+        ({"tolerance": -1.0, "method": "adaptive"}, "tolerance = -1.0; give a number above 0"),
+        ({"tolerance": float("nan"), "method": "adaptive"}, "tolerance = nan"),
     ],
 )
 def test_options_that_do_not_fit(options: dict, message: str) -> None:

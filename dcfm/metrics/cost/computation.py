@@ -29,7 +29,6 @@ from torch import Tensor, nn
 from dcfm.attributes import AttributeSpace
 from dcfm.fields import value_weights
 from dcfm.silos import LabelHistogram
-from dcfm.solvers import TABLEAUS
 from dcfm.task import Task
 from dcfm.trainers.objective import IndependenceConfig
 from dcfm.trainers.student import StudentConfig
@@ -158,16 +157,12 @@ def student_as_run(k: int, config: StudentConfig, steps: int) -> Evaluations:
 def teacher_as_run(config: StudentConfig, steps: int, holds: bool = False) -> float:
     """Evaluations of the teachers for the replay of ``steps`` student steps, per step in units of ``B``.
 
-    A block has ``paths * steps`` points, one evaluation each (one a stage of the solver), and serves
-    ``reuse * points * (1 + held) / B`` student steps; the second pass with held entries, which the block's length
-    allows for, is only made by tasks that inpaint (``holds``). Over many steps this is ``1 / reuse`` where they do, and
-    ``1 / (reuse (1 + held))`` where they do not.
+    A block has ``paths * steps`` points for each stage of the solver, one evaluation each, and ``held`` times as many
+    more for tasks that inpaint (``holds``); it serves ``reuse * points / B`` steps. Over many steps this is
+    ``1 / reuse``.
     """
-    replay, batch = config.replay, config.loop.batch
-    length = max(1, round(config.replay.reuse * replay.paths * replay.steps * (1 + replay.held) / batch))
-    blocks = math.ceil(steps / length)
-    rows = replay.paths * (1 + (replay.held if holds else 0.0)) * replay.steps * len(TABLEAUS[replay.method].nodes)
-    return blocks * rows / (steps * batch)
+    blocks = math.ceil(steps / config.steps_of_block(holds))
+    return blocks * config.replay.points(holds) / (steps * config.loop.batch)
 
 
 def expected_own_terms(

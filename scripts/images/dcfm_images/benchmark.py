@@ -160,8 +160,7 @@ def measure_trainer(
     config = {"stage_one": recipe.stage_one, "peers": recipe.peers, "student": recipe.student}[trainer]
     batch, k = config.loop.batch, problem.space.size
     if trainer == "student":
-        replay = recipe.student.replay
-        block = max(1, round(replay.reuse * replay.paths * replay.steps * (1 + replay.held) / batch))
+        block = recipe.student.steps_of_block(holds=False)
         steps = -(-steps // block) * block
     loop = replace(config.loop, steps=steps * (turns + 1), checkpoint_every=steps * (turns + 1))
     timer = _Turns(bare_loop(task.network().to(device), task, batch, device), device, steps)

@@ -37,6 +37,26 @@ def test_killed_and_resumed_equals_uninterrupted(tmp_path: Path, killed_at: int)
     assert not equal(whole, average)
 
 
+def drawing() -> nn.Module:
+    """A network with running statistics, and a layer that draws from torch's own generator."""
+    torch.manual_seed(0)
+    return nn.Sequential(nn.BatchNorm1d(3), nn.Linear(3, 8), nn.Dropout(0.5), nn.Linear(8, 1))
+
+
+def test_a_network_that_draws_for_itself_resumes_too(tmp_path: Path) -> None:
+    """And starts alike whatever was drawn before; what it returns has the statistics of its data."""
+    averages, checkpoint = [], tmp_path / "run.safetensors"
+    fit(drawing(), regression, CONFIG, seed=1, checkpoint=checkpoint, stop_after=23)
+    for kept in (None, checkpoint):
+        network = drawing()
+        torch.rand(7)
+        averages.append(fit(network, regression, CONFIG, seed=1, checkpoint=kept))
+        assert torch.equal(averages[-1][0].running_var, network[0].running_var)
+    assert equal(*averages)
+    assert averages[0][0].num_batches_tracked == CONFIG.steps
+    assert not torch.equal(averages[0][0].running_var, torch.ones(3))
+
+
 def test_another_seed_is_another_run() -> None:
     a, b = fresh(), fresh()
     fit(a, regression, CONFIG, seed=1)

@@ -13,9 +13,9 @@ from dcfm.silos import LabelHistogram
 from dcfm.task import Task
 from dcfm.toy.task import ToyTask
 from dcfm.trainers.loop import LoopConfig
-from dcfm.trainers.objective import IndependenceConfig
+from dcfm.trainers.objective import IndependenceConfig, ObjectiveConfig
 from dcfm.trainers.peers import draw_routing
-from dcfm.trainers.student import ReplayConfig, StudentConfig, make_replay
+from dcfm.trainers.student import ReplayConfig, StudentConfig, train_student
 
 
 class TestCounter:
@@ -77,17 +77,20 @@ class TestFormulas:
 
     @pytest.mark.parametrize("method", ["euler", "midpoint"])
     @pytest.mark.parametrize("held", [0.0, 0.5])
-    def test_a_block_of_replay(self, method: str, held: float) -> None:
-        """The toy never holds entries: half of what the block's length allows for is left out."""
+    def test_replay(self, method: str, held: float) -> None:
+        """As counted in a training of two blocks and a step; the toy never holds entries."""
         replay = ReplayConfig(paths=8, steps=4, reuse=2.0, held=held, method=method)
-        config, counter = StudentConfig(LoopConfig(batch=16), replay=replay), EvaluationCounter()
+        stages = {"euler": 1, "midpoint": 2}[method]
+        length = 2 * 8 * 4 * stages // 16
+        alone = ObjectiveConfig(independence=IndependenceConfig(weight=0.0))
+        config = StudentConfig(LoopConfig(batch=16, steps=2 * length + 1), alone, replay)
+        counter = EvaluationCounter()
         task = CountedTask(ToyTask(2, width=4, depth=1), counter)
         histogram = LabelHistogram.from_labels(task.space.combinations(), (2, 2))
-        make_replay(task, [task.network()], [histogram], replay, torch.Generator().manual_seed(0))
-        length = round(2 * 8 * 4 * (1 + held) / 16)
-        assert computation.teacher_as_run(config, length) == counter.forward / (length * 16)
-        stages = {"euler": 1, "midpoint": 2}[method]
-        assert computation.teacher_as_run(config, 10 * length, holds=True) == pytest.approx(stages / 2)
+        train_student(task, [task.network()], [histogram], config, seed=0)
+        steps = config.loop.steps
+        assert computation.teacher_as_run(config, steps) == pytest.approx(counter.forward / (steps * 16) - 1)
+        assert computation.teacher_as_run(config, 1000 * length, holds=True) == pytest.approx(1 / 2, rel=0.01)
 
 
 @pytest.mark.parametrize("routing", ["support", "uniform"])

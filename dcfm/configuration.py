@@ -62,7 +62,11 @@ def script(config: str, interrupted: str) -> Callable[[Callable[[DictConfig], No
             with one_line_errors(interrupted):
                 if not any(word.startswith("-") for word in given):
                     check_overrides(config, given)
-                hydra.main(config_path=f"pkg://{package}", config_name=name, version_base="1.3")(task)()
+                os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # hydra raises, instead of printing in its own way
+                try:
+                    hydra.main(config_path=f"pkg://{package}", config_name=name, version_base="1.3")(task)()
+                except (HydraException, OmegaConfBaseException) as error:
+                    raise ValueError(described(error, config, given)) from error
 
         return start
 
@@ -80,13 +84,40 @@ def check_overrides(config: str, overrides: Sequence[str]) -> None:
         with hydra.initialize_config_module(".".join(["dcfm_configs", *inner]), version_base="1.3"):
             hydra.compose(name, overrides=list(overrides))
     except (HydraException, OmegaConfBaseException) as error:
-        text = " ".join(str(error).split("Config search path")[0].split("To append to your config")[0].split())
-        missing = re.match(r"Could not override '([^'.]*)'", text)
-        if missing:
-            keys = yaml.safe_load((importlib.resources.files("dcfm_configs") / f"{config}.yaml").read_text("utf-8"))
-            near = difflib.get_close_matches(missing[1], keys, 1)
-            text = f"there is no key {missing[1]!r}" + (f"; did you mean {near[0]!r}?" if near else "")
-        raise ValueError(f"{text.rstrip('.')}; --help lists the keys (configs/{config}.yaml)") from error
+        raise ValueError(described(error, config, overrides)) from error
+
+
+def described(error: Exception, config: str, overrides: Sequence[str]) -> str:
+    """One line for what hydra could not compose: what was given, and what is near."""
+    text = " ".join(str(error).split("Config search path")[0].split("To append to your config")[0].split())
+    if missing := re.match(r"Could not override '([^']*)'", text):
+        text = _near(missing[1], config, overrides)
+    return f"{text.rstrip('.')}; --help lists the keys (configs/{config}.yaml)"
+
+
+def _near(key: str, config: str, overrides: Sequence[str]) -> str:
+    """What to say of a key that cannot be given: groups that were chosen count, other values do not."""
+    *inner, name = config.split("/")
+    module = ".".join(["dcfm_configs", *inner])
+    groups = [word for word in overrides if re.fullmatch(r"[\w/@]+=[\w-]+", word)]
+    composed = DictConfig({})
+    for given in (groups, []):
+        try:
+            with hydra.initialize_config_module(module, version_base="1.3"):
+                composed = hydra.compose(name, overrides=given)
+            break
+        except (HydraException, OmegaConfBaseException):
+            continue
+    above, _, last = key.rpartition(".")
+    within = OmegaConf.select(composed, above) if above else composed
+    if not isinstance(within, DictConfig):
+        return f"there is no key {key!r}, since there is no {above!r}"
+    if last in within:
+        return f"{key} takes new keys one by one and with a plus: '+{key}.NAME=VALUE'"
+    close = difflib.get_close_matches(last, [str(name) for name in within], 1)
+    return f"there is no key {key!r}" + (
+        f"; did you mean {'.'.join([*above.split('.'), close[0]]).lstrip('.')!r}?" if close else ""
+    )
 
 
 def help_text(purpose: str, config: str) -> str:
@@ -135,8 +166,16 @@ def typed(config: DictConfig, schema: type[Schema], name: str) -> Schema:
     try:
         given = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), config))
     except OmegaConfBaseException as error:
-        raise ValueError(f"{str(error).splitlines()[0]} ({error.full_key}); see configs/{name}.yaml") from error
+        key = error.full_key
+        if "is not a ListConfig" in str(error):
+            value = OmegaConf.select(config, key)
+            raise ValueError(
+                f"{key}={value}: give a list, quoted: '{key}=[{value}]'; see configs/{name}.yaml"
+            ) from error
+        raise ValueError(f"{str(error).splitlines()[0]} ({key}); see configs/{name}.yaml") from error
     assert isinstance(given, schema)
+    if empty := [f.name for f in dataclasses.fields(schema) if getattr(given, f.name) == ""]:
+        raise ValueError(f"{empty[0]}= is empty; give a value, or leave the key out (configs/{name}.yaml)")
     return given
 
 
@@ -154,6 +193,31 @@ def writable(out: str | Path) -> Path:
     if not os.access(folder, os.W_OK):
         raise ValueError(f"out={out} cannot be written to; choose another out=")
     return folder
+
+
+def check_same_settings(out: Path, config: DictConfig, *, apart: Sequence[str] = ("out", "device", "workers")) -> None:
+    """Raise ``ValueError`` if a folder holds the results of other settings, which would be lost.
+
+    Args:
+        out: where ``config.yaml`` tells what ``metrics.json``, if there is one, was made with.
+        config: what hydra composed.
+        apart: keys that do not change results.
+    """
+    path = out / "config.yaml"
+    if not path.is_file() or not (out / "metrics.json").is_file():
+        return
+    try:
+        there = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
+    except (OmegaConfBaseException, yaml.YAMLError) as error:
+        raise ValueError(
+            f"{path} is damaged ({str(error).splitlines()[0]}); remove {out}, or choose another out="
+        ) from error
+    now = yaml.safe_load(OmegaConf.to_yaml(config, resolve=True))
+    assert isinstance(there, dict)
+    changed = [key for key in now if key not in apart and key in there and there[key] != now[key]]
+    if changed:
+        said = ", ".join(f"{key}={there[key]} there, {now[key]} now" for key in changed[:3])
+        raise ValueError(f"{out} holds the results of other settings ({said}); choose another out=, or remove it")
 
 
 @contextmanager

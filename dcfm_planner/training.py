@@ -13,7 +13,7 @@ from hydra.errors import InstantiationException
 from jaxtyping import Int
 from omegaconf import DictConfig, OmegaConf
 
-from dcfm.configuration import typed
+from dcfm.configuration import typed, writable
 from dcfm.decentralized import Federation
 from dcfm.jobs import ProgressFactory
 from dcfm.runs import RunSettings, check_methods, read_recipe, read_task, train_and_publish
@@ -125,6 +125,7 @@ def train(
     domain, recipe = read_domain(cfg.domain), read_recipe(cfg)
     check_numbers(given, domain)
     task = read_task(OmegaConf.create({"task": {**cfg.task, "domain": cfg.domain}}), PlannerTask)
+    writable(given.out)
     segments = domain.segments(given.data, task.horizon, given.workers, collecting)
     log.info("segments: %s", segments.counts)
     silos = deal(segments, given.partition, given.silos, alpha=given.alpha, seed=given.seed, domain=domain)

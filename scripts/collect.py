@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 os.environ.setdefault("MUJOCO_GL", "disable")  # no picture is drawn here
 
-from dcfm.configuration import script, typed
+from dcfm.configuration import script, typed, writable
 from dcfm_envs.collection import CollectionPlan, collect
 
 
@@ -53,6 +53,7 @@ def read_settings(config: DictConfig) -> tuple[CollectionPlan, Settings]:
 def main(config: DictConfig) -> None:
     """Collect, with a bar that tells the time left."""
     plan, settings = read_settings(config)
+    writable(settings.out)
     workers = settings.workers or os.cpu_count() or 1
     with tqdm(total=plan.train + plan.val, unit="episode", desc=settings.name, smoothing=0.1) as bar:
 

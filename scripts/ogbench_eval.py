@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
 from dcfm.artefacts import git_revision, write_text_atomically
-from dcfm.configuration import script, typed, writable
+from dcfm.configuration import check_same_settings, script, typed, writable
 from dcfm_planner.adapters import OGBenchPolicy
 from dcfm_planner.agent import PlannerAgent
 from dcfm_planner.evaluation import ogbench
@@ -46,10 +46,11 @@ def run(config: DictConfig) -> None:
     """Check, evaluate, write, print."""
     given = typed(config, Settings, "ogbench_eval")
     ogbench.check_tasks(given.tasks, given.episodes, given.seed)
-    weights = given.weights or shipped_name(given.partition, given.method)
+    weights = shipped_name(given.partition, given.method) if given.weights is None else given.weights
     loaded = load_planner(weights, device=given.device)
     name = planner_label(given.weights, given.partition, given.method)
     out = writable(given.out or f"runs/ogbench/{name}-seed{given.seed}")
+    check_same_settings(out, config)
     torch.set_num_threads(1)
     agent = PlannerAgent(loaded.planner)
     begin = time.perf_counter()

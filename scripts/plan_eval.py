@@ -17,7 +17,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
-from dcfm.configuration import script, typed, writable
+from dcfm.configuration import check_same_settings, script, typed, writable
 from dcfm_planner.evaluation.report import table, write_report
 from dcfm_planner.evaluation.run import EvaluationSettings, evaluate
 from dcfm_planner.execution import ExecutionOptions
@@ -65,7 +65,7 @@ def read_settings(config: DictConfig) -> tuple[EvaluationSettings, Path]:
         sampling["guidance"] = tuple(sampling["guidance"])
     domain = read_domain(given.domain)
     settings = EvaluationSettings(
-        weights=given.weights or shipped_name(given.partition, given.method, domain),
+        weights=shipped_name(given.partition, given.method, domain) if given.weights is None else given.weights,
         protocol=given.protocol,
         trials=given.trials,
         seed=given.seed,
@@ -97,7 +97,7 @@ def _controls(given: Any, allowed: tuple[str, ...]) -> tuple[str, ...]:
 def run(config: DictConfig) -> None:
     """Check, evaluate, write, print."""
     settings, out = read_settings(config)
-    writable(out)
+    check_same_settings(writable(out), config)
     command = shlex.join(["python", *sys.argv])
     with tqdm(total=2 * settings.trials, unit="trial", desc=f"evaluating {settings.weights}") as bar:
 

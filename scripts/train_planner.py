@@ -9,6 +9,7 @@ Everything under ``out`` is resumable: start the same command again after an int
 import logging
 import shutil
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from omegaconf import DictConfig
 
@@ -31,14 +32,22 @@ def main(cfg: DictConfig) -> None:
     names = {method: shipped_name(cfg.partition, method, domain) for method in cfg.methods} if cfg.ship else {}
     folders = train(cfg, progress=Watch(Path(cfg.out), cfg.tensorboard), collecting=collection_bar)
     for method, folder in folders.items():
-        log.info("%s: %s", method, folder)
         if method in names:
             target = weights_folder() / names[method]
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.rmtree(target, ignore_errors=True)
-            shutil.copytree(folder, target)
-            write_card(target, planner_card(target))  # scripts/model_cards.py adds what is measured later
+            ship(folder, target)
             log.info("shipped as %s", target)
+
+
+def ship(folder: Path, target: Path) -> None:
+    """Put a published planner among those that the package ships, whole or not at all; it replaces what was there."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=target.parent, prefix=".ship-") as near:
+        new, old = Path(near) / "new", Path(near) / "old"
+        shutil.copytree(folder, new)
+        write_card(new, planner_card(new))  # scripts/model_cards.py adds what is measured later
+        if target.exists():
+            target.rename(old)
+        new.rename(target)
 
 
 if __name__ == "__main__":

@@ -55,6 +55,19 @@ def test_a_short_evaluation(tmp_path: Path) -> None:
     }
 
 
+def test_results_of_other_settings_are_kept(tmp_path: Path) -> None:
+    """The same question may be asked again; another one is refused before it is worked on."""
+    same = ("partition=noniid", "device=cpu", "trials=1", "max_steps=5", f"out={tmp_path}")
+    assert run(*same, "workers=1").returncode == 0
+    before = (tmp_path / "metrics.json").read_bytes()
+    other = run(*same, "workers=1", "seed=1")
+    assert other.returncode == 2
+    assert "(seed=0 there, 1 now); choose another out=" in other.stderr
+    assert (tmp_path / "metrics.json").read_bytes() == before
+    assert run(*same, "workers=0").returncode == 0
+    assert (tmp_path / "metrics.json").read_bytes() != before  # the seconds that it took, at least
+
+
 def test_defaults_are_the_best_and_keys_reach_the_settings(script: ModuleType) -> None:
     plain = settings(script)
     assert (plain.weights, plain.protocol, plain.trials) == ("cube-single/noniid/dcfm_b", "paper", 100)
@@ -76,6 +89,7 @@ def test_defaults_are_the_best_and_keys_reach_the_settings(script: ModuleType) -
         ("protocol=mine", "the protocols are paper, given"),
         ("trials=many", "see configs/plan_eval.yaml"),
         ("trials=0", "at least 1 trial"),
+        ("weights=", "weights= is empty"),
         ("controls=oracle", "give true, false, or a quoted list"),
         ("controls=[magic]", "unknown controls 'magic'"),
         ("replan_every=-1", "replan_every=-1"),

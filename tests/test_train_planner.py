@@ -1,5 +1,6 @@
 """scripts/train_planner.py: presets compose into typed settings, bad input is one clear error, a short run works."""
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from dcfm.curves import read_curve
 from dcfm.methods.method import Recipe
 from dcfm_envs.minari_data import export_minari
 from dcfm_envs.play_data import load_play
-from dcfm_planner.models import load_planner
+from dcfm_planner.models import load_planner, weights_folder
 from dcfm_planner.task import PlannerTask
 
 REPOSITORY = Path(__file__).parents[1]
@@ -79,6 +80,9 @@ def run(folder: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
         (["peers.objective.masks.full=0.5"], "add up to 1"),
         (["ship=true", "methods=[dcfm_a,ddm]"], "unknown method 'ddm'; the shipped methods are dcfm_a, dcfm_b"),
         (["ship=true", "partition=disjoint"], "the shipped partitions are iid, noniid"),
+        (["methods=dcfm_b"], "give a list, quoted: 'methods=[dcfm_b]'"),
+        (["out="], "out= is empty"),
+        (["out=README.md"], "out=README.md is a file"),
     ],
 )
 def test_bad_input_is_one_error_before_any_work(tmp_path: Path, overrides: list[str], message: str) -> None:
@@ -87,7 +91,24 @@ def test_bad_input_is_one_error_before_any_work(tmp_path: Path, overrides: list[
     assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "play.npz").exists()
-    assert not (tmp_path / "out" / "stage1").exists()
+    assert not (tmp_path / "out").exists()
+
+
+def test_shipping_replaces_the_whole_folder(tmp_path: Path) -> None:
+    spec = importlib.util.spec_from_file_location("train_planner", REPOSITORY / "scripts/train_planner.py")
+    assert spec is not None
+    assert spec.loader is not None
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    source, target = weights_folder() / "cube-single/noniid/dcfm_b", tmp_path / "weights/dcfm_b"
+    target.mkdir(parents=True)
+    (target / "left-over").write_text("of another planner")
+    script.ship(source, target)
+    names = {path.name for path in source.iterdir()}
+    assert {path.name for path in target.iterdir()} == names
+    assert (target / "model.safetensors").read_bytes() == (source / "model.safetensors").read_bytes()
+    script.ship(source, tmp_path / "weights/new")
+    assert {path.name for path in target.parent.iterdir()} == {"dcfm_b", "new"}
 
 
 def test_collects_trains_publishes_and_finds_it_done(tmp_path: Path) -> None:

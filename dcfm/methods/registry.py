@@ -27,17 +27,26 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in FOLDER.glob("*.yaml")))
 
 
+def settings_of(name: str, **changes: Any) -> dict[str, Any]:
+    """The class and the settings of the method of this name, as listed but for ``changes``.
+
+    Raises:
+        MethodError: an unknown name.
+    """
+    if name not in names():
+        raise MethodError(f"unknown method {name!r}; the methods are {', '.join(names())}")
+    return yaml.safe_load((FOLDER / f"{name}.yaml").read_text(encoding="utf-8")) | changes
+
+
 def make(name: str, **changes: Any) -> Method:
     """The method of this name, some of its settings changed.
 
     Raises:
         MethodError: an unknown name, or settings that the method does not have.
     """
-    if name not in names():
-        raise MethodError(f"unknown method {name!r}; the methods are {', '.join(names())}")
-    settings = yaml.safe_load((FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))
+    settings = settings_of(name, **changes)
     try:
-        method = instantiate(settings | changes)
+        method = instantiate(settings)
     except InstantiationException as error:
         raise MethodError(f"method {name} cannot be made with {changes}: {error}") from error
     if not isinstance(method, Method):

@@ -82,7 +82,12 @@ class Cell:
 
     def own(self, name: str) -> dict[str, Any]:
         """The settings of one method: what its record must agree with."""
-        return {"changes": self.identity()["changes"].get(name, {}), "tuned": self.identity()["tuned"].get(name, {})}
+        changes = self.identity()["changes"].get(name, {})
+        return {
+            "changes": changes,
+            "tuned": self.identity()["tuned"].get(name, {}),
+            "method": registry.settings_of(name, **changes),
+        }
 
 
 def record_path(folder: Path, method: str) -> Path:
@@ -106,12 +111,18 @@ def check_cell(cell: Cell, methods: Sequence[str], folder: Path) -> Problem:
     Federation(cell.task, problem.silos, folder)
     check_settings(folder / "settings.json", cell.common())
     for name in methods:
-        check_settings(record_path(folder, name), cell.own(name), "own_settings")
+        check_settings(record_path(folder, name), cell.own(name), "own_settings", younger=("method",))
     return problem
 
 
-def check_settings(path: Path, settings: Mapping[str, Any], key: str | None = None) -> None:
-    """Raise ``ValueError`` if there is a file ``path`` that holds other settings (under ``key``), or is damaged."""
+def check_settings(
+    path: Path, settings: Mapping[str, Any], key: str | None = None, *, younger: Sequence[str] = ()
+) -> None:
+    """Raise ``ValueError`` if there is a file ``path`` that holds other settings (under ``key``), or is damaged.
+
+    Args:
+        younger: settings that files of before they were recorded lack.
+    """
     if not path.exists():
         return
     try:
@@ -119,6 +130,7 @@ def check_settings(path: Path, settings: Mapping[str, Any], key: str | None = No
         old = old if key is None else old[key]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is damaged ({error!r}); remove {path.parent} or choose another out=") from error
+    settings = {name: value for name, value in settings.items() if name not in younger or name in old}
     differing = sorted(_differences(old, settings))
     if differing:
         raise ValueError(

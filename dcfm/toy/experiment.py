@@ -38,13 +38,16 @@ SHOWN: Final = 250
 """Samples of each combination that are kept for the figure."""
 
 
-def run_cell(cell: Cell, methods: Sequence[str], folder: Path) -> dict[str, Any]:
+def run_cell(
+    cell: Cell, methods: Sequence[str], folder: Path, on_method: Callable[[], None] = lambda: None
+) -> dict[str, Any]:
     """Train and score the methods on one problem; returns the cell's record.
 
     Args:
         cell: the problem and the settings.
         methods: names in the registry.
         folder: of the cell; what is finished there is not done again.
+        on_method: called when another method is finished.
     """
     problem = check_cell(cell, methods, folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -57,6 +60,7 @@ def run_cell(cell: Cell, methods: Sequence[str], folder: Path) -> dict[str, Any]
             record = _run_method(cell, problem, federation, name, folder)
             write_text_atomically(path, json.dumps(record, indent=2, allow_nan=False) + "\n")
         records[name] = json.loads(path.read_text(encoding="utf-8"))
+        on_method()
     return {
         "partition": cell.problem.partition,
         "seed": cell.problem.seed,
@@ -184,8 +188,13 @@ def run_cells(
     """
     check_cells(cells, methods, out, workers)
     jobs = [(cell, methods, out / cell.name) for cell in cells]
+
+    def show() -> None:
+        if progress is not None:
+            progress(sum(record_path(out / cell.name, name).exists() for cell in cells for name in methods))
+
     if workers == 0:
-        return [run_cell(*job) for job in jobs]
+        return [run_cell(*job, show) for job in jobs]
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(min(workers, len(jobs)), mp_context=context, initializer=begin_worker)
     try:
@@ -195,8 +204,7 @@ def run_cells(
             finished, waiting = wait(waiting, timeout=1.0, return_when=FIRST_EXCEPTION)
             for future in finished:
                 future.result()
-            if progress is not None:
-                progress(sum(record_path(out / cell.name, name).exists() for cell in cells for name in methods))
+            show()
         return [future.result() for future in futures]
     finally:
         pool.shutdown(cancel_futures=True)

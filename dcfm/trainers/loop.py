@@ -61,9 +61,15 @@ class LoopConfig:
 
     def __post_init__(self) -> None:
         if min(self.steps, self.batch, self.checkpoint_every) < 1 or self.warmup < 0:
-            raise ValueError(f"steps, batch and checkpoint_every must be at least 1 and warmup at least 0: {self}")
+            raise ValueError(
+                f"steps={self.steps}, batch={self.batch} and checkpoint_every={self.checkpoint_every} must be at least "
+                f"1 and warmup={self.warmup} at least 0"
+            )
         if not (self.learning_rate > 0 and self.clip > 0 and 0 <= self.ema < 1 and 0 <= self.floor <= 1):
-            raise ValueError(f"learning_rate and clip must be positive, ema in [0, 1), floor in [0, 1]: {self}")
+            raise ValueError(
+                f"learning_rate={self.learning_rate} and clip={self.clip} must be positive, ema={self.ema} in [0, 1), "
+                f"floor={self.floor} in [0, 1]"
+            )
 
     def rate(self, step: int) -> float:
         """Learning rate of step number ``step``, counted from 0."""

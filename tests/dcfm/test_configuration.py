@@ -1,5 +1,6 @@
 """dcfm/configuration.py: types of a script's keys, a folder that can be written to, help, and how scripts end."""
 
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 from omegaconf import DictConfig
 
-from dcfm.configuration import help_text, one_line_errors, script, typed, writable
+from dcfm.configuration import check_overrides, check_same_settings, help_text, one_line_errors, script, typed, writable
 
 
 @dataclass
@@ -24,6 +25,36 @@ def test_types_are_checked_and_names_must_exist() -> None:
         typed(DictConfig({"number": "three", "maybe": 1.0}), Keys, "mine")
     with pytest.raises(ValueError, match="other"):
         typed(DictConfig({"number": 3, "maybe": 1.0, "other": 1}), Keys, "mine")
+
+
+@dataclass
+class Lists:
+    """Of another one."""
+
+    folders: list[str]
+    out: str | None
+
+
+def test_a_list_is_asked_for_in_words_and_nothing_is_no_name() -> None:
+    with pytest.raises(ValueError, match=r"folders=runs/a: give a list, quoted: 'folders=\[runs/a\]'"):
+        typed(DictConfig({"folders": "runs/a", "out": None}), Lists, "mine")
+    with pytest.raises(ValueError, match="out= is empty"):
+        typed(DictConfig({"folders": [], "out": ""}), Lists, "mine")
+
+
+def test_results_of_other_settings_are_not_replaced(tmp_path: Path) -> None:
+    """Where anything is: how they are computed may differ, and what lies there may lack younger keys."""
+    config = DictConfig({"trials": 50, "rule": None, "guidance": [1.5, 1.5], "workers": 2, "out": str(tmp_path)})
+    check_same_settings(tmp_path, config)
+    (tmp_path / "config.yaml").write_text("trials: 300\nguidance: [1.5, 1.5]\nworkers: 1\nout: elsewhere\n")
+    check_same_settings(tmp_path, config)  # interrupted: no results
+    (tmp_path / "metrics.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"\(trials=300 there, 50 now\); choose another out="):
+        check_same_settings(tmp_path, config)
+    check_same_settings(tmp_path, DictConfig({**config, "trials": 300}))
+    (tmp_path / "config.yaml").write_text("trials: [")
+    with pytest.raises(ValueError, match=r"config\.yaml is damaged"):
+        check_same_settings(tmp_path, config)
 
 
 def test_a_file_is_no_folder(tmp_path: Path) -> None:
@@ -87,6 +118,7 @@ def test_a_script_gets_what_was_given(monkeypatch: pytest.MonkeyPatch) -> None:
         ("zzz=3", "there is no key 'zzz'; --help"),
         ("silos=[", "--help lists the keys"),
         ("seed=-1", "seed=-1; give at least 0"),
+        ("training.stepz=3", "there is no key 'training.stepz', since there is no 'training'"),
     ],
 )
 def test_a_wrong_key_or_value_is_one_line_and_status_2(
@@ -96,6 +128,31 @@ def test_a_wrong_key_or_value_is_one_line_and_status_2(
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: ")
     assert said in line
+
+
+@pytest.mark.parametrize(
+    ("config", "given", "said"),
+    [
+        ("toy", "training.student.step=3", "did you mean 'training.student.steps'?"),
+        ("toy", "method_settings={dfd:{scale:1.0}}", "'+method_settings.NAME=VALUE'"),
+        ("train_planner", "stage_one.lop.steps=3", "no key 'stage_one.lop.steps', since there is no 'stage_one.lop'"),
+    ],
+)
+def test_a_wrong_key_within_others(config: str, given: str, said: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(said)):
+        check_overrides(config, [given])
+    check_overrides("toy", ["+method_settings.dfd.scale=1.0"])
+
+
+@pytest.mark.parametrize("given", [["--config-dir", "nowhere"], ["-m", "sedd=0,1"]])
+def test_wrong_options_of_hydra_are_one_line_too(
+    given: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+    assert run(monkeypatch, *given) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+    assert "HYDRA_FULL_ERROR" not in line
 
 
 def test_help_says_purpose_keys_groups_and_status(

@@ -1,6 +1,7 @@
 """dcfm/toy/experiment.py, variants.py, choice.py: scores of known fields, resuming, sharing, and what may be seen."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from dcfm.methods import registry
 from dcfm.selection import KnownOnly, LeakError
 from dcfm.toy.cell import Cell, check_cells
 from dcfm.toy.choice import choose, read_candidates
@@ -79,6 +81,32 @@ def test_a_run_goes_on_from_what_is_finished_and_refuses_other_settings(tmp_path
     (tmp_path / "noniid/seed0/settings.json").write_text("{")
     with pytest.raises(ValueError, match="damaged"):
         check_cells([one], ["ddm_l"], tmp_path, 0)
+
+
+def test_a_method_of_other_settings_is_another_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its YAML file is where they stand; records of before these were kept lack them, and are taken."""
+    listed = tmp_path / "registry"
+    shutil.copytree(registry.FOLDER, listed)
+    monkeypatch.setattr(registry, "FOLDER", listed)
+    run_cells([cell()], ["ddm"], tmp_path / "out", workers=0)
+    check_cells([cell()], ["ddm"], tmp_path / "out", 0)
+    with (listed / "ddm.yaml").open("a") as file:
+        file.write("local_ci: true\n")
+    with pytest.raises(ValueError, match=r"ddm\.json is of a run with other settings \(method\.local_ci\)"):
+        check_cells([cell()], ["ddm"], tmp_path / "out", 0)
+    path = tmp_path / "out/noniid/seed0/records/ddm.json"
+    record = json.loads(path.read_text())
+    del record["own_settings"]["method"]
+    path.write_text(json.dumps(record))
+    check_cells([cell()], ["ddm"], tmp_path / "out", 0)
+
+
+def test_progress_is_told_method_by_method(tmp_path: Path) -> None:
+    done: list[int] = []
+    run_cells([cell()], ["ddm", "dcfm_b"], tmp_path, workers=0, progress=done.append)
+    assert done == [1, 2]
+    run_cells([cell()], ["ddm", "dcfm_b"], tmp_path, workers=0, progress=done.append)
+    assert done[-1] == 2
 
 
 def test_a_record_says_who_holds_what_and_at_what_cost(tmp_path: Path) -> None:

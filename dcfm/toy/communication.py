@@ -9,6 +9,7 @@ A *point* is a method and, where it averages, a number of rounds, over seeds. It
 ``out/rounds<T>``, of the other methods in ``out/once``; a run that was interrupted goes on from there.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -163,19 +164,29 @@ def _percent(share: Mapping[str, float] | None) -> str:
     return f"{text} [{100 * max(0.0, share['low']):.1f}, {100 * min(1.0, share['high']):.1f}]"
 
 
+BESIDE: Final = 0.9
+"""How far left a mark stands of the one before it of equally many models, as a factor."""
+
+
 def draw(points: Sequence[Point], path: Path) -> None:
-    """Novel and known share against models a silo: averaging as lines over its rounds, the others as marks."""
+    """Novel and known share against models a silo: averaging as lines over its rounds, the others as marks, those of
+    equally many models side by side."""
     figure = Figure(figsize=(9, 3.4), layout="constrained")
     axes = figure.subplots(1, 2, sharey=True)
     for axis, kind in zip(axes, ("novel", "known"), strict=True):
+        marks: Counter[float] = Counter()
         for i, title in enumerate(dict.fromkeys(point["title"] for point in points)):
             rows = sorted((p for p in points if p["title"] == title and kind in p), key=lambda p: p["models"])
             x, shares = [row["models"] for row in rows], [row[kind] for row in rows]
             line = "o-" if any(row["rounds"] for row in rows) else "D"
-            axis.plot(x, [s["mean"] for s in shares], f"C{i}{line}", label=title, ms=5)
+            if line == "D":
+                marks.update(x)
+                x = [models * BESIDE ** (marks[models] - 1) for models in x]
+            axis.plot(x, [s["mean"] for s in shares], f"C{i}{line}", label=title, ms=6, zorder=3 - 0.5 * (line == "o-"))
             low, high = ([s.get(end, s["mean"]) for s in shares] for end in ("low", "high"))
             axis.vlines(x, [max(0.0, v) for v in low], [min(1.0, v) for v in high], color=f"C{i}", linewidth=1)
         axis.set(xlabel="models that a silo sends and receives", xscale="log", ylim=(-0.02, 1.02))
+        axis.xaxis.set_major_formatter("{x:g}")
         axis.set(title=f"{kind} combinations")
     axes[0].set(ylabel="share in the queried mode")
     axes[0].legend(fontsize=8)

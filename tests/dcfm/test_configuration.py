@@ -146,8 +146,9 @@ def test_a_wrong_key_within_others(config: str, given: str, said: str) -> None:
 
 @pytest.mark.parametrize("given", [["--config-dir", "nowhere"], ["-m", "sedd=0,1"]])
 def test_wrong_options_of_hydra_are_one_line_too(
-    given: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    given: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.chdir(tmp_path)  # a sweep makes its folder where it is started
     monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
     assert run(monkeypatch, *given) == 2
     (line,) = capsys.readouterr().err.splitlines()

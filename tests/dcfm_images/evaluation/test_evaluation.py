@@ -152,6 +152,14 @@ def test_too_few_pictures_before_any_work(trained: Any, quick: EvaluationSetting
     assert not (tmp_path / "out" / "metrics.json").exists()
 
 
+def test_choosing_takes_fewer_pictures_than_a_covariance(
+    trained: Any, quick: EvaluationSettings, tmp_path: Path
+) -> None:
+    """50 pictures, fewer than the space has features (64), are enough to choose by nearest neighbours."""
+    found = judged(trained, tmp_path / "out", replace(quick, selection_each=1))
+    assert json.loads((tmp_path / "out" / "selection.json").read_text())["chosen"] == found["sampling"]
+
+
 def test_an_interrupted_one_leaves_nothing_half_written(
     trained: Any, quick: EvaluationSettings, tmp_path: Path
 ) -> None:

@@ -119,6 +119,13 @@ def test_finished_cells_are_read_and_others_refused(tmp_path: Path) -> None:
         private.run([PrivateCell("dcfm_b", None, 1.0, 1e-5, problem, TRAINING, Sampling(21, 2))], tmp_path / "p")
 
 
+def test_one_silo_has_nobody_to_ask(tmp_path: Path) -> None:
+    (record,) = scale.run([ScaleCell(1, None, 0, 30, TRAINING, Sampling(20, 2))], tmp_path)
+    assert (record["models_held"], record["bytes_held"]) == (1, record["model_bytes"])
+    assert record["recovery"]["all_experts"]["known"]["n"] == 60
+    draw([record], tmp_path / "scale.png")
+
+
 def test_bad_settings_come_before_any_work(tmp_path: Path) -> None:
     def cell(method: str = "dcfm_b", samples: int = 100) -> PrivateCell:
         return PrivateCell(method, 1.0, 1.0, 1e-5, ProblemSettings(samples=samples), TRAINING, Sampling(20, 2))
@@ -129,6 +136,10 @@ def test_bad_settings_come_before_any_work(tmp_path: Path) -> None:
         private.run([cell(samples=4)], tmp_path)
     with pytest.raises(ValueError, match="samples of a combination cannot be dealt"):
         scale.run([ScaleCell(4, None, 0, 1, TRAINING, Sampling(20, 2))], tmp_path)
+    fine = ScaleCell(2, None, 0, 30, TRAINING, Sampling(20, 2))
+    for silos in (4, 300):  # 300 are not dealt before their turn
+        with pytest.raises(ValueError, match=f"cannot be dealt to {silos} silos"):
+            scale.run([fine, ScaleCell(silos, None, 0, 1, TRAINING, Sampling(20, 2))], tmp_path)
     for peers in (0, -1):
         cells = [ScaleCell(4, p, 0, 30, TRAINING, Sampling(20, 2)) for p in (None, peers)]
         with pytest.raises(ValueError, match="peers"):

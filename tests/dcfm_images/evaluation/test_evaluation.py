@@ -43,6 +43,7 @@ def test_complete_then_resumed(trained: Any, quick: EvaluationSettings, tmp_path
     selection = json.loads((tmp_path / "out" / "selection.json").read_text())
     assert selection["scored_combinations"] == trained.problem.known.tolist()
     assert selection["chosen"] == found["sampling"]
+    assert json.loads((tmp_path / "out" / "combinations.json").read_text()) == trained.problem.matrix()
 
     told: list[str] = []
     again = judged(trained, tmp_path / "out", quick, on_progress=lambda what, done, total: told.append(what))

@@ -115,6 +115,12 @@ def test_finished_cells_are_read_and_others_refused(tmp_path: Path) -> None:
     private_cell = PrivateCell("dcfm_b", None, 1.0, 1e-5, problem, TRAINING, Sampling(20, 2))
     (first,) = private.run([private_cell], tmp_path / "p")
     assert private.run([private_cell], tmp_path / "p") == [first]
+    record = private_cell.folder(tmp_path / "p") / "record.json"
+    for damaged in ("{", "{}", "[]"):
+        (tmp_path / "q" / record.parent.relative_to(tmp_path / "p")).mkdir(parents=True, exist_ok=True)
+        (tmp_path / "q" / record.relative_to(tmp_path / "p")).write_text(damaged)
+        with pytest.raises(ValueError, match=r"record\.json is damaged .*remove it"):
+            private.run([private_cell], tmp_path / "q")
     with pytest.raises(ValueError, match="of other settings"):
         private.run([PrivateCell("dcfm_b", None, 1.0, 1e-5, problem, TRAINING, Sampling(21, 2))], tmp_path / "p")
 

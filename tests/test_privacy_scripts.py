@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 
 from dcfm.toy import private, scale
 from dcfm.toy.private import PrivateCell
@@ -75,6 +76,41 @@ def test_a_point_of_the_curve_is_a_mean_over_seeds() -> None:
     assert (point["novel"]["low"], point["novel"]["high"]) == (0.0, 1.0)  # two seeds say little
     assert point["known"]["low"] == pytest.approx(0.9)
     assert private.summarise(rows[:1])[0]["novel"]["low"] is None
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    """Figures that were written."""
+    found: list[Figure] = []
+    saved = Figure.savefig
+
+    def keep(figure: Figure, *given: object, **settings: object) -> None:
+        found.append(figure)
+        saved(figure, *given, **settings)
+
+    monkeypatch.setattr(Figure, "savefig", keep)
+    return found
+
+
+def test_what_is_dashed_is_in_the_legend(tmp_path: Path, drawn: list[Figure]) -> None:
+    rows = [
+        {"method": "dcfm_b", "noise": noise, "seed": 0, "epsilon": noise and 2.0, "known": 0.9, "novel": 0.5}
+        for noise in (None, 1.0)
+    ]
+    for shown, expected in ((rows, ["DCFM-B", "without noise"]), (rows[1:], ["DCFM-B"])):
+        private.draw(private.summarise(shown), tmp_path / "privacy.png")
+        legend = drawn[-1].axes[0].get_legend()
+        assert legend is not None
+        assert [text.get_text() for text in legend.get_texts()] == expected
+
+
+def test_seconds_of_the_scale_study_are_plain_numbers(tmp_path: Path, drawn: list[Figure]) -> None:
+    draw(json.loads((REPOSITORY / "docs/results/scale/scale.json").read_text())["cells"], tmp_path / "scale.png")
+    axis = drawn[0].axes[1].yaxis
+    low, high = sorted(axis.get_view_interval())
+    shown = [axis.get_major_formatter()(place) for place in axis.get_majorticklocs() if low <= place <= high]
+    assert shown == ["1", "2", "5"]
+    assert not any(axis.get_minor_formatter()(place) for place in axis.get_minorticklocs())
 
 
 def test_scale(tmp_path: Path) -> None:

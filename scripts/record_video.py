@@ -110,7 +110,6 @@ def run(config: DictConfig) -> None:
     problems = [choose_problem(pair, given.protocol, given.problem, given.seed) for pair in choose_pairs(given.pairs)]
     planners = load(given)
     out = writable(given.out)
-    (out / RECORD).unlink(missing_ok=True)  # of films that lay here: they are about to be replaced
     prepare_rendering()  # before mujoco is imported
     torch.set_num_threads(1)
     from dcfm_planner.video.film import frames_per_second, hold_ends, pictures, side_by_side
@@ -159,6 +158,7 @@ def run(config: DictConfig) -> None:
 def save(out: Path, film: str, frames: list[Any], fps: float, given: Settings) -> dict[str, Any]:
     """Write a film in each format; what ``videos.json`` says about its files."""
     names = [f"{film}.{ending}" for ending in check_formats(given.formats)]
+    (out / RECORD).unlink(missing_ok=True)  # of films that lay here: not before one of them can be replaced
     for name in names:
         write(out / name, frames, fps)
     return {"files": names, "frames": len(frames)}

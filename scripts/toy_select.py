@@ -23,7 +23,7 @@ from dcfm.toy.choice import choose, read_candidates
 from dcfm.toy.problem import make_problem, read_problem
 from dcfm.toy.score import Sampling
 from dcfm.toy.training import read_training
-from dcfm.toy.variants import run_problems, score_known
+from dcfm.toy.variants import check_problems, run_problems, score_known
 
 
 @dataclass
@@ -52,9 +52,8 @@ def run(config: DictConfig) -> None:
         problem = make_problem(cell.problem)
         parts = {"observed": problem.observed, "withheld": problem.withheld, "never looked at": problem.missing}
         problems.append(cell.identity()["problem"] | {name: rows.tolist() for name, rows in parts.items()})
-        for variants in candidates.values():
-            for variant in variants:
-                variant.of(cell)
+    for variants in candidates.values():  # all methods' before the first one's trainings
+        check_problems(cells, variants, Path(given.out))
     out = writable(given.out)
     chosen: dict[str, Any] = {
         "command": shlex.join(["python", *sys.argv]),

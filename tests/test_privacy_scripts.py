@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 
 from dcfm.toy import private, scale
 from dcfm.toy.private import PrivateCell
@@ -77,6 +78,41 @@ def test_a_point_of_the_curve_is_a_mean_over_seeds() -> None:
     assert private.summarise(rows[:1])[0]["novel"]["low"] is None
 
 
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    """Figures that were written."""
+    found: list[Figure] = []
+    saved = Figure.savefig
+
+    def keep(figure: Figure, *given: object, **settings: object) -> None:
+        found.append(figure)
+        saved(figure, *given, **settings)
+
+    monkeypatch.setattr(Figure, "savefig", keep)
+    return found
+
+
+def test_what_is_dashed_is_in_the_legend(tmp_path: Path, drawn: list[Figure]) -> None:
+    rows = [
+        {"method": "dcfm_b", "noise": noise, "seed": 0, "epsilon": noise and 2.0, "known": 0.9, "novel": 0.5}
+        for noise in (None, 1.0)
+    ]
+    for shown, expected in ((rows, ["DCFM-B", "without noise"]), (rows[1:], ["DCFM-B"])):
+        private.draw(private.summarise(shown), tmp_path / "privacy.png")
+        legend = drawn[-1].axes[0].get_legend()
+        assert legend is not None
+        assert [text.get_text() for text in legend.get_texts()] == expected
+
+
+def test_seconds_of_the_scale_study_are_plain_numbers(tmp_path: Path, drawn: list[Figure]) -> None:
+    draw(json.loads((REPOSITORY / "docs/results/scale/scale.json").read_text())["cells"], tmp_path / "scale.png")
+    axis = drawn[0].axes[1].yaxis
+    low, high = sorted(axis.get_view_interval())
+    shown = [axis.get_major_formatter()(place) for place in axis.get_majorticklocs() if low <= place <= high]
+    assert shown == ["1", "2", "5"]
+    assert not any(axis.get_minor_formatter()(place) for place in axis.get_minorticklocs())
+
+
 def test_scale(tmp_path: Path) -> None:
     result = run(
         "scale", "silos=[2,4]", "peers=[1,null]", "samples=30", "draws=20", "steps=2", f"out={tmp_path}", *TINY
@@ -115,8 +151,21 @@ def test_finished_cells_are_read_and_others_refused(tmp_path: Path) -> None:
     private_cell = PrivateCell("dcfm_b", None, 1.0, 1e-5, problem, TRAINING, Sampling(20, 2))
     (first,) = private.run([private_cell], tmp_path / "p")
     assert private.run([private_cell], tmp_path / "p") == [first]
+    record = private_cell.folder(tmp_path / "p") / "record.json"
+    for damaged in ("{", "{}", "[]"):
+        (tmp_path / "q" / record.parent.relative_to(tmp_path / "p")).mkdir(parents=True, exist_ok=True)
+        (tmp_path / "q" / record.relative_to(tmp_path / "p")).write_text(damaged)
+        with pytest.raises(ValueError, match=r"record\.json is damaged .*remove it"):
+            private.run([private_cell], tmp_path / "q")
     with pytest.raises(ValueError, match="of other settings"):
         private.run([PrivateCell("dcfm_b", None, 1.0, 1e-5, problem, TRAINING, Sampling(21, 2))], tmp_path / "p")
+
+
+def test_one_silo_has_nobody_to_ask(tmp_path: Path) -> None:
+    (record,) = scale.run([ScaleCell(1, None, 0, 30, TRAINING, Sampling(20, 2))], tmp_path)
+    assert (record["models_held"], record["bytes_held"]) == (1, record["model_bytes"])
+    assert record["recovery"]["all_experts"]["known"]["n"] == 60
+    draw([record], tmp_path / "scale.png")
 
 
 def test_bad_settings_come_before_any_work(tmp_path: Path) -> None:
@@ -129,6 +178,10 @@ def test_bad_settings_come_before_any_work(tmp_path: Path) -> None:
         private.run([cell(samples=4)], tmp_path)
     with pytest.raises(ValueError, match="samples of a combination cannot be dealt"):
         scale.run([ScaleCell(4, None, 0, 1, TRAINING, Sampling(20, 2))], tmp_path)
+    fine = ScaleCell(2, None, 0, 30, TRAINING, Sampling(20, 2))
+    for silos in (4, 300):  # 300 are not dealt before their turn
+        with pytest.raises(ValueError, match=f"cannot be dealt to {silos} silos"):
+            scale.run([fine, ScaleCell(silos, None, 0, 1, TRAINING, Sampling(20, 2))], tmp_path)
     for peers in (0, -1):
         cells = [ScaleCell(4, p, 0, 30, TRAINING, Sampling(20, 2)) for p in (None, peers)]
         with pytest.raises(ValueError, match="peers"):

@@ -100,9 +100,11 @@ def test_a_distance_is_told_of_what_was_executed(script: ModuleType) -> None:
 
 
 def test_without_a_gl_it_says_so_in_one_line(tmp_path: Path) -> None:
+    """And what is told of older films stays."""
+    (tmp_path / "videos.json").write_text("of older films")
     for gl, message in (("disable", "unset MUJOCO_GL"), ("nonsense", "apt-get install")):
         done = run(f"out={tmp_path}", gl=gl)
         assert done.returncode != 0
         assert message in done.stderr
         assert len(done.stderr.strip().splitlines()) == 1
-    assert not list(tmp_path.iterdir())
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["of older films"]

@@ -59,3 +59,33 @@ def test_the_planner_s_figures_by_joint_velocities_are_the_file_s() -> None:
     }
     said = [f"{100 * rows[name]['rate']:.1f}" for name in ("FedFlow+L 2 rounds", "DCFM-A", "DCFM-B")]
     assert re.findall(r"\d+\.\d+", shown.partition("p <")[0].replace("[73.0, 82.3]", "")) == said
+
+
+def test_the_toy_s_page_shows_the_benchmark_s_table() -> None:
+    """Under both rules, by the file's own rounding."""
+    page = (REPOSITORY / "docs/toy.md").read_text()
+    head, *lines = (REPOSITORY / "docs/results/toy/benchmark/table.md").read_text().splitlines()
+    joint, composed = (
+        [place for place, name in enumerate(head.split("|")) if name.strip() == wanted]
+        for wanted in ("novel joint", "composed")
+    )
+    for line in lines[1:]:
+        cells = [cell.strip() for cell in line.split("|")]
+        shown = next(row for row in page.splitlines() if row.startswith(f"| {cells[1]} |") and "±" in row)
+        figures = [cell.strip() for cell in shown.split("|") if "±" in cell]
+        assert figures == [cells[place] for pair in zip(joint, composed, strict=True) for place in pair], cells[1]
+
+
+def test_known_combinations_of_more_rounds_are_the_least_of_all() -> None:
+    """docs/scale.md: over one, three and six rounds."""
+    least: dict[tuple[str, str], float] = {}
+    for name in ("scale", "rounds3/scale", "rounds6/scale", "rounds6/peers4"):
+        for cell in json.loads((REPOSITORY / f"docs/results/scale/{name}.json").read_text())["cells"]:
+            key = str(cell["silos"]), "all" if cell["peers"] is None else str(cell["peers"])
+            known = cell["recovery"]["all_experts"]["known"]["value"]
+            least[key] = min(known, least.get(key, 1.0))
+    page = (REPOSITORY / "docs/scale.md").read_text().partition("known, least, % |")[2]
+    rows = [[cell.strip() for cell in line.split("|")] for line in page.splitlines() if line.count("|") == 8]
+    assert len(rows) == 9
+    for row in rows[1:]:
+        assert row[7] == f"{100 * least[row[1], row[2]]:.1f}", row

@@ -33,6 +33,10 @@ QUIET: Final = (".record.json", "record.json", "selection.json", "artefact.json"
 """Ends of names of JSON files that are folded: they are about the run, not its result."""
 
 
+LEDGERS: Final = ("ledger.jsonl", "messages.jsonl")
+"""Ends of names of files that hold a message a line (:mod:`dcfm.exchange`)."""
+
+
 class ReportError(ValueError):
     """A folder or file that cannot be reported; the text names it and says what to do."""
 
@@ -94,6 +98,11 @@ def _ledger(path: Path) -> list[Block]:
     return [Folded(f"{path.name}: what passed between silos", [cut(["silo", "", "kind", "messages", "bytes"], rows)])]
 
 
+def _lines(path: Path) -> list[Block]:
+    """Ledgers by their names' ends; other files of lines, such as a silo's seconds, as they are."""
+    return _ledger(path) if path.name.endswith(LEDGERS) else _folded_text(path)
+
+
 def _folded_text(path: Path) -> list[Block]:
     return [Folded(path.name, [Text(_text(path))])]
 
@@ -131,7 +140,7 @@ READERS: Final[Mapping[str, Callable[[Path], list[Block]]]] = {
     **dict.fromkeys(PICTURES, _picture),
     **dict.fromkeys(VIDEOS, _video),
     ".csv": _csv,
-    ".jsonl": _ledger,
+    ".jsonl": _lines,
     ".yaml": _folded_text,
 }
 """By ending, in the order in which a folder's files are shown."""

@@ -89,8 +89,9 @@ def maps_of(value: Mapping[str, Any]) -> list[Grid]:
         return []
     ends = [tuple(key.split("-")) for key in pairs]
     sources, targets = (list(dict.fromkeys(end[i] for end in ends)) for i in (0, 1))
-    first = next(iter(pairs.values()), {})
-    names = [""] if centre(first) is not None else [name for name, item in first.items() if centre(item) is not None]
+    # Of all pairs: the first ones may have had no trials, and then no shares either.
+    every = (name for item in pairs.values() for name, inner in item.items() if centre(inner) is not None)
+    names = [""] if any(centre(item) is not None for item in pairs.values()) else list(dict.fromkeys(every))
     grids = []
     for name in names:
         rows = []
@@ -101,7 +102,7 @@ def maps_of(value: Mapping[str, Any]) -> list[Grid]:
     return grids
 
 
-def _cell(found: Mapping[str, Any]) -> Cell | None:
+def _cell(found: Any) -> Cell | None:
     share = centre(found)
     if share is None:
         return None

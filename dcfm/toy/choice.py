@@ -40,6 +40,11 @@ def read_candidates(given: Mapping[str, Any]) -> dict[str, list[Variant]]:
         for name, changes in candidates.items():
             if not isinstance(changes, Mapping) or set(changes) - {"training", "settings"}:
                 raise ValueError(f"{method}.{name}={changes!r}; a candidate has the keys training and settings")
+            if wrong := {key: value for key, value in changes.items() if not isinstance(value, Mapping)}:
+                raise ValueError(
+                    f"{method}.{name}={wrong}; training and settings hold what they change by name, such as "
+                    "{training: {student: {weight: 2.0}}}"
+                )
         found[method] = [
             Variant(str(name), method, changes.get("training", {}), changes.get("settings", {}))
             for name, changes in candidates.items()

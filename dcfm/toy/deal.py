@@ -27,6 +27,12 @@ def check_deal(kind: str, silos: int) -> None:
         raise ValueError(f"silos={silos}; give at least one")
 
 
+def check_samples(samples: int, silos: int) -> None:
+    """Raise ``ValueError`` unless every silo can have a sample of each of its combinations."""
+    if samples < silos:
+        raise ValueError(f"{samples} samples of a combination cannot be dealt to {silos} silos; give more samples")
+
+
 def read_partitions(given: Any) -> list[str]:
     """``both`` (iid and noniid), one arrangement or a list of them, as a list without repetitions.
 
@@ -97,8 +103,7 @@ def deal(
         ValueError: an unknown kind, too few samples for the silos, or a silo left without data.
     """
     check_deal(kind, silos)
-    if samples < silos:
-        raise ValueError(f"{samples} samples of a combination cannot be dealt to {silos} silos; give more samples")
+    check_samples(samples, silos)
     generator = torch.Generator().manual_seed(seed)
     labels = observed.repeat_interleave(samples, dim=0)
     data = mixture.sample(labels, generator)

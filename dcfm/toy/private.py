@@ -95,17 +95,27 @@ def run(cells: Sequence[PrivateCell], out: Path, progress: Callable[[], object] 
         if cell.privacy is not None:
             spent(cell.privacy, min(len(s) for s in problem.silos), cell.training.batch, 1)
         path = cell.folder(out) / "record.json"
-        if path.exists() and json.loads(path.read_text(encoding="utf-8"))["settings"] != cell.settings():
+        if path.exists() and _read(path)["settings"] != cell.settings():
             raise ValueError(f"{path} is of other settings; remove {out}, or choose another out=")
     records = []
     for cell in cells:
         path = cell.folder(out) / "record.json"
         if not path.exists():
             write_json(path, train_and_score(cell, cell.folder(out)))
-        records.append(json.loads(path.read_text(encoding="utf-8")))
+        records.append(_read(path))
         if progress is not None:
             progress()
     return records
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if missing := {"settings", "method", "noise", "seed", "epsilon", "known", "novel"} - set(found):
+            raise ValueError(f"it lacks {', '.join(sorted(missing))}")
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path} is damaged ({error}); remove it, and its training is scored again") from error
+    return found
 
 
 def train_and_score(cell: PrivateCell, folder: Path) -> dict[str, Any]:
@@ -186,6 +196,8 @@ def draw(points: Sequence[Mapping[str, Any]], path: Path) -> None:
                 axis.plot([p["epsilon"]] * 2, [p[name]["low"], p[name]["high"]], color=f"C{i}", linewidth=1)
         axis.set(xscale="log", xlabel="epsilon of a sample", ylim=(0, 1.02), title=f"{name} combinations")
     axes[0].set_ylabel("share in the queried mode")
+    if any(p["noise"] is None for p in points):
+        axes[0].plot([], [], color="0.4", linestyle="--", linewidth=0.8, label="without noise")
     axes[0].legend()
     with atomically(path) as temporary:
         figure.savefig(temporary, dpi=100)

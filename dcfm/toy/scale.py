@@ -28,6 +28,7 @@ from dcfm.fields import Field, Routed
 from dcfm.metrics.intervals import wilson
 from dcfm.records import write_json
 from dcfm.silos import LabelHistogram
+from dcfm.toy.deal import check_samples
 from dcfm.toy.problem import Problem, ProblemSettings, make_problem
 from dcfm.toy.score import Sampling, hits, sample
 from dcfm.toy.task import ToyTask
@@ -85,6 +86,7 @@ def run(cells: Sequence[ScaleCell], out: Path, progress: Callable[[], object] | 
         if isinstance(cell.peers, bool) or not isinstance(cell.peers, int | None):
             raise ValueError(f"peers={cell.peers!r}; give whole numbers of 1 or more, or null for all")
         replace(cell.training.recipe().peers, peers_per_round=cell.peers)
+        check_samples(cell.problem.samples, cell.silos)
         if cell.silos <= 8:  # larger ones are made alike, and take a while
             make_problem(cell.problem)
         if cell.path(out).exists() and _read(cell.path(out))["settings"] != cell.settings():
@@ -144,8 +146,8 @@ def count(exchange: Exchange, rounds: int) -> dict[str, int]:
             received[message.silo] = received.get(message.silo, 0) + 1
     sent = exchange.ledger.bytes()
     return {
-        "models_held": 1 + max(received.values()) // rounds,
-        "bytes_a_silo": max(sent.values()),
+        "models_held": 1 + max(received.values(), default=0) // rounds,  # a silo alone receives none
+        "bytes_a_silo": max(sent.values(), default=0),
         "bytes_of_all": sum(sent.values()),
     }
 

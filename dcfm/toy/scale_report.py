@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from dcfm.artefacts import atomically
 
@@ -65,6 +66,9 @@ def draw(records: Sequence[Record], path: Path) -> None:
     for axis in axes:
         axis.set(xlabel="silos", xscale="log")
         axis.set_xscale("log", base=2)
+    axes[1].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))  # it spans about a decade: plain numbers, not powers
+    axes[1].yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes[1].yaxis.set_minor_formatter(NullFormatter())
     axes[2].legend(fontsize=8)
     with atomically(path) as temporary:
         figure.savefig(temporary, dpi=100)

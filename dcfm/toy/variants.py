@@ -98,6 +98,20 @@ def score_all(cell: Cell, problem: Problem, fields: dict[str, Field]) -> dict[st
     }
 
 
+def check_variants(cell: Cell, variants: Sequence[Variant], folder: Path) -> dict[str, Cell]:
+    """The variants' cells by ``<method>/<name>``.
+
+    Raises:
+        ValueError: an impossible variant, a name given twice, or a folder that holds another run's.
+    """
+    cells = {f"{v.method}/{v.name}": v.of(cell) for v in variants}
+    if len(cells) != len(variants):
+        raise ValueError(f"variants {[f'{v.method}/{v.name}' for v in variants]}: a name occurs twice in a method")
+    for name, changed in cells.items():
+        check_settings(folder / name / "settings.json", changed.identity())
+    return cells
+
+
 def run_variants(cell: Cell, variants: Sequence[Variant], folder: Path, score: Scorer) -> dict[str, dict[str, Any]]:
     """Train and score the variants on one problem; returns their records by ``<method>/<name>``.
 
@@ -110,12 +124,7 @@ def run_variants(cell: Cell, variants: Sequence[Variant], folder: Path, score: S
     Raises:
         ValueError: before any training, if a variant is impossible or the folder holds another run's.
     """
-    cells = {f"{v.method}/{v.name}": v.of(cell) for v in variants}
-    if len(cells) != len(variants):
-        raise ValueError(f"variants {[f'{v.method}/{v.name}' for v in variants]}: a name occurs twice in a method")
-    problem = make_problem(cell.problem)
-    for name, changed in cells.items():
-        check_settings(folder / name / "settings.json", changed.identity())
+    cells, problem = check_variants(cell, variants, folder), make_problem(cell.problem)
     records: dict[str, dict[str, Any]] = {}
     same: dict[str, str] = {}
     for variant, (name, changed) in zip(variants, cells.items(), strict=True):
@@ -167,6 +176,19 @@ def _stores(cell: Cell, folder: Path) -> dict[str, Path]:
     return {"stage1*": store(first), "further*": store(then)}
 
 
+def check_problems(cells: Sequence[Cell], variants: Sequence[Variant], out: Path) -> None:
+    """Everything that can be wrong with :func:`run_problems`, before any problem is trained on.
+
+    Raises:
+        ValueError: no problem, two of one partition and seed, or what :func:`check_variants` finds.
+    """
+    names = [cell.name for cell in cells]
+    if not cells or len(set(names)) != len(names):
+        raise ValueError(f"the problems are {names}; give at least one, each with a partition or seed of its own")
+    for cell in cells:
+        check_variants(cell, variants, out / cell.name)
+
+
 def run_problems(
     cells: Sequence[Cell], variants: Sequence[Variant], out: Path, score: Scorer, workers: int
 ) -> list[dict[str, dict[str, Any]]]:
@@ -174,11 +196,9 @@ def run_problems(
     (0: in this one); ``score`` must be a function of a module.
 
     Raises:
-        ValueError: no problem, or two of one partition and seed.
+        ValueError: what :func:`check_problems` finds.
     """
-    names = [cell.name for cell in cells]
-    if not cells or len(set(names)) != len(names):
-        raise ValueError(f"the problems are {names}; give at least one, each with a partition or seed of its own")
+    check_problems(cells, variants, out)
     jobs = [(cell, variants, out / cell.name, score) for cell in cells]
     if workers == 0:
         return [run_variants(*job) for job in jobs]

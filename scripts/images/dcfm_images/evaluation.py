@@ -2,6 +2,7 @@
 
     out/selection.json       what was tried on known combinations and what was chosen
     out/metrics.json         all metrics (:mod:`dcfm_images.judging`) with the command, the seeds and the settings
+    out/combinations.json    who holds how much of what, of the model's silos
     out/pictures.npz         the first pictures of every combination
     out/curve/<n>.json       the same metrics by evaluations of the field, of fewer pictures
     out/snapshots/<n>.json   by training steps
@@ -16,6 +17,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from dcfm import records
 from dcfm.artefacts import MODEL, git_revision
@@ -44,6 +47,7 @@ from dcfm_images.results import (
     write_pictures,
 )
 from dcfm_images.sampling import Solver, choose, sample
+from dcfm_images.training import COMBINATIONS
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
@@ -95,6 +99,8 @@ class Evaluation:
             write_pictures(self.out / PICTURES, made, min(KEPT, settings.each))
             write_json(self.out / METRICS, content)
             records.finish(record, asked, [METRICS, PICTURES])
+        # Not in the record: results of before lack it, and it follows from the weights, which are in it.
+        write_json(self.out / COMBINATIONS, self.problem.matrix())
         self._curves(chosen)
         return read_metrics(self.out)
 
@@ -241,6 +247,15 @@ class _Point:
     value: int | float
 
 
+def check(settings: EvaluationSettings, problem: Problem, reader: LoadedReader, device: torch.device) -> None:
+    """Raise ``ValueError`` if models of a problem cannot be evaluated so: too few pictures for the feature space, a
+    space that is not installed, or too few digits in the reference. No model is needed for that."""
+    settings.check_numbers(min(len(problem.known), len(problem.novel)))
+    feature_space(settings.features, reader, device)
+    for each in (settings.each, settings.selection_each, *([settings.curve_each] if settings.has_points else [])):
+        check_each(problem.reference, SPACE.combinations(), each)
+
+
 def evaluate(
     trained_at: Path,
     out: Path,
@@ -274,12 +289,9 @@ def evaluate(
         ValueError: what cannot be, before anything is sampled.
     """
     model = load(trained_at, device)
-    settings.check_numbers(min(len(model.known), len(SPACE.combinations()) - len(model.known)))
     loaded = load_reader(reader, device=model.device)
-    feature_space(settings.features, loaded, model.device)  # one that is not installed is an error now
     problem = problem_of(model, digits=digits, folder=folder)
-    for each in (settings.each, settings.selection_each, *([settings.curve_each] if settings.has_points else [])):
-        check_each(problem.reference, SPACE.combinations(), each)
+    check(settings, problem, loaded, model.device)
     if settings.snapshots:
         kept_weights(model, trained_at)
     writable(out)

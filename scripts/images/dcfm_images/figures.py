@@ -126,7 +126,8 @@ def draw_curves(curves: Mapping[str, Sequence[Mapping[str, Any]]], key: str, pat
         axes.set(xlabel=key.replace("_", " "), ylabel=label)
         axes.grid(alpha=0.3)
     handles = figure.axes[0].get_legend_handles_labels()
-    figure.legend(*handles, loc="outside right center", frameon=False, fontsize=7)
+    # Handles long enough for several dashes: with the usual length, known and novel look alike.
+    figure.legend(*handles, loc="outside right center", frameon=False, fontsize=7, handlelength=4.5)
     _save(figure, path)
 
 

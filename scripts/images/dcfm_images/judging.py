@@ -61,8 +61,6 @@ class Judge:
     def __post_init__(self) -> None:
         if self.draws < 1:
             raise ValueError(f"draws={self.draws}; an interval takes at least one bootstrap draw, 200 do")
-        for reference in self.references.values():
-            check_features(self.space.name, len(reference))
 
     def reference_features(self, cell: str) -> Float[Tensor, "n d"]:
         """Features of the real pictures, computed once."""
@@ -74,10 +72,12 @@ class Judge:
         """All metrics of pictures of known or of novel combinations, as plain data.
 
         Raises:
-            dcfm.metrics.frechet.SampleSizeError: too few pictures for the feature space.
+            dcfm.metrics.frechet.SampleSizeError: too few pictures, generated or real, for the feature space.
         """
-        check_features(self.space.name, len(pictures))
         reference = self.references[cell]
+        # Here alone: the Frechet distance takes covariances, successes() and membership() nearest neighbours only.
+        for compared in (pictures, reference):
+            check_features(self.space.name, len(compared))
         x, y = self.space.features(pictures.images), self.reference_features(cell)
         generator = torch.Generator().manual_seed(self.seed)
         strata, strata_y = (p.labels[:, 0] * SPACE.cardinalities[1] + p.labels[:, 1] for p in (pictures, reference))

@@ -8,10 +8,10 @@ from dcfm.artefacts import write_text_atomically
 from dcfm.comparison import Entry
 from dcfm.records import write_json
 from dcfm_images.figures import draw_combinations, draw_curves, draw_grid, draw_manifolds
+from dcfm_images.matrices import kept_at, matrix_of, same
 from dcfm_images.results import PICTURES, read_pictures, read_points
 from dcfm_images.table_settings import REAL, TableSettings
 from dcfm_images.text import latex, markdown
-from dcfm_images.training import COMBINATIONS
 
 FILES = ("table.md", "table.tex", "manifolds.png", "table.json")
 """Those that every table has; grids, matrices and curves are there where something was run."""
@@ -46,7 +46,7 @@ def write_table(settings: TableSettings, summary: Mapping[str, Any]) -> list[str
 def _pictures(settings: TableSettings, titles: Mapping[str, str], partition: str, seed: int) -> list[str]:
     out, written = settings.out, []
     entries = {m: Entry(partition, m, seed) for m in (*settings.methods, REAL)}
-    matrix = _matrix(settings, entries[REAL])
+    matrix = _matrix(settings, partition, seed)
     suffix = f"{partition}-seed{seed}.png"
     if matrix is not None:
         written.append(f"combinations-{suffix}")
@@ -64,12 +64,10 @@ def _pictures(settings: TableSettings, titles: Mapping[str, str], partition: str
     return written
 
 
-def _matrix(settings: TableSettings, entry: Entry) -> dict[str, Any] | None:
-    """Who holds what, from the training's folder, else from the copy beside the results, which is made here."""
-    own = entry.training(settings.runs) / COMBINATIONS
-    kept = entry.results(settings.out).parent / COMBINATIONS
-    if own.is_file():
-        matrix = dict(json.loads(own.read_text(encoding="utf-8")))
+def _matrix(settings: TableSettings, partition: str, seed: int) -> dict[str, Any] | None:
+    """Who holds what, of the silos of the results; a copy is kept beside these, since trainings are often not kept."""
+    matrix, _ = matrix_of(settings, partition, seed)  # its warnings are in the summary
+    kept = kept_at(settings, partition, seed)
+    if matrix is not None and not (kept.is_file() and same(json.loads(kept.read_text(encoding="utf-8")), matrix)):
         write_json(kept, matrix)
-        return matrix
-    return dict(json.loads(kept.read_text(encoding="utf-8"))) if kept.is_file() else None
+    return matrix

@@ -16,6 +16,7 @@ from dcfm.comparison import Entry
 from dcfm.methods import registry
 from dcfm.metrics.bootstrap import Estimate, ratio
 from dcfm_images.judging import CELLS
+from dcfm_images.matrices import warnings_of
 from dcfm_images.paper import BASELINES, OURS, SOURCE, printed
 from dcfm_images.results import METRICS, RECORD, read_metrics
 from dcfm_images.shares import share
@@ -103,7 +104,9 @@ def _table(settings: TableSettings, partition: str) -> dict[str, Any]:
         for cell in CELLS
         if found.get(method) and (name := best[cell]) is not None
     ]
-    return {"partition": partition, "rows": rows, "best_baseline": best, "ratios": ratios, **_alike(found)}
+    alike = _alike(found)
+    alike["warnings"] += warnings_of(settings, partition)
+    return {"partition": partition, "rows": rows, "best_baseline": best, "ratios": ratios, **alike}
 
 
 def _paired(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:

@@ -4,6 +4,7 @@ Every step leaves its result on disk when it is done, so that an interrupted tab
 fails leaves all others alone.
 """
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -12,10 +13,13 @@ from omegaconf import DictConfig
 from dcfm import comparison
 from dcfm.comparison import Entry, attempt, check_recipes
 from dcfm.curves import Watch
-from dcfm_images.control import evaluate_real
-from dcfm_images.evaluation import Progress, evaluate, silent
+from dcfm_images.control import evaluate_real, silo_digits
+from dcfm_images.evaluation import Progress, check, evaluate, silent
+from dcfm_images.evaluation_settings import EvaluationError
 from dcfm_images.lineage import problem_of
 from dcfm_images.models import load
+from dcfm_images.pictures import check_each
+from dcfm_images.problem import SPACE
 from dcfm_images.reader import load_reader
 from dcfm_images.table_settings import REAL, TableSettings
 from dcfm_images.training import prepare
@@ -34,16 +38,13 @@ def run(settings: TableSettings, command: str, on_progress: Progress = silent) -
         What went wrong, by entry; the others are done.
 
     Raises:
-        ValueError: settings of a training that cannot be, or that what is trained was not trained with; before any
-            work.
+        ValueError: settings of a training that cannot be, or that what is trained was not trained with, or of an
+            evaluation of what is to be trained; before any work.
     """
     entries = settings.entries()
     if settings.train:
         check_recipes(entries, settings.runs, partial(training_config, settings))
-    if settings.train:
-        missing = [entry for entry in entries if not entry.trained(settings.runs)]
-        for entry in {entry.training(settings.runs): entry for entry in missing}.values():
-            prepare(training_config(settings, entry))  # a split that one seed does not give is an error now
+        _check_missing(settings, [entry for entry in entries if not entry.trained(settings.runs)])
     failed: dict[str, str] = {}
     waiting = [entry for entry in entries if settings.train or entry.trained(settings.runs)]
     visited: list[Entry] = []
@@ -62,6 +63,23 @@ def run(settings: TableSettings, command: str, on_progress: Progress = silent) -
         for control in dict.fromkeys(Entry(entry.partition, REAL, entry.seed) for entry in visited):
             attempt(str(control), lambda control=control: _control(settings, control, command), failed)
     return failed
+
+
+def _check_missing(settings: TableSettings, missing: Sequence[Entry]) -> None:
+    """Raise ``ValueError`` now if a split that one seed does not give, or an evaluation that cannot be, would be found
+    after the first training."""
+    reader = load_reader() if settings.evaluate and missing else None
+    for entry in {entry.training(settings.runs): entry for entry in missing}.values():
+        ready = prepare(training_config(settings, entry))
+        if reader is None:
+            continue
+        check(settings.evaluation, ready.problem, reader, ready.device)
+        check_each(silo_digits(ready.problem), SPACE.combinations(), settings.evaluation.each)  # of the control
+        if settings.evaluation.snapshots and not ready.settings.snapshots:
+            raise EvaluationError(
+                f"snapshots={settings.evaluation.snapshots} judges weights that trainings keep on their way, and these "
+                "keep none; give 'training=[\"snapshots=true\"]' too, or snapshots=0"
+            )
 
 
 def training_config(settings: TableSettings, entry: Entry) -> DictConfig:

@@ -62,6 +62,18 @@ def test_large_files_are_named(results: Path) -> None:
     assert "trials.csv" in str(left.blocks[0])
 
 
+def test_only_ledgers_are_read_as_ledgers(results: Path, tmp_path: Path) -> None:
+    """A federation's folder holds a silo's own seconds too."""
+    work = results / "silos" / "0" / "work" / "run"
+    work.mkdir(parents=True)
+    (work / "seconds.jsonl").write_text('{"phase": "stage_one", "seconds": 1.25}\n')
+    (work / "ledger.jsonl").write_text((results / "dcfm_b.ledger.jsonl").read_text())
+    (results / "fedflow.messages.jsonl").write_text((results / "dcfm_b.ledger.jsonl").read_text())
+    text = report(results, out=tmp_path / "report.html")
+    assert text.count("what passed between silos") == 3
+    assert "stage_one" in text.split("seconds.jsonl")[1]
+
+
 def test_a_long_curve_is_averaged() -> None:
     steps = [float(step) for step in range(1, 10 * POINTS + 1)]
     picture = draw("x", {"step": steps, "loss": [1.0] * len(steps)})

@@ -54,6 +54,17 @@ def test_a_map_of_pairs() -> None:
     assert maps_of({"pairs": {"a": SHARE}}) == maps_of({}) == []
 
 
+@pytest.mark.parametrize("first", [{}, {"success": None}, {"tried": 0}])
+def test_maps_are_those_of_any_pair(first: dict[str, object]) -> None:
+    """The first pair may have had no trials."""
+    value = {"pairs": {"TL-TL": first, "TL-BR": {"success": SHARE}, "BR-TL": {"success": SHARE, "strict": SHARE}}}
+    success, strict = maps_of(value)
+    assert (success.title.split(",")[0], strict.title.split(",")[0]) == ("success", "strict")
+    assert [cell and cell.estimate for cell in success.rows[0][1]] == [None, "90.0 %"]
+    assert [cell and cell.estimate for cell in strict.rows[1][1]] == ["90.0 %", None]
+    assert len(maps_of({"pairs": {"TL-TL": {}, "TL-BR": SHARE}})) == 1
+
+
 def test_long_tables_say_how_long() -> None:
     table = cut(["a"], [["x"]] * (LONGEST + 1))
     assert len(table.rows) == LONGEST

@@ -18,7 +18,7 @@ from dcfm.toy.mixture import Mixture
 from dcfm.toy.problem import ProblemSettings, make_problem
 from dcfm.toy.score import Sampling, hits, sample, score_samples
 from dcfm.toy.training import read_training
-from dcfm.toy.variants import Variant, count, run_variants, score_all, score_known
+from dcfm.toy.variants import Variant, count, run_problems, run_variants, score_all, score_known
 
 TINY = read_training(
     {
@@ -233,3 +233,16 @@ def test_the_choice_weighs_observed_and_withheld_alike() -> None:
         read_candidates({"dcfm_c": {"a": {}}})
     with pytest.raises(ValueError, match="training and settings"):
         read_candidates({"dcfm_b": {"a": {"weight": 1}}})
+    for wrong in ({"training": 5}, {"settings": "size"}):
+        with pytest.raises(ValueError, match="hold what they change by name"):
+            read_candidates({"dcfm_b": {"a": wrong}})
+
+
+def test_foreign_results_are_found_before_any_problem_is_trained_on(tmp_path: Path) -> None:
+    cells, variants = [cell(), cell(seed=1)], [Variant("a", "dcfm_b")]
+    there = tmp_path / cells[1].name / "dcfm_b" / "a" / "settings.json"
+    there.parent.mkdir(parents=True)
+    there.write_text("{}")
+    with pytest.raises(ValueError, match="of a run with other settings"):
+        run_problems(cells, variants, tmp_path, score_all, 0)
+    assert not (tmp_path / cells[0].name).exists()

@@ -43,6 +43,7 @@ def test_complete_then_resumed(trained: Any, quick: EvaluationSettings, tmp_path
     selection = json.loads((tmp_path / "out" / "selection.json").read_text())
     assert selection["scored_combinations"] == trained.problem.known.tolist()
     assert selection["chosen"] == found["sampling"]
+    assert json.loads((tmp_path / "out" / "combinations.json").read_text()) == trained.problem.matrix()
 
     told: list[str] = []
     again = judged(trained, tmp_path / "out", quick, on_progress=lambda what, done, total: told.append(what))
@@ -150,6 +151,14 @@ def test_too_few_pictures_before_any_work(trained: Any, quick: EvaluationSetting
     with pytest.raises(ValueError, match="smaller each"):
         judged(trained, tmp_path / "out", replace(quick, each=7))
     assert not (tmp_path / "out" / "metrics.json").exists()
+
+
+def test_choosing_takes_fewer_pictures_than_a_covariance(
+    trained: Any, quick: EvaluationSettings, tmp_path: Path
+) -> None:
+    """50 pictures, fewer than the space has features (64), are enough to choose by nearest neighbours."""
+    found = judged(trained, tmp_path / "out", replace(quick, selection_each=1))
+    assert json.loads((tmp_path / "out" / "selection.json").read_text())["chosen"] == found["sampling"]
 
 
 def test_an_interrupted_one_leaves_nothing_half_written(

@@ -46,3 +46,14 @@ def test_curves(tmp_path: Path, key: str) -> None:
     curves = {"DDM": [point(key, 4, 9.0), point(key, 8, 7.0)], "DCFM-B": [point(key, 4, 3.0)]}
     draw_curves(curves, key, tmp_path / "curve.png")
     assert imread(tmp_path / "curve.png").ndim == 3
+
+
+def test_known_and_novel_differ_in_the_legend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A handle is long enough for two dashes and the gap between (3.7 and 1.6 line widths each)."""
+    drawn: list[Any] = []
+    monkeypatch.setattr(figures, "_save", lambda figure, _: drawn.append(figure))
+    draw_curves({"DDM": [point("guidance", 1, 9.0), point("guidance", 2, 7.0)]}, "guidance", tmp_path / "curve.png")
+    (legend,) = drawn[0].legends
+    assert [line.get_linestyle() for line in legend.get_lines()] == ["-", "--"]
+    for line in legend.get_lines():
+        assert np.ptp(line.get_xdata()) > (4 * 3.7 + 3 * 1.6) * line.get_linewidth()

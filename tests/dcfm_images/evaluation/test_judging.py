@@ -85,7 +85,10 @@ def test_successes_count_both_sets(judge: Judge, halves: tuple[Digits, Digits]) 
 def test_too_few_pictures(judge: Judge, halves: tuple[Digits, Digits]) -> None:
     with pytest.raises(SampleSizeError, match="at least 65"):
         judge.judge(colour_digits(halves[1], NOVEL, 4, seed=1), "novel")
+    few = Judge(judge.space, judge.reader, {"novel": colour_digits(halves[0], NOVEL, 2, seed=0)})
     with pytest.raises(SampleSizeError, match="at least 65"):
-        Judge(judge.space, judge.reader, {"novel": colour_digits(halves[0], NOVEL, 2, seed=0)})
+        few.judge(colour_digits(halves[1], NOVEL, 20, seed=1), "novel")
+    good, total = few.successes(colour_digits(halves[1], NOVEL, 2, seed=1), "novel")  # takes no covariance
+    assert 0 < good <= total == 60
     with pytest.raises(ValueError, match="at least one bootstrap draw"):
         Judge(judge.space, judge.reader, {}, draws=0)

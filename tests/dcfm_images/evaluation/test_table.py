@@ -1,5 +1,6 @@
 """The table: what is missing is done, what was done is left, what fails fails alone."""
 
+import importlib.util
 import json
 import shutil
 from dataclasses import replace
@@ -9,7 +10,8 @@ from typing import Any
 import pytest
 
 from dcfm.comparison import ComparisonError, Entry
-from dcfm_images.evaluation_settings import EvaluationSettings
+from dcfm_images.evaluation_settings import EvaluationError, EvaluationSettings
+from dcfm_images.matrices import kept_at
 from dcfm_images.paper import BASELINES, OURS, TABLE_1, printed
 from dcfm_images.report import FILES, write_table
 from dcfm_images.summary import best_baseline, ratio_to, summarise
@@ -151,6 +153,60 @@ def test_what_only_a_later_training_cannot_have_is_an_error_before_the_first(set
     with pytest.raises(ValueError, match=r"alpha = -1\.0"):  # of noniid alone
         run(replace(asked, training=("preset=quick", "digits=embedded", "alpha=-1")), "a command")
     assert not settings.out.exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"each": 200}, "each=200: pictures of a combination"),
+        ({"selection_each": 200}, "each=200: pictures of a combination"),
+        ({"features": "imagenet"}, "200 pictures in the feature space imagenet cannot estimate"),
+        ({"snapshots": 1}, "these keep none; give 'training="),
+        pytest.param(
+            {"features": "inception", "each": 50, "curve_each": 50},
+            "torch_fidelity, which is not installed",
+            marks=pytest.mark.skipif(importlib.util.find_spec("torch_fidelity") is not None, reason="it is installed"),
+        ),
+    ],
+)
+def test_an_evaluation_that_cannot_be_is_an_error_before_the_first_training(
+    settings: TableSettings, changes: dict[str, Any], message: str
+) -> None:
+    evaluation = replace(settings.evaluation, **changes)
+    asked = replace(settings, methods=("dfd",), train=True, runs=settings.out / "runs", evaluation=evaluation)
+    asked = replace(asked, training=("preset=quick", "digits=embedded"))
+    with pytest.raises(ValueError, match=message):
+        run(asked, "a command")
+    assert not settings.out.exists()
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_figures_show_the_silos_of_the_results(settings: TableSettings, trained: Any, before: bool) -> None:
+    """Not those that the same folder was trained with since; also of results that have a kept copy alone."""
+    settings = replace(settings, methods=("dcfm_b",))
+    matrix = trained.problem.matrix()
+    there = trained.root / "combinations.json"
+    there.write_text(json.dumps(matrix))
+    assert run(settings, "a command") == {}
+    kept = kept_at(settings, "iid", 0)
+    write_table(settings, summarise(settings, "a command"))
+    assert json.loads(kept.read_text()) == matrix
+    if before:
+        (settings.out / "iid" / "seed0" / "dcfm_b" / "combinations.json").unlink()
+    grid = (settings.out / "grid-iid-seed0.png").read_bytes()
+
+    there.write_text(json.dumps(matrix | {"novel": matrix["known"][:20], "known": matrix["novel"]}))
+    summary = summarise(settings, "a command")
+    (warning,) = summary["tables"][0]["warnings"]
+    assert "those trained now are others" in warning
+    assert f"Warning: {warning}" in markdown(summary)
+    write_table(settings, summary)
+    assert json.loads(kept.read_text()) == matrix
+    assert (settings.out / "grid-iid-seed0.png").read_bytes() == grid
+
+    kept.write_text("[]")
+    with pytest.raises(EvaluationError, match=r"combinations\.json is damaged .*remove it"):
+        summarise(settings, "a command")
 
 
 def test_the_paper_s_ratios() -> None:

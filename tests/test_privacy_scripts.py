@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from matplotlib.figure import Figure
@@ -84,7 +85,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
     found: list[Figure] = []
     saved = Figure.savefig
 
-    def keep(figure: Figure, *given: object, **settings: object) -> None:
+    def keep(figure: Figure, *given: Any, **settings: Any) -> None:
         found.append(figure)
         saved(figure, *given, **settings)
 

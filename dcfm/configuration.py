@@ -168,13 +168,13 @@ def typed(config: DictConfig, schema: type[Schema], name: str) -> Schema:
     except OmegaConfBaseException as error:
         key = error.full_key
         if "is not a ListConfig" in str(error):
-            value = OmegaConf.select(config, key)
+            value = OmegaConf.select(config, str(key))
             raise ValueError(
                 f"{key}={value}: give a list, quoted: '{key}=[{value}]'; see configs/{name}.yaml"
             ) from error
         raise ValueError(f"{str(error).splitlines()[0]} ({key}); see configs/{name}.yaml") from error
     assert isinstance(given, schema)
-    if empty := [f.name for f in dataclasses.fields(schema) if getattr(given, f.name) == ""]:
+    if empty := [name for name, value in vars(given).items() if value == ""]:
         raise ValueError(f"{empty[0]}= is empty; give a value, or leave the key out (configs/{name}.yaml)")
     return given
 

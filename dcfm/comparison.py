@@ -178,6 +178,17 @@ def check_recipes(entries: Iterable[Entry], runs: Path, config_of: Callable[[Ent
             )
 
 
+def check_there(entries: Iterable[Entry], runs: Path, out: Path) -> None:
+    """Raise :class:`ComparisonError` if there is neither a training nor a result of any entry: a table of what is there
+    would be of nothing, and most likely a folder is misspelt."""
+    entries = list(entries)
+    if not any(entry.trained(runs) or entry.results(out).is_dir() for entry in entries):
+        raise ComparisonError(
+            f"runs={runs} holds no training and out={out} no result of {', '.join(map(str, entries[:3]))}"
+            f"{', ...' if entries[3:] else ''}; check the two folders, or give train=true"
+        )
+
+
 Key = TypeVar("Key", bound=Hashable)
 
 

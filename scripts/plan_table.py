@@ -16,7 +16,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from dcfm.comparison import check_failed
+from dcfm.comparison import check_failed, check_there
 from dcfm.configuration import script, typed, writable
 from dcfm.progress import Stages
 from dcfm_planner.comparison.collate import collect
@@ -68,6 +68,8 @@ def read_settings(config: DictConfig) -> ComparisonSettings:
 def run(config: DictConfig) -> None:
     """Check, train, evaluate, collect, write, print."""
     settings = read_settings(config)
+    if not settings.train:
+        check_there(settings.entries(), settings.runs, settings.out)
     out = writable(settings.out)
     command = shlex.join(["python", *sys.argv])
     stages = Stages()

@@ -25,12 +25,22 @@ def script() -> ModuleType:
     return module
 
 
-def test_a_table_of_nothing(script: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_table_of_nothing_is_refused_and_one_of_something_made(
+    script: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where a folder is misspelt, say; what is there of one method shows beside others that were not run."""
+    overrides = [f"runs={tmp_path}", "train=false", "evaluate=false", "methods=[dcfm_b]", "device=cpu"]
     with initialize_config_module("dcfm_configs.images", version_base="1.3"):
-        script.run(compose("table", overrides=[f"runs={tmp_path}", "train=false", "methods=[dcfm_b]", "device=cpu"]))
+        with pytest.raises(
+            ValueError, match=r"holds no training and out=.* no result of iid/seed0/dcfm_b, noniid/seed0"
+        ):
+            script.run(compose("table", overrides=overrides))
+        assert not list(tmp_path.iterdir())
+        (tmp_path / "results/iid/seed0/dcfm_b").mkdir(parents=True)
+        script.run(compose("table", overrides=overrides))
     printed = capsys.readouterr().out
     assert "| DCFM-B | not run | not run |" in printed
-    assert {path.name for path in (tmp_path / "results").iterdir()} == set(FILES)
+    assert {path.name for path in (tmp_path / "results").iterdir() if path.is_file()} == set(FILES)
     table = json.loads((tmp_path / "results" / "table.json").read_text())
     assert [part["partition"] for part in table["tables"]] == ["iid", "noniid"]
 

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from omegaconf import DictConfig
 
-from dcfm.comparison import check_failed
+from dcfm.comparison import check_failed, check_there
 from dcfm.configuration import script, typed, writable
 from dcfm.progress import Stages
 from dcfm_images.evaluation_settings import EvaluationSettings
@@ -80,6 +80,8 @@ def read_settings(config: DictConfig) -> TableSettings:
 def run(config: DictConfig) -> None:
     """Check, train, evaluate, collect, write, print."""
     settings = read_settings(config)
+    if not settings.train:
+        check_there(settings.entries(), settings.runs, settings.out)
     out = writable(settings.out)
     torch.set_num_threads(1)
     command, stages = shlex.join(["python", *sys.argv]), Stages()

@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from omegaconf import DictConfig
 
-from dcfm.comparison import check_failed
+from dcfm.comparison import check_failed, check_there, entries_of
 from dcfm.configuration import script, typed, writable
 from dcfm.progress import Stages
 from dcfm_xray.evaluation_settings import Keys, settings_of
@@ -57,6 +57,8 @@ def run(config: DictConfig) -> None:
         given.redo,
         given.device,
     )
+    if not settings.train:
+        check_there(entries_of(settings.partitions, settings.seeds, settings.methods), settings.runs, settings.out)
     out = writable(given.out)
     torch.set_num_threads(1)
     stages = Stages()

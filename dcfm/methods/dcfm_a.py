@@ -31,6 +31,9 @@ class DcfmA(Method):
         local = stage_one(federation, recipe.stage_one, local_ci=True)
         return federation.gather(federation.dcfm_a(local, recipe.peers, exchange), exchange)
 
+    def novel_rule(self, rule: str) -> str:
+        return "composed" if rule == "joint" else rule
+
     def field(
         self,
         networks: Sequence[Field],

@@ -93,6 +93,11 @@ class Method(ABC):
             ValueError: an unknown rule.
         """
 
+    def novel_rule(self, rule: str) -> str:
+        """The rule by which a combination that nobody holds is answered under ``rule``: the same, unless a method says
+        otherwise. What known combinations choose for novel ones must be judged by that answer too."""
+        return rule
+
     def exchange(self, federation: Federation) -> Exchange:
         """A new exchange for :meth:`train`, its template this method's network."""
         return replace(federation, task=self.task(federation.task)).exchange()

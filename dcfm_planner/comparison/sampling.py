@@ -2,6 +2,9 @@
 
 No rollout and no novel pair takes part: :func:`dcfm.selection.select` hands known pairs only, and the planner that is
 scored raises where it is asked for another one.
+
+Where a method answers known and novel pairs by different rules (DCFM-A's joint rule), known pairs are planned by both,
+and the worse of the two counts: the one that novel pairs never take would say nothing of them.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,6 +17,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from dcfm.methods import registry
 from dcfm.methods.method import RULES
 from dcfm.selection import KnownOnly, Selection, select
 from dcfm_planner.evaluation.run import CHUNK
@@ -78,19 +82,22 @@ def choose(
     """
     notify = on_candidate or (lambda done, total: None)
     scored, allowed = 0, candidates(rules)
+    method = registry.make(load_planner(weights, device=device).method)
     notify(scored, len(allowed))
 
     def score(sampling: Sampling, known: Int[Tensor, "m k"]) -> tuple[int, int]:
         nonlocal scored
-        found = count_feasible(weights, sampling, known, plans=plans, seed=seed, device=device)
+        ways = dict.fromkeys((sampling, replace(sampling, rule=method.novel_rule(sampling.rule))))
+        found = [count_feasible(weights, way, known, plans=plans, seed=seed, device=device) for way in ways]
         scored += 1
         notify(scored, len(allowed))
-        return found
+        return min(found)
 
     return select(
         allowed,
         score,
         torch.from_numpy(pair_labels(KNOWN_PAIRS)),
         settings={name: asdict(sampling) for name, sampling in allowed.items()},
-        criterion=f"feasible plans, {plans} for each known pair, noise seed {seed}, nothing executed",
+        criterion=f"feasible plans, {plans} for each known pair, noise seed {seed}, nothing executed; by the rule for "
+        "novel pairs too where that is another one, the worse of the two",
     )

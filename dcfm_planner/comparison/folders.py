@@ -177,7 +177,9 @@ def _sampling(row: Mapping[str, Any]) -> str:
         ways.append(
             "; ".join(filter(None, [rule, f"{how['steps']} {how['solver']} steps" if "steps" in how else None]))
         )
-    return " | ".join(dict.fromkeys(ways))
+    # Evaluations of before rules were recorded say the end of what later ones say.
+    short = {way for way in ways for said in ways if way != said and said.endswith(way)}
+    return " | ".join(dict.fromkeys(way for way in ways if way not in short))
 
 
 def _check_question(planners: Sequence[Planner]) -> None:

@@ -122,6 +122,21 @@ def test_sampling_is_told(settings: ComparisonSettings, write) -> None:
     assert "| composed, w = 1.5, 1; 5 midpoint steps |" in page
 
 
+def test_an_older_training_says_less_of_its_sampling(settings: ComparisonSettings, write) -> None:
+    folders = []
+    for seed in (0, 1):
+        write(settings, Entry("noniid", "dcfm_b", seed), {})
+        folders.append(Entry("noniid", "dcfm_b", seed).results(settings.out) / "paper")
+    how = {"steps": 5, "solver": "midpoint", "horizon": 96}
+    change(folders[0], {"planner": how})
+    change(folders[1], {"planner": how | {"rule": "joint", "guidance": [1.0, 1.0]}})
+    write(settings, Entry("noniid", "ddm_l", 0), {})
+    write(settings, Entry("noniid", "ddm_l", 1), {})
+    other = [Entry("noniid", "ddm_l", seed).results(settings.out) / "paper" for seed in (0, 1)]
+    page = markdown(compare([Planner.read("B", folders)], [Planner.read("L", other)], ""))
+    assert "| joint; 5 midpoint steps |" in page
+
+
 def test_starts_and_goals_that_were_given_are_held_against_each_other(settings: ComparisonSettings, write) -> None:
     for method in ("dcfm_b", "ddm_l"):
         write(settings, Entry("noniid", method, 0), {}, protocols=["given"])

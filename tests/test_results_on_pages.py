@@ -27,7 +27,8 @@ def figures_of(method: str, results: str) -> set[str]:
 @pytest.mark.parametrize("page", ["images", "planner_table", "xray", "communication"])
 def test_figures_of_methods_are_in_files_of_results(page: str) -> None:
     folders = [page, "images", "planner_table"] if page == "communication" else [page]
-    files = [path.read_text() for name in folders for path in (REPOSITORY / "docs/results" / name).rglob("table.md")]
+    paths = [path for name in folders for path in (REPOSITORY / "docs/results" / name).rglob("*.md")]
+    files = [path.read_text() for path in paths if path.name in ("table.md", "comparison.md")]
     shown = rows((REPOSITORY / f"docs/{page}.md").read_text())
     assert shown
     lost = [(name, row - set().union(*(figures_of(name, file) for file in files))) for name, row in shown]
@@ -46,6 +47,19 @@ def test_the_planner_s_tables_of_rounds_are_the_file_s() -> None:
     file = (REPOSITORY / "docs/results/communication/planner/comparison.md").read_text()
     assert len(shown.splitlines()) == 12
     assert file.startswith(shown)
+
+
+@pytest.mark.parametrize("way", ["chosen", "joint"])
+def test_the_planner_s_tables_of_two_trainings_are_the_files(way: str) -> None:
+    page = (REPOSITORY / "docs/planner_table.md").read_text()
+    shown = page.partition(f"<!-- two trainings, {way} -->\n")[2].partition("<!-- end -->")[0]
+    file = (REPOSITORY / f"docs/results/planner_table/two_trainings/{way}/comparison.md").read_text()
+    assert len(shown.splitlines()) == 12
+    assert file.startswith(shown)
+    for name in ("DDM+L", "DCFM-A", "DCFM-B"):  # README and the page say the two trainings' means in words
+        mean = next(line for line in shown.splitlines() if line.startswith(f"| {name} |")).split("|")[3].split()[0]
+        for text in (page, (REPOSITORY / "README.md").read_text()):
+            assert re.search(rf"\b{re.escape(mean)}\b", text.replace(shown, ""))
 
 
 def test_the_planner_s_figures_by_joint_velocities_are_the_file_s() -> None:

@@ -231,6 +231,9 @@ def one_line_errors(interrupted: str) -> Iterator[None]:
         yield
     except ValueError as error:
         _end(f"error: {error}", 2)
+    except BrokenPipeError:  # whoever read what is printed has gone, e.g. head; what is written is written
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.exit(1)
     except OSError as error:
         _end(f"error: {error}; make room or choose another out=", 1)
     except KeyboardInterrupt:

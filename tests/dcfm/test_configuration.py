@@ -1,6 +1,8 @@
 """dcfm/configuration.py: types of a script's keys, a folder that can be written to, help, and how scripts end."""
 
 import re
+import shlex
+import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,6 +82,14 @@ def test_what_a_user_can_mend_is_one_line(
         raise error
     assert ended.value.code == status
     assert capsys.readouterr().err == said + "\n"
+
+
+def test_a_reader_that_goes_is_no_error_of_ours() -> None:
+    """As in ``script | head -1``."""
+    code = "from dcfm.configuration import one_line_errors\nwith one_line_errors('x'):\n    print('line\\n' * 10**6)"
+    command = f"{shlex.quote(sys.executable)} -c {shlex.quote(code)} | head -1"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("line\n", "")
 
 
 def test_what_a_user_cannot_mend_is_not_hidden() -> None:

@@ -247,14 +247,21 @@ _network: dict[bytes, nn.Module] = {}
 """Of this process's last task and device: rounds of federated averaging use it again, with what was recorded of it."""
 
 
-def _train_round(arguments: tuple[Any, ...], seed: int, device: str) -> tuple[Weights, list[dict[str, float]]]:
-    """A silo's weights after its part of a round, and its terms of the loss step by step."""
-    task, silo, weights, config, number = arguments
-    key = pickle.dumps((task, device))  # all that a task is; its text may leave settings out, or hold an address
+def _network_of(task: Task, weights: Weights, device: str) -> nn.Module:
+    try:
+        key = pickle.dumps((task, device))  # all that a task is; its text may leave settings out, or hold an address
+    except (pickle.PicklingError, AttributeError, TypeError):  # it holds a lambda, say: only this process trains it
+        return build_network(task, weights, device)
     if key not in _network:
         _network.clear()
         _network[key] = build_network(task, weights, device)
-    network = _network[key]
+    return _network[key]
+
+
+def _train_round(arguments: tuple[Any, ...], seed: int, device: str) -> tuple[Weights, list[dict[str, float]]]:
+    """A silo's weights after its part of a round, and its terms of the loss step by step."""
+    task, silo, weights, config, number = arguments
+    network = _network_of(task, weights, device)
     network.load_state_dict(weights)
     terms: list[dict[str, float]] = []
     data, labels = silo.data.to(device), silo.labels.to(device)

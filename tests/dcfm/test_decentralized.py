@@ -235,6 +235,21 @@ def test_averaging_keeps_one_network_and_never_another_tasks(tmp_path: Path) -> 
     assert not all(torch.equal(found[0][name], value) for name, value in found[1].items())
 
 
+def test_averaging_takes_tasks_that_cannot_be_sent(tmp_path: Path) -> None:
+    """In this process: a task that holds a function of its own."""
+    config = FedAvgConfig(rounds=2, steps=2, batch=8)
+    found = []
+    for name, task in (("plain", TASK), ("own", _WithRule(width=8, rule=lambda: None))):
+        run = Federation(task, silos(), tmp_path / name, workers=0)
+        found.append(run.fedavg("fedflow", config, run.exchange()))
+    assert all(torch.equal(found[0][name], value) for name, value in found[1].items())
+
+
+@dataclass(frozen=True)
+class _WithRule(ToyTask):
+    rule: Callable[[], None] | None = None
+
+
 @dataclass(frozen=True)
 class _Scaled(ToyTask):
     factor: float = field(default=1.0, repr=False)

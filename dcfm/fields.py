@@ -88,6 +88,15 @@ def composed_velocity(
     return combine(velocities[0], velocities[1:], weights)
 
 
+def check_values(y: Int[Tensor, "batch k"], null: Int[Tensor, " k"]) -> None:
+    """Raise ``ValueError`` unless every entry is a value of its attribute or its null token; a network may take others
+    without a word, and answer something else."""
+    null = null.to(y.device)
+    if (beyond := (y < 0) | (y > null)).any():
+        row, i = (int(place) for place in beyond.nonzero()[0])
+        raise ValueError(f"label {int(y[row, i])} of attribute {i}, which has 0 to {int(null[i]) - 1} and null")
+
+
 def _check_guidance(weights: Sequence[float] | None, null: Int[Tensor, " k"]) -> None:
     if weights is not None and len(weights) != len(null):
         raise ValueError(f"guidance {list(weights)} has {len(weights)} weights; give one an attribute, {len(null)}")
@@ -111,6 +120,7 @@ class Composed:
         y: Int[Tensor, "batch k"],
         held: Bool[Tensor, "batch *shape"] | None = None,
     ) -> Float[Tensor, "batch *shape"]:
+        check_values(y, self.null)
         return composed_velocity(self.field, x, t, y, self.null, held, self.weights)
 
 
@@ -132,6 +142,7 @@ class Guided:
         y: Int[Tensor, "batch k"],
         held: Bool[Tensor, "batch *shape"] | None = None,
     ) -> Float[Tensor, "batch *shape"]:
+        check_values(y, self.null)
         none = self.null.to(y.device).expand_as(y)
         base, given = evaluate_labels(self.field, x, t, torch.stack([none, y]), held)
         return combine(base, given[None], [self.weight])
@@ -164,10 +175,7 @@ def value_weights(histograms: Sequence[LabelHistogram], y: Int[Tensor, "batch k"
     Raises:
         ValueError: a value that no silo holds, or that is none of its attribute's.
     """
-    null = torch.tensor(histograms[0].cardinalities, device=y.device)
-    if (beyond := (y < 0) | (y > null)).any():
-        row, i = (int(place) for place in beyond.nonzero()[0])
-        raise ValueError(f"label {int(y[row, i])} of attribute {i}, which has 0 to {int(null[i]) - 1} and null")
+    check_values(y, torch.tensor(histograms[0].cardinalities))
     totals = torch.tensor([float(h.total) for h in histograms], device=y.device)
     rows = [(totals / totals.sum()).expand(len(y), -1)]
     for i in range(y.shape[1]):

@@ -124,6 +124,13 @@ class TestWeights:
         with pytest.raises(ValueError, match=f"label {label[1]} of attribute 1, which has 0 to 1 and null"):
             value_weights(histograms, torch.tensor([label]))
 
+    @pytest.mark.parametrize("label", [[0, -1], [0, 7]])
+    def test_it_is_no_question_to_a_network_either(self, label: list[int], separable) -> None:
+        null = torch.tensor([2, 2])
+        for field in (Composed(separable, null), Guided(separable, null, 1.5)):
+            with pytest.raises(ValueError, match=f"label {label[1]} of attribute 1"):
+                field(torch.zeros(1, 2), torch.zeros(1), torch.tensor([label]))
+
 
 class TestRouted:
     def test_one_expert_that_composes_is_equation_5(self, separable, batch_of) -> None:

@@ -51,7 +51,8 @@ class Federation:
         device: of every training.
         workers: trainings at once; 0 trains in this process.
         progress: see :data:`ProgressFactory`.
-        snapshots: keep the EMA weights of each checkpoint under ``<folder>.snapshots``, for learning curves.
+        snapshots: keep the EMA weights of each checkpoint under ``<folder>.snapshots``, for learning curves; of
+            federated averaging the averages over rounds, by a silo's steps so far.
     """
 
     task: Task
@@ -163,8 +164,12 @@ class Federation:
                 for show, of_steps in zip(shows, terms, strict=bool(shows)):
                     for step, found in enumerate(of_steps, number * config.steps + 1):
                         show(step, steps, found)
-                if (number + 1) % config.checkpoint_every == 0:
+                due = (number + 1) % config.checkpoint_every == 0
+                if due:
                     checkpoint.store(number + 1, weights, average, exchange.ledger)
+                if self.snapshots and (due or number + 1 == config.rounds) and parallel.is_first():
+                    step = f"step_{(number + 1) * config.steps:07d}.safetensors"
+                    artefacts.save_tensors(folder.with_name(f"{name}.snapshots") / step, average)
         exchange.ledger.to_jsonl(messages)
         metrics = None
         if config.privacy is not None:

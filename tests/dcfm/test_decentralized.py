@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from dcfm import decentralized, jobs
-from dcfm.artefacts import ArtefactError
+from dcfm.artefacts import ArtefactError, load_tensors
 from dcfm.attributes import CoverageError
 from dcfm.curves import Watch, read_curve
 from dcfm.decentralized import Federation
@@ -348,3 +348,13 @@ def test_snapshots_are_kept_for_curves(tmp_path: Path) -> None:
     federation(tmp_path, snapshots=True).stage_one(LOCAL)
     names = sorted(p.name for p in (tmp_path / "stage1" / "silo0.snapshots").iterdir())
     assert names == ["step_0000003.safetensors", "step_0000006.safetensors"]
+
+
+def test_averages_are_kept_for_curves_by_a_silo_s_steps(tmp_path: Path) -> None:
+    """At each checkpoint and at the end, where they are the result."""
+    run = federation(tmp_path, snapshots=True)
+    result = run.fedavg("fedflow", FedAvgConfig(rounds=3, steps=4, batch=8, checkpoint_every=2), run.exchange())
+    kept = {path.name: load_tensors(path) for path in (tmp_path / "fedflow.snapshots").iterdir()}
+    assert sorted(kept) == ["step_0000008.safetensors", "step_0000012.safetensors"]
+    assert all(torch.equal(kept["step_0000012.safetensors"][name], value) for name, value in result.items())
+    assert not all(torch.equal(kept["step_0000008.safetensors"][name], value) for name, value in result.items())

@@ -12,7 +12,7 @@ processes may work in one folder, a method each: what their methods share one of
     out/<name>/                    a federated average, or the pooled model
 """
 
-import pickle
+import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import repeat
@@ -25,7 +25,17 @@ from torch import nn
 from dcfm import artefacts
 from dcfm.artefacts import plain_settings
 from dcfm.exchange import Exchange, Ledger, Received
-from dcfm.jobs import ProgressFactory, TrainingJob, build_network, finished, identity_of, only_here, pool, run_job
+from dcfm.jobs import (
+    ProgressFactory,
+    TrainingJob,
+    build_network,
+    finished,
+    identity_of,
+    keep_snapshot,
+    only_here,
+    pool,
+    run_job,
+)
 from dcfm.privacy.accounting import spent
 from dcfm.seeds import training_seed
 from dcfm.silos import LabelHistogram, Silo, check_silos
@@ -150,10 +160,11 @@ class Federation:
         if done < config.rounds:
             for show in shows:
                 show(done * config.steps, steps, {})  # a bar from the start: a round can take an hour
+        training = uuid.uuid4().hex
         with pool(self.workers) as run:
             for number in range(done, config.rounds):
                 jobs = [
-                    (self.task, silo, exchange.download(silo.name, "weights", weights), config, number)
+                    (self.task, silo, exchange.download(silo.name, "weights", weights), config, number, training)
                     for silo in self.silos
                 ]
                 seeds = [training_seed(self.seed, i) for i in range(len(jobs))]
@@ -168,8 +179,7 @@ class Federation:
                 if due:
                     checkpoint.store(number + 1, weights, average, exchange.ledger)
                 if self.snapshots and (due or number + 1 == config.rounds) and parallel.is_first():
-                    step = f"step_{(number + 1) * config.steps:07d}.safetensors"
-                    artefacts.save_tensors(folder.with_name(f"{name}.snapshots") / step, average)
+                    keep_snapshot(folder, (number + 1) * config.steps, average)
         exchange.ledger.to_jsonl(messages)
         metrics = None
         if config.privacy is not None:
@@ -248,25 +258,17 @@ class Federation:
             return run(run_job, jobs, *(repeat(value) for value in common))
 
 
-_network: dict[bytes, nn.Module] = {}
-"""Of this process's last task and device: rounds of federated averaging use it again, with what was recorded of it."""
-
-
-def _network_of(task: Task, weights: Weights, device: str) -> nn.Module:
-    try:
-        key = pickle.dumps((task, device))  # all that a task is; its text may leave settings out, or hold an address
-    except (pickle.PicklingError, AttributeError, TypeError):  # it holds a lambda, say: only this process trains it
-        return build_network(task, weights, device)
-    if key not in _network:
-        _network.clear()
-        _network[key] = build_network(task, weights, device)
-    return _network[key]
+_network: dict[str, nn.Module] = {}
+"""Of this process's last averaging, by its name for itself: its rounds use one again, with what was recorded of it."""
 
 
 def _train_round(arguments: tuple[Any, ...], seed: int, device: str) -> tuple[Weights, list[dict[str, float]]]:
     """A silo's weights after its part of a round, and its terms of the loss step by step."""
-    task, silo, weights, config, number = arguments
-    network = _network_of(task, weights, device)
+    task, silo, weights, config, number, training = arguments
+    if training not in _network:
+        _network.clear()
+        _network[training] = build_network(task, weights, device)
+    network = _network[training]
     network.load_state_dict(weights)
     terms: list[dict[str, float]] = []
     data, labels = silo.data.to(device), silo.labels.to(device)

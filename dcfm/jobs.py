@@ -112,6 +112,11 @@ def run_job(
         return _run_job(job, task, seed, device, factory, snapshots)
 
 
+def keep_snapshot(folder: Path, step: int, weights: Weights) -> None:
+    """Keep a training's weights of a step beside its folder, for learning curves."""
+    artefacts.save_tensors(folder.with_name(f"{folder.name}.snapshots") / f"step_{step:07d}.safetensors", weights)
+
+
 @contextmanager
 def only_here(folder: Path, name: str) -> Iterator[None]:
     """Methods share trainings, and may be trained by several processes at once: one trains, the others wait."""
@@ -135,8 +140,7 @@ def _run_job(
     progress = None if factory is None or not parallel.is_first() else factory(job.name, job.index)
 
     def snapshot(step: int, network: nn.Module) -> None:
-        folder = job.folder.with_name(job.folder.name + ".snapshots")
-        artefacts.save_tensors(folder / f"step_{step:07d}.safetensors", network.state_dict())
+        keep_snapshot(job.folder, step, network.state_dict())
 
     extras: dict[str, Any] = {
         "seed": training_seed(seed, job.index, job.part),

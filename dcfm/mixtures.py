@@ -139,7 +139,7 @@ class EnergyMixture:
         _check(self.experts, self.histograms)
         if self.prior not in PRIORS or not 0 <= self.scale < math.inf:
             raise ValueError(
-                f"prior={self.prior!r} must be one of {', '.join(PRIORS)} scale={self.scale} finite and not negative"
+                f"prior={self.prior!r} must be one of {', '.join(PRIORS)}, and scale={self.scale} finite, not negative"
             )
 
     def __call__(

@@ -177,7 +177,7 @@ def check_names(names: Sequence[str]) -> None:
     """Raise ``ValueError`` unless silos' names can be those of folders and files, and tell the silos apart there."""
     if odd := [name for name in names if not file_stem(name).strip(".") or "/" in name or "\\" in name]:
         raise ValueError(
-            f"a silo is named {odd[0]!r}; its folder is, so give letters, and neither dots alone nor slashes"
+            f"a silo is named {odd[0]!r}, as its folder would be; give a name of letters or digits, without slashes"
         )
     stems = [file_stem(name).casefold() for name in names]
     if not names or len(set(stems)) != len(names):

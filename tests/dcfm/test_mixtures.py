@@ -122,5 +122,5 @@ class TestEnergy:
         with pytest.raises(ValueError, match="must be one of labels, size"):
             EnergyMixture(experts, histograms, prior="uniform")
         for scale in (-1.0, float("nan"), float("inf")):
-            with pytest.raises(ValueError, match="finite and not negative"):
+            with pytest.raises(ValueError, match=f"and scale={scale} finite, not negative"):
                 EnergyMixture(experts, histograms, scale=scale)

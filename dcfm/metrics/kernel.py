@@ -93,35 +93,37 @@ def _within(x: Tensor, weights: Tensor) -> Tensor:
 
 
 def _within_design(x: Tensor, weights: Tensor, design: Design) -> Tensor:
-    rows = [(design.strata == stratum).nonzero()[:, 0].to(x.device) for stratum in design.strata.unique()]
-    origins = design.origins.to(x.device)
-    total = weights.new_zeros(len(weights))
-    for i, first in enumerate(rows):
-        for second in rows[i:]:
-            mean = _mean_apart(x, weights, origins, first, second)
-            total += (1 if first is second else 2) * weights[:, first].sum(1) * weights[:, second].sum(1) * mean
+    order = design.strata.argsort(stable=True)
+    _, strata, sizes = design.strata[order].unique_consecutive(return_inverse=True, return_counts=True)
+    order, strata = order.to(x.device), strata.to(x.device)
+    x, weights, origins = x[order], weights[:, order], design.origins.to(x.device)[order]
+    shares = weights.new_zeros(len(weights), len(sizes)).index_add_(1, strata, weights)
+    total, start = weights.new_zeros(len(weights)), 0
+    for stratum, size in enumerate(sizes.tolist()):
+        # With itself and those that come after it, which stand for those before it as well.
+        means = _means_apart(x[start:], weights[:, start:], origins[start:], strata[start:] - stratum, size)
+        both = 2 * (shares[:, stratum:] * means).sum(1) - shares[:, stratum] * means[:, 0]
+        total += shares[:, stratum] * both
+        start += size
     return total / weights.sum(1) ** 2
 
 
-def _mean_apart(x: Tensor, weights: Tensor, origins: Tensor, first: Tensor, second: Tensor) -> Tensor:
-    """The mean kernel of each draw over pairs of different origins between two strata, given by their rows."""
-    total, pairs = weights.new_zeros(len(weights)), weights.new_zeros(len(weights))
-    whole_total, whole_pairs = x.new_zeros(()), x.new_zeros(())
-    for part in first.split(BLOCK):
-        apart = origins[part][:, None] != origins[second]
-        kernel, apart = cubic_kernel(x[part], x[second]) * apart, apart.double()
-        a, b = weights[:, part], weights[:, second]
-        total += ((a @ kernel) * b).sum(1)
-        pairs += ((a @ apart) * b).sum(1)
-        whole_total += kernel.sum()
-        whole_pairs += apart.sum()
-    if not whole_pairs:
+def _means_apart(x: Tensor, weights: Tensor, origins: Tensor, strata: Tensor, size: int) -> Tensor:
+    """Each draw's mean kernel over pairs of different origins between the first stratum, ``size`` rows, and each."""
+    everything = torch.cat([weights.new_ones(1, len(x)), weights])  # first the draw that takes every sample once
+    total, pairs = (weights.new_zeros(len(everything), int(strata[-1]) + 1) for _ in range(2))
+    for rows in torch.arange(size, device=x.device).split(BLOCK):
+        apart = origins[rows][:, None] != origins
+        for sums, values in ((total, cubic_kernel(x[rows], x) * apart), (pairs, apart.double())):
+            sums.index_add_(1, strata, (everything[:, rows] @ values) * everything)
+    if not (pairs[0] > 0).all():
         raise ValueError(
             "a stratum, or a pair of strata, has no two samples of different origins; give at least two samples of "
             "each stratum"
         )
+    means = total / pairs.clamp(min=1e-12)
     # A draw may take nothing but one sample of a stratum: it then has the pairs of the samples themselves.
-    return torch.where(pairs > 0, total / pairs.clamp(min=1e-12), whole_total / whole_pairs)
+    return torch.where(pairs > 0, means, means[0])[1:]
 
 
 def _pair_sum(x: Tensor, y: Tensor, weights_x: Tensor, weights_y: Tensor) -> Tensor:

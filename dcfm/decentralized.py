@@ -91,11 +91,21 @@ class Federation:
         without "+L") the artefacts lie under ``stage1_no_ci``, so that both kinds fit into one ``out``."""
         return self._alone("stage1", config, [None] * len(self.silos), part=0)
 
-    def further(self, stage_one: Sequence[Weights], config: LocalConfig) -> list[Weights]:
-        """Every silo goes on alone from its Stage I network, for experts that get as many steps as DCFM's."""
-        return self._alone("further", config, list(stage_one), part=1)
+    def further(
+        self, stage_one: Sequence[Weights], config: LocalConfig, before: LocalConfig | None = None
+    ) -> list[Weights]:
+        """Every silo goes on alone from its Stage I network, for experts that get as many steps as DCFM's; ``before``
+        is how Stage I trained, whose privacy counts in what a silo has spent."""
+        return self._alone("further", config, list(stage_one), 1, () if before is None else (before,))
 
-    def _alone(self, stage: str, config: LocalConfig, starts: Sequence[Weights | None], part: int) -> list[Weights]:
+    def _alone(
+        self,
+        stage: str,
+        config: LocalConfig,
+        starts: Sequence[Weights | None],
+        part: int,
+        earlier: tuple[LocalConfig, ...] = (),
+    ) -> list[Weights]:
         stage = stage if config.objective.independence.weight > 0 else f"{stage}_no_ci"
         jobs = [
             TrainingJob(
@@ -107,6 +117,7 @@ class Federation:
                 (silo, config, start),
                 "" if start is None else fingerprint([start]),
                 part,
+                earlier,
             )
             for i, (silo, start) in enumerate(zip(self.silos, starts, strict=True))
         ]

@@ -15,12 +15,12 @@ from typing import Any
 from torch import nn
 
 from dcfm import artefacts, locks
-from dcfm.privacy.accounting import spent
+from dcfm.privacy.accounting import sampling_rate, spent
 from dcfm.seeds import training_seed
 from dcfm.silos import Silo
 from dcfm.task import Task, task_settings
 from dcfm.trainers import parallel
-from dcfm.trainers.local import train_local
+from dcfm.trainers.local import LocalConfig, train_local
 from dcfm.trainers.loop import Progress
 from dcfm.trainers.peers import train_peers
 from dcfm.trainers.student import train_student
@@ -47,6 +47,8 @@ class TrainingJob:
         arguments: of the trainer.
         started_from: fingerprint of the weights that it starts from.
         part: of its kind in this silo, counted from 0: DCFM-A's rounds, and what goes on after Stage I.
+        earlier: settings of the ``local`` trainings on the same silo that the start comes from; what they spent of its
+            privacy counts.
     """
 
     kind: str
@@ -57,6 +59,7 @@ class TrainingJob:
     arguments: tuple[Any, ...]
     started_from: str = ""
     part: int = 0
+    earlier: tuple[LocalConfig, ...] = ()
 
 
 @contextmanager
@@ -153,7 +156,9 @@ def _run_job(
     if job.kind == "local":
         silo, settings, start = job.arguments
         if settings.privacy is not None:
-            cost = spent(settings.privacy, len(silo), settings.loop.batch, settings.loop.steps)
+            loop, before = settings.loop, [c for c in job.earlier if c.privacy is not None]
+            parts = [(c.privacy.noise_multiplier, sampling_rate(c.loop.batch, len(silo)), c.loop.steps) for c in before]
+            cost = spent(settings.privacy, len(silo), loop.batch, loop.steps, parts)
             metrics = {"privacy": asdict(cost)}
         extras["start"] = None if start is None else build_network(task, start, device)
         network = train_local(task, silo.data.to(device), silo.labels.to(device), settings, **extras)

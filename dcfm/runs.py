@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from dcfm.artefacts import write_text_atomically
 from dcfm.decentralized import Federation
 from dcfm.methods import registry
-from dcfm.methods.method import Recipe
+from dcfm.methods.method import Recipe, check_recipe
 from dcfm.silos import Silo
 from dcfm.trainers import parallel
 from dcfm.weights import Weights, fingerprint
@@ -104,8 +104,7 @@ def train_and_publish(
     Raises:
         ValueError: before any training, a recipe that one of the methods cannot train with.
     """
-    for name in methods:
-        registry.make(name).check(recipe)
+    check_recipe([registry.make(name) for name in methods], recipe)
     data_hash = silos_hash(federation.silos)
     folders = {}
     for name in methods:

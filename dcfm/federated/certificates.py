@@ -43,7 +43,7 @@ def make_certificates(folder: Path, addresses: Sequence[str] = ("127.0.0.1", "lo
         .sign(authority, hashes.SHA256())
     )
     certificate = (
-        _builder(issuer, _name(addresses[0]), server.public_key(), days)
+        _builder(issuer, _name("DCFM federation server"), server.public_key(), days)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(x509.SubjectAlternativeName([_alternative(a) for a in addresses]), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.public_key()), critical=False)

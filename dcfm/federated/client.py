@@ -256,6 +256,8 @@ def peers(node: Node, parcel: Parcel) -> Parcel:
     number, config = scalar(parcel, "round"), node.problem.recipe.peers
     own = node.first(node.problem.recipe.stage_one) if number == 1 else node.work / f"dcfm_a/round_{number - 1}"
     order, gathered, histograms = _gathered(node, parcel, own)
+    # Its own labels as they are: those of its data must be found in them, and what is trained here is of its data.
+    histograms[order.index(node.number)] = node.silo().histogram(node.problem.task.space)
     arguments = (node.silo(), gathered, histograms, order.index(node.number), config)
     folder, start = f"dcfm_a/round_{number}", fingerprint(gathered)
     return {"weights": node.train("peers", folder, node.work / folder, config, arguments, start, part=number - 1)}

@@ -8,9 +8,10 @@ workers, there is no second question.
 
 Answers are checked by the exchange, entered into the ledger and kept on disk as they come, so that a server which is
 started again asks only for what it does not have. A silo whose answer is no message of its kind (other architecture,
-wrong shapes or types, NaN) is left out by name, as is one that fails too often or comes too late; the others go on as
-long as enough of them are left, and together cover the attributes (Eq. 2). Who was left out stays left out when the
-server is started again (:mod:`dcfm.federated.left_out`), unless the phase came to nothing without it.
+wrong shapes or types, NaN, velocities that no flow has) is left out by name, as is one that fails too often or comes
+too late; the others go on as long as enough of them are left, and together cover the attributes (Eq. 2). Who was left
+out stays left out when the server is started again (:mod:`dcfm.federated.left_out`), unless the phase came to nothing
+without it.
 """
 
 import json
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import Final
 
 from flwr.app import Message
+from flwr.common.constant import ErrorCode
 from flwr.serverapp import Grid
 
 from dcfm.artefacts import load_tensors, save_tensors, write_text_atomically
@@ -32,6 +34,7 @@ from dcfm.federated.left_out import LeftOut
 from dcfm.federated.parcels import Parcel, kind_of, pack, scalar, scalars, unpack
 from dcfm.federated.settings import Settings
 from dcfm.silos import LabelHistogram
+from dcfm.weights import Weights
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +52,8 @@ ANSWERS: Final = {
     "train.deliver": {"scalars"},
 }
 """What a silo may answer to which question, exactly."""
+LOST: Final = (ErrorCode.MESSAGE_UNAVAILABLE, ErrorCode.REPLY_MESSAGE_UNAVAILABLE, ErrorCode.NODE_UNAVAILABLE)
+"""Errors of Flower's that say nothing of what the silo did; all others are failures of its process."""
 
 
 class TooFewSilos(RuntimeError):
@@ -75,6 +80,7 @@ class Members:
         space: the attributes that the silos must cover together.
         exchange: checks every payload and keeps the ledger.
         out: the server's folder.
+        usable: raises ``ValueError`` for weights that nobody could go on with.
         clock: seconds.
         pause: waits so many seconds.
     """
@@ -84,6 +90,7 @@ class Members:
     space: AttributeSpace
     exchange: Exchange
     out: Path
+    usable: Callable[[Weights], None] = lambda weights: None
     clock: Callable[[], float] = time.monotonic
     pause: Callable[[float], None] = time.sleep
     histograms: dict[int, LabelHistogram] = field(default_factory=dict)
@@ -161,6 +168,10 @@ class Members:
         self.report("running")
         self._note("deliver", answers)
 
+    def leave_out(self, label: str) -> None:
+        """Leave out the silos that a phase, or one before it, went on without, by what is on disk."""
+        self.dropped |= self._left_out.until(label)
+
     def _note(self, label: str, answers: Mapping[int, Parcel]) -> None:
         """Who was left out of a phase that came to something."""
         if answers:
@@ -169,7 +180,7 @@ class Members:
 
     def _asked(self, label: str, question: str, parcels: Mapping[int, Parcel]) -> dict[int, Parcel]:
         self._phase, begun = label, self.clock()
-        self.dropped |= self._left_out.until(label)
+        self.leave_out(label)
         wanted = {n: parcel for n, parcel in parcels.items() if n not in self.dropped}
         answers = {n: kept for n in wanted if (kept := self._kept(label, n)) is not None}
         waiting = {n: parcel for n, parcel in wanted.items() if n not in answers}
@@ -326,7 +337,7 @@ class Members:
     ) -> None:
         if reply.has_error():
             reason = reply.error.reason or "no reason given"
-            if "SiloError" not in reason:  # the node or its connection, not the silo's work
+            if reply.error.code in LOST:  # the node or its connection, not the silo's work
                 log.warning("%s was lost (%s); it is asked again when it is back", self.name(number), reason)
                 return
             failures[number] += 1
@@ -365,7 +376,10 @@ class Members:
         """Check all and enter all into the ledger, or nothing; returns the server's copies."""
         before = len(self.exchange.ledger.messages)
         try:
-            return {k: self.exchange.upload(self.name(number), kind_of(k), payload) for k, payload in parcel.items()}
+            copies = {k: self.exchange.upload(self.name(number), kind_of(k), payload) for k, payload in parcel.items()}
+            if "weights" in copies:
+                self.usable(copies["weights"])
+            return copies
         except Exception:
             del self.exchange.ledger.messages[before:]
             raise

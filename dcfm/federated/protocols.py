@@ -13,7 +13,7 @@ from dcfm.artefacts import plain_settings
 from dcfm.exchange import SERVER
 from dcfm.federated.members import Members
 from dcfm.federated.parcels import Parcel, scalars
-from dcfm.federated.strategies import FedFlow, SiloGrid
+from dcfm.federated.strategies import FedFlow, SiloGrid, label_of
 from dcfm.federated.tasks import FederatedTask, fedavg_config
 from dcfm.jobs import TrainingJob, run_job
 from dcfm.published import resolve_device
@@ -120,6 +120,7 @@ def fedflow(members: Members, problem: FederatedTask) -> Result:
     config = fedavg_config(members.settings.protocol, problem.recipe)
     strategy = FedFlow(config, members.out / "fedavg.safetensors", members.out / "received", start)
     average = strategy.run(SiloGrid(members))
+    members.leave_out(label_of(config.rounds - 1))  # also where no round was left to ask for
     silos = members.numbers
     members.deliver({n: {"weights": average} for n in silos})
     return Result([average], silos)

@@ -13,6 +13,7 @@ import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -28,6 +29,7 @@ from dcfm.federated.members import Members, TooFewSilos
 from dcfm.federated.protocols import Result, run_protocol
 from dcfm.federated.settings import OPERATION, composed, identity, read_settings
 from dcfm.federated.tasks import FederatedTask, read_run
+from dcfm.federated.velocities import check_velocities
 
 log = logging.getLogger(__name__)
 
@@ -108,7 +110,8 @@ def make_members(grid: Grid, config: DictConfig) -> tuple[Members, FederatedTask
     path = out / "ledger.jsonl"
     if path.exists():
         exchange.ledger = Ledger.from_jsonl(path, exchange.ledger.model_size)
-    return Members(grid, settings, problem.task.space, exchange, out), problem
+    usable = partial(check_velocities, problem.task)
+    return Members(grid, settings, problem.task.space, exchange, out, usable), problem
 
 
 def claimed(out: Path, config: DictConfig) -> Path:

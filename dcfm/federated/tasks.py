@@ -6,22 +6,19 @@ A kind is one function ``read(config) -> FederatedTask`` in a module of its pack
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Final, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from hydra.errors import HydraException
 from hydra.utils import get_method
 from omegaconf import DictConfig
 
 from dcfm.federated.settings import Settings, read_settings
-from dcfm.methods.dcfm_a import refuse_privacy
-from dcfm.methods.method import Recipe, without_independence
+from dcfm.methods import registry
+from dcfm.methods.method import Recipe, check_recipe, private_sections, without_independence
 from dcfm.privacy.gradients import check_objective
 from dcfm.silos import Silo
 from dcfm.task import Task
 from dcfm.trainers.fedavg import FedAvgConfig
-
-PRIVATE: Final = {"dcfm_b": "stage_one", "fedflow": "fedavg", "fedflow_l": "fedavg"}
-"""The section of the recipe that a protocol trains silos with, where that can be private."""
 
 
 @runtime_checkable
@@ -82,22 +79,16 @@ def read_run(config: DictConfig) -> tuple[Settings, FederatedTask]:
 
 def check_privacy(protocol: str, recipe: Recipe) -> None:
     """Raise ``ValueError`` where privacy is asked for and the protocol trains without it, or cannot train so."""
-    asked = {
-        "stage_one": recipe.stage_one.privacy,
-        "further": recipe.further.privacy,
-        "fedavg": recipe.fedavg.privacy,
-        "pooled": recipe.pooled.privacy,
-    }
-    if protocol == "dcfm_a":
-        refuse_privacy(recipe)
-    used = PRIVATE.get(protocol)
-    unused = [f"{name}.privacy" for name, privacy in asked.items() if privacy is not None and name != used]
-    if unused:
-        instead = "leave it out" if used is None else f"leave it out; what makes its silos private is {used}.privacy"
-        raise ValueError(f"{', '.join(unused)}: {protocol} never trains with that, so nothing is protected; {instead}")
-    if used is not None and asked[used] is not None:
-        averaged = fedavg_config(protocol, recipe)
-        check_objective(recipe.stage_one.objective if used == "stage_one" else averaged.objective)
+    method = registry.make(protocol)
+    check_recipe([method], recipe)
+    for name in private_sections(recipe):
+        if not getattr(recipe, name).privacy.secret:
+            raise ValueError(
+                f"{name}.privacy.secret=false draws the noise from the run's seed, which server and silos know; they "
+                "can take it off again, and nothing is protected; leave it out"
+            )
+        config = fedavg_config(protocol, recipe) if name == "fedavg" else getattr(recipe, name)
+        check_objective(config.objective)
 
 
 def fedavg_config(protocol: str, recipe: Recipe) -> FedAvgConfig:

@@ -25,6 +25,7 @@ class DcfmA(Method):
 
     def check(self, recipe: Recipe) -> None:
         refuse_privacy(recipe)
+        super().check(recipe)
 
     def train(self, federation: Federation, recipe: Recipe, exchange: Exchange) -> list[Weights]:
         refuse_privacy(recipe)

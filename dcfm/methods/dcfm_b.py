@@ -1,6 +1,7 @@
 """DCFM-B: one student, distilled from the silos' Stage I networks by synthetic replay (Eqs. 15-17)."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from dcfm.decentralized import Federation
 from dcfm.exchange import Exchange
@@ -14,6 +15,7 @@ class DcfmB(SingleNetwork):
     """Every silo uploads once and downloads once; with ``rule="joint"`` a sample costs one evaluation a step."""
 
     title: str = "DCFM-B"
+    private: ClassVar[tuple[str, ...]] = ("stage_one",)
 
     def train(self, federation: Federation, recipe: Recipe, exchange: Exchange) -> list[Weights]:
         local = stage_one(federation, recipe.stage_one, local_ci=True)

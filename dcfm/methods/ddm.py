@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from jaxtyping import Int
 from torch import Tensor
@@ -25,9 +26,11 @@ class DDM(Method):
 
     title: str = "DDM"
     local_ci: bool = False
+    private: ClassVar[tuple[str, ...]] = ("stage_one", "further")
 
     def check(self, recipe: Recipe) -> None:
         check_alone(recipe)
+        super().check(recipe)
 
     def train(self, federation: Federation, recipe: Recipe, exchange: Exchange) -> list[Weights]:
         return federation.gather(lone_experts(federation, recipe, self.local_ci), exchange)

@@ -7,6 +7,7 @@ averaging on whole labels alone: masks would pull base and heads to the observed
 """
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
@@ -68,6 +69,7 @@ class Factored(SingleNetwork):
     """FedFlow with a factored network. Joint and composed sampling agree, at guidance 1, by construction."""
 
     title: str = "factored"
+    private: ClassVar[tuple[str, ...]] = ("fedavg",)
 
     def task(self, task: Task) -> Task:
         return FactoredTask(task)

@@ -1,6 +1,7 @@
 """FedFlow: federated averaging of one flow network (Tun et al. 2023; McMahan et al. 2017)."""
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from dcfm.decentralized import Federation
 from dcfm.exchange import Exchange
@@ -19,6 +20,7 @@ class FedFlow(SingleNetwork):
 
     title: str = "FedFlow"
     local_ci: bool = False
+    private: ClassVar[tuple[str, ...]] = ("fedavg",)
 
     def train(self, federation: Federation, recipe: Recipe, exchange: Exchange) -> list[Weights]:
         config = recipe.fedavg

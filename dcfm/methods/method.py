@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import ClassVar, Final
 
 from jaxtyping import Int
@@ -53,14 +53,23 @@ class Method(ABC):
     Attributes:
         title: as tables print it.
         decentralised: whether raw samples stay in their silos.
+        private: the recipe's sections that it trains on data with, where they can be private: all of them or none.
     """
 
     title: str
     decentralised: ClassVar[bool] = True
+    private: ClassVar[tuple[str, ...]] = ()
 
-    def check(self, recipe: Recipe) -> None:  # noqa: B027 - most methods take any
-        """Raise ``ValueError`` where this method cannot train with a recipe; where several methods are trained, all are
-        asked before the first."""
+    def check(self, recipe: Recipe) -> None:
+        """Raise ``ValueError`` where this method cannot train with a recipe: it asks for privacy, and this method would
+        train without, for all or for a part. Where several methods are trained, all are asked before the first."""
+        given = private_sections(recipe)
+        if given and self.decentralised and not (self.private and set(self.private) <= set(given)):
+            asked, needed = (" and ".join(f"{s}.privacy" for s in sections) for sections in (given, self.private))
+            raise ValueError(
+                f"{asked} is given, with which {self.title} does not train: it would be trained without privacy; "
+                f"{f'give {needed}' if needed else 'leave it out'}, or train {self.title} in a run of its own"
+            )
 
     @abstractmethod
     def train(self, federation: Federation, recipe: Recipe, exchange: Exchange) -> list[Weights]:
@@ -107,6 +116,24 @@ class Method(ABC):
         return task
 
 
+def private_sections(recipe: Recipe) -> list[str]:
+    """Names of the recipe's sections that train privately."""
+    return [f.name for f in fields(recipe) if getattr(getattr(recipe, f.name), "privacy", None) is not None]
+
+
+def check_recipe(methods: Sequence[Method], recipe: Recipe) -> None:
+    """Raise ``ValueError`` where one of the methods cannot train with a recipe, or none would with what is private."""
+    for method in methods:
+        method.check(recipe)
+    used = {name for method in methods for name in method.private}
+    if unused := [name for name in private_sections(recipe) if name not in used]:
+        takes = f"; what can be private here is {', '.join(sorted(used))}" if used else ""
+        raise ValueError(
+            f"{', '.join(f'{name}.privacy' for name in unused)}: none of {', '.join(m.title for m in methods)} trains "
+            f"with that, so nothing is protected; leave it out{takes}"
+        )
+
+
 def check_rule(rule: str) -> None:
     """Raise ``ValueError`` unless the rule is one of :data:`RULES` or :data:`FULL`."""
     if rule not in (*RULES, FULL):
@@ -150,4 +177,4 @@ def lone_experts(federation: Federation, recipe: Recipe, local_ci: bool) -> list
     check_alone(recipe)
     objective = recipe.further.objective if local_ci else without_independence(recipe.further.objective)
     first = stage_one(federation, recipe.stage_one, local_ci)
-    return federation.further(first, replace(recipe.further, objective=objective))
+    return federation.further(first, replace(recipe.further, objective=objective), recipe.stage_one)

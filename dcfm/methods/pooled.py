@@ -17,6 +17,7 @@ class Pooled(SingleNetwork):
 
     title: str = "pooled"
     decentralised: ClassVar[bool] = False
+    private: ClassVar[tuple[str, ...]] = ("pooled",)
 
     def train(self, federation: Federation, recipe: Recipe, exchange: Exchange) -> list[Weights]:
         return [federation.pooled(recipe.pooled)]

@@ -20,10 +20,13 @@ class Spent:
     """A silo's training and what it cost.
 
     Attributes:
-        epsilon, delta: of adding or removing one sample.
-        noise_multiplier: of the noise.
+        epsilon, delta: of adding or removing one sample; of this training and of those on the same samples before it,
+            which its network started from.
+        noise_multiplier: of the noise; this and what follows of this training alone.
         rate: probability that a sample takes part in a step.
         steps: optimizer steps; in federated averaging, of all rounds.
+        secret: whether samples and noise were drawn by a secret generator; if not, nothing is protected from those who
+            know the run's seed.
     """
 
     epsilon: float
@@ -31,6 +34,7 @@ class Spent:
     noise_multiplier: float
     rate: float
     steps: int
+    secret: bool = True
 
 
 def sampling_rate(batch: int, samples: int) -> float:
@@ -44,15 +48,13 @@ def sampling_rate(batch: int, samples: int) -> float:
     return batch / samples
 
 
-def spent(privacy: PrivacyConfig, samples: int, batch: int, steps: int) -> Spent:
-    """What ``steps`` steps with batches of ``batch`` samples, on average, cost a silo of ``samples`` samples."""
-    return Spent(
-        epsilon([(privacy.noise_multiplier, sampling_rate(batch, samples), steps)], privacy.delta),
-        privacy.delta,
-        privacy.noise_multiplier,
-        sampling_rate(batch, samples),
-        steps,
-    )
+def spent(
+    privacy: PrivacyConfig, samples: int, batch: int, steps: int, earlier: Sequence[tuple[float, float, int]] = ()
+) -> Spent:
+    """What ``steps`` steps with batches of ``batch`` samples, on average, cost a silo of ``samples`` samples, included
+    what it spent ``earlier`` on the same network, see :func:`epsilon`."""
+    own = (privacy.noise_multiplier, sampling_rate(batch, samples), steps)
+    return Spent(epsilon([*earlier, own], privacy.delta), privacy.delta, *own, secret=privacy.secret)
 
 
 def epsilon(parts: Sequence[tuple[float, float, int]], delta: float) -> float:

@@ -19,6 +19,7 @@ import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, vmap
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from dcfm.losses import independence_loss, matching_loss
 from dcfm.privacy.accounting import sampling_rate
@@ -124,7 +125,16 @@ def sample_gradients(
 
     parameters = {name: value.detach() for name, value in network.named_parameters()}
     present = {name: value for name, value in batch.items() if value is not None}
-    return vmap(grad_and_value(loss), in_dims=(None, 0))(parameters, present)
+    try:
+        with sdpa_kernel(SDPBackend.MATH):  # the faster kernels of attention know no vmap
+            return vmap(grad_and_value(loss), in_dims=(None, 0))(parameters, present)
+    except RuntimeError as error:
+        if isinstance(error, torch.OutOfMemoryError):
+            raise
+        raise ValueError(
+            f"this network's gradients cannot be taken sample by sample: {error}; a private training needs one that "
+            "computes in float32, uncompiled (task.precision=float32 task.compile=never where the task has these)"
+        ) from error
 
 
 def clipped_sum(gradients: Gradients, longest: float) -> Gradients:

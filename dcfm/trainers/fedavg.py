@@ -118,11 +118,13 @@ def weighted_mean(weights: Sequence[Weights], counts: Sequence[int]) -> Weights:
     if not weights or len(weights) != len(counts) or min(counts) < 1:
         raise ValueError(f"{len(weights)} sets of weights and counts {list(counts)}; give one count of at least 1 each")
     total = sum(counts)
-    # In float64, so that the mean of equal weights is these weights.
-    return {
-        name: sum(n / total * w[name].double() for w, n in zip(weights, counts, strict=True)).to(value.dtype)  # type: ignore[union-attr]
-        for name, value in weights[0].items()
-    }
+
+    def mean(name: str, value: Tensor) -> Tensor:
+        # In float64, so that the mean of equal weights is these weights.
+        found = sum((n / total * w[name].double() for w, n in zip(weights, counts, strict=True)), torch.zeros(()))
+        return (found if value.is_floating_point() else found.round()).to(value.dtype)
+
+    return {name: mean(name, value) for name, value in weights[0].items()}
 
 
 def moving_average(average: Weights, weights: Weights, decay: float) -> Weights:

@@ -10,7 +10,8 @@ from omegaconf import OmegaConf
 
 from dcfm.artefacts import load
 from dcfm.decentralized import Federation
-from dcfm.methods.method import Recipe
+from dcfm.methods import registry
+from dcfm.methods.method import Recipe, check_recipe
 from dcfm.privacy.settings import PrivacyConfig
 from dcfm.runs import check_methods, claim, read_recipe, read_task, silos_hash, train_and_publish
 from dcfm.silos import Silo
@@ -61,6 +62,24 @@ def test_a_recipe_that_one_method_cannot_take_is_an_error_before_the_first_train
         with pytest.raises(ValueError, match="privacy"):
             train_and_publish(federation, ["dcfm_b", last], private, lambda *_, **__: None)
     assert not (tmp_path / "out").exists()
+
+
+def test_privacy_that_a_method_would_not_train_with_is_an_error(tmp_path: Path) -> None:
+    federation, plain = Federation(ToyTask(2, 8, 1), silos(), tmp_path / "out", workers=0), Recipe()
+
+    def private(*sections: str) -> Recipe:
+        return replace(plain, **{s: replace(getattr(plain, s), privacy=PrivacyConfig(1.0)) for s in sections})
+
+    for methods, recipe, message in (
+        (["fedflow_l"], private("stage_one"), r"stage_one\.privacy is given, with which FedFlow\+L does not train"),
+        (["dcfm_b"], private("fedavg"), r"give stage_one\.privacy, or train DCFM-B in a run of its own"),
+        (["dcfm_b", "factored"], private("stage_one"), "factored does not train: it would be trained without privacy"),
+        (["dcfm_b"], private("stage_one", "pooled"), r"pooled\.privacy: none of DCFM-B trains with that"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            train_and_publish(federation, methods, recipe, lambda *_, **__: None)
+    assert not (tmp_path / "out").exists()
+    check_recipe([registry.make("dcfm_b"), registry.make("pooled")], private("stage_one"))  # which moves samples anyway
 
 
 def test_every_method_is_trained_and_published_once(tmp_path: Path) -> None:

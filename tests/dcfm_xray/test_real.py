@@ -8,10 +8,10 @@ import torch
 
 from dcfm.records import RecordError
 from dcfm.trainers.loop import LoopConfig, Progress, ResumeError
-from dcfm_xray.classifier import ClassifierConfig, Trained
+from dcfm_xray.classifier import ClassifierConfig, Trained, logits, thresholds_at
 from dcfm_xray.evaluation_settings import EvaluationError, EvaluationSettings
 from dcfm_xray.problem import Pictures, feasible_sets
-from dcfm_xray.real import balanced_rows, fit_classifier
+from dcfm_xray.real import balanced_rows, fit_classifier, judged
 
 SETTINGS = EvaluationSettings(
     each=8,
@@ -55,6 +55,27 @@ def test_a_classifier_is_made_again_only_if_asked_for(tmp_path: Path) -> None:
     assert not equal(again, first)
     with pytest.raises(RecordError, match="specificity"):
         fit_classifier(pictures(1), HELD, replace(SETTINGS, specificity=0.8), tmp_path / "a")
+
+
+def test_at_equal_specificity_thresholds_of_its_own_do_not_matter(tmp_path: Path) -> None:
+    """Only the order of a classifier's scores: one that says yes to all then finds as much as one that says no."""
+    trained, test = fit(pictures(0), tmp_path), pictures(1)
+    sets = {"all": feasible_sets()}
+    eager, shy = (
+        judged(replace(trained, thresholds=torch.full((14,), value)), test, sets, SETTINGS) for value in (-99.0, 99.0)
+    )
+    assert set(eager["specificity_on_test"].values()) == {0.0}
+    assert set(shy["specificity_on_test"].values()) == {1.0}
+    assert eager["utility"]["all"]["utility"]["value"] == 1.0
+    assert shy["utility"]["all"]["utility"]["value"] == 0.0
+    assert eager["utility_at_equal_specificity"] == shy["utility_at_equal_specificity"]
+    scores = logits(trained.network, test.images)
+    above = scores > thresholds_at(scores, test.labels, SETTINGS.specificity)
+    for i in range(14):
+        kept = float((~above[test.labels[:, i] == 0, i]).float().mean())
+        assert SETTINGS.specificity <= kept < SETTINGS.specificity + 1 / 9
+    everywhere = replace(test, labels=torch.ones_like(test.labels))
+    assert judged(trained, everywhere, sets, SETTINGS)["utility_at_equal_specificity"] is None
 
 
 def test_an_interrupted_training_goes_on_with_the_same_pictures_alone(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from dcfm import artefacts, records
 from dcfm.comparison import Entry
 from dcfm.records import write_json
 from dcfm_xray.table import TableSettings, collect, summarise
-from dcfm_xray.text import latex, markdown
+from dcfm_xray.text import EQUAL, latex, markdown
 
 PUBLISHED = Path(__file__).parents[2] / "docs/results/xray"
 METHODS = ("ddm_l", "dcfm_a", "dcfm_b")
@@ -80,6 +80,27 @@ def test_metrics_of_other_weights_than_the_model_at_hand_fail(
     failed.clear()
     assert list(collect(settings, failed)) == [other, entry]
     assert failed == {}
+
+
+def test_utility_at_equal_specificity_has_columns_and_a_ratio_where_it_was_measured(
+    found: dict[Entry, dict[str, Any]],
+) -> None:
+    before = summarise(SETTINGS, "test", found, {})
+    assert {ratio["measure"] for ratio in before["tables"][0]["ratios"]} == {"utility"}
+    # As if every classifier's own thresholds had been those of equal specificity.
+    now = {entry: metrics | {EQUAL: metrics["utility"]} for entry, metrics in found.items()}
+    summary = summarise(SETTINGS, "test", now, {})
+    (table,) = summary["tables"]
+    for row in table["rows"][:3]:
+        assert row[EQUAL] == row["utility"]
+    values = [(r["method"], r["measure"], r["value"]) for r in table["ratios"]]
+    assert [v[:2] for v in values] == [(m, k) for m in ("dcfm_a", "dcfm_b") for k in ("utility", EQUAL)]
+    assert values[0][2] == values[1][2]
+    own = [v for s in (0, 1) for v in found[Entry("noniid", "ddm_l", s)]["specificity_on_test"].values()]
+    assert table["rows"][0]["specificity"] == f"{100 * sum(own) / 28:.1f} (least {100 * min(own):.0f})"
+    text = markdown(summary)
+    assert "| U novel at equal specificity | specificity |" in text
+    assert "- Novel U at equal specificity of DCFM-B over that of DDM+L:" in text
 
 
 def test_a_mean_is_over_all_trainings_of_its_row(found: dict[Entry, dict[str, Any]]) -> None:

@@ -30,13 +30,20 @@ from dcfm.trainers.loop import Progress as StepProgress
 from dcfm_xray.classifier import Trained, features
 from dcfm_xray.distances import distances
 from dcfm_xray.evaluation_settings import EvaluationSettings
-from dcfm_xray.findings import FINDINGS
 from dcfm_xray.lineage import problem_of
 from dcfm_xray.models import LoadedModel, load
 from dcfm_xray.problem import WARNING, Pictures, Problem, Progress, feasible_sets, read_pictures
-from dcfm_xray.real import CLASSIFIER, METRICS, RECORD, balanced_rows, fit_classifier, groups_of, real_classifier
+from dcfm_xray.real import (
+    CLASSIFIER,
+    METRICS,
+    RECORD,
+    balanced_rows,
+    fit_classifier,
+    groups_of,
+    judged,
+    real_classifier,
+)
 from dcfm_xray.synthesis import choose, synthesise
-from dcfm_xray.utility import utility
 
 SELECTION: Final = "selection.json"
 SELECTION_RECORD: Final = "selection.record.json"
@@ -179,10 +186,8 @@ class Evaluation:
         sets = groups_of(self.problem.known)
         self.on_progress("judging", 0, 0)
         test = self.problem.test()
-        predicted = trained.predict(test.images)
         x, y = features(self.judge.network, pictures.images), features(self.judge.network, test.images)
         common = {"draws": settings.draws, "seed": settings.seed}
-        negatives = test.labels == 0
         training = model.config["training"]
         return {
             "what": "a classifier trained on synthetic pictures alone, judged on real test images; intervals 95 %",
@@ -200,10 +205,7 @@ class Evaluation:
             "held_out_synthetic_images": int(self.held(pictures).sum()),
             "test_images": len(test),
             "test_patients": len(test.patients.unique()),
-            "specificity_on_test": {
-                finding: float((~predicted[negatives[:, i], i]).float().mean()) for i, finding in enumerate(FINDINGS)
-            },
-            "utility": utility(predicted, test.labels, test.patients, sets, **common),
+            **judged(trained, test, sets, settings),
             "distances": {name: distances(pictures, x, test, y, group, **common) for name, group in sets.items()},
             "features": "the classifier trained on real pictures (judge_sha256)",
             "evaluations": settings.evaluations,

@@ -6,7 +6,7 @@ filled up by repeating them; withheld sets are among them. The real classifier k
 utility could be, and no method is trained with it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -32,6 +32,7 @@ from dcfm_xray.classifier import (
     train_classifier,
 )
 from dcfm_xray.evaluation_settings import EvaluationError, EvaluationSettings
+from dcfm_xray.findings import FINDINGS
 from dcfm_xray.problem import WARNING, Pictures, Problem, feasible_sets, read_pictures
 from dcfm_xray.silos import SplitError, split_patients
 from dcfm_xray.synthesis import residual_grain
@@ -173,6 +174,33 @@ def _held_patients(
     return held
 
 
+def judged(
+    trained: Trained, test: Pictures, sets: Mapping[str, Int[Tensor, "_ 14"]], settings: EvaluationSettings
+) -> dict[str, Any]:
+    """What a classifier finds in test images: its utility as its thresholds are, and with thresholds at which each
+    finding has one specificity on these images.
+
+    Its own thresholds were fixed on pictures that have every set equally often, which test images do not: there their
+    specificity is another, of each classifier another one. The second utility compares at equal ones. It takes the
+    thresholds from the test images' own negatives, as a point of a ROC curve does.
+    """
+    scores = logits(trained.network, test.images)
+    predicted = scores > trained.thresholds
+    negatives = test.labels == 0
+    common = {"draws": settings.draws, "seed": settings.seed}
+    found: dict[str, Any] = {
+        "specificity_on_test": {
+            finding: float((~predicted[negatives[:, i], i]).float().mean()) for i, finding in enumerate(FINDINGS)
+        },
+        "utility": utility(predicted, test.labels, test.patients, sets, **common),
+        "utility_at_equal_specificity": None,
+    }
+    if negatives.any(0).all():
+        equal = scores > thresholds_at(scores, test.labels, settings.specificity)
+        found["utility_at_equal_specificity"] = utility(equal, test.labels, test.patients, sets, **common)
+    return found
+
+
 def real_classifier(
     problem: Problem,
     settings: EvaluationSettings,
@@ -237,9 +265,7 @@ def real_classifier(
             "distinct_training_images": len(distinct),
             "test_images": len(test),
             "grain": residual_grain(problem.codec, read.images),
-            "utility": utility(
-                trained.predict(test.images), test.labels, test.patients, sets, draws=settings.draws, seed=settings.seed
-            ),
+            **judged(trained, test, sets, settings),
         }
         write_json(folder / METRICS, content)
         records.finish(record, asked, [METRICS], {"content": content})

@@ -30,7 +30,7 @@ from dcfm_xray.evaluation_settings import EvaluationSettings
 from dcfm_xray.figures import draw_bars, draw_grid, read_pictures
 from dcfm_xray.problem import Progress
 from dcfm_xray.real import METRICS, REAL, RECORD
-from dcfm_xray.text import GROUPS, distance_entry, latex, markdown, utility_entry
+from dcfm_xray.text import EQUAL, GROUPS, distance_entry, latex, markdown, utility_entry
 from dcfm_xray.training import prepare, train
 
 BASELINE: Final = "ddm_l"
@@ -217,11 +217,12 @@ def _table(settings: TableSettings, partition: str, every_entry: Mapping[Entry, 
         common = [seed for seed in found.get(method, {}) if seed in found.get(BASELINE, {})]
         if _unlike({name: [found[name][s] for s in common] for name in (method, BASELINE) if common}):
             continue  # a ratio of what was not judged alike says nothing
-        pair = [_mean_of([found[name][s] for s in common], "novel", "utility") for name in (method, BASELINE) if common]
-        if len(pair) == 2 and all(entry is not None and min(entry.value, *entry.draws) > 0 for entry in pair):
-            ours, baseline = pair
-            of = {"method": method, "baseline": BASELINE, "training_seeds": common}
-            ratios.append(of | dict(ratio(ours, baseline).as_dict()))  # type: ignore[arg-type]
+        for measure in ("utility", EQUAL) if common else ():
+            pair = [_mean_of([found[name][s] for s in common], "novel", measure) for name in (method, BASELINE)]
+            if all(entry is not None and min(entry.value, *entry.draws) > 0 for entry in pair):
+                ours, baseline = pair
+                of = {"method": method, "baseline": BASELINE, "measure": measure, "training_seeds": common}
+                ratios.append(of | dict(ratio(ours, baseline).as_dict()))  # type: ignore[arg-type]
     return {
         "partition": partition,
         "data": _each_of(every, "data") or "nothing run",
@@ -275,13 +276,20 @@ def _row(method: str, by_seed: Mapping[int, Mapping[str, Any]]) -> dict[str, Any
     every = list(by_seed.values())
     row: dict[str, Any] = {"method": method, "run": bool(every), "trainings": len(every)}
     row["training_seeds"] = list(by_seed)
-    for name in ("utility", "precision", "fid", "kid"):
+    for name in ("utility", EQUAL, "precision", "fid", "kid"):
         row[name] = {}
         for group in GROUPS:
             found = _mean_of(every, group, name)
             row[name][group] = None if found is None else dict(found.as_dict())
+    row["specificity"] = _specificity(every)
     row["sampling"] = _each_of(every, "sampling")
     return row
+
+
+def _specificity(every: Sequence[Mapping[str, Any]]) -> str:
+    """On test images in %, with the classifiers' own thresholds: the mean over findings and trainings, the least."""
+    values = [value for metrics in every for value in metrics.get("specificity_on_test", {}).values()]
+    return f"{100 * sum(values) / len(values):.1f} (least {100 * min(values):.0f})" if values else "-"
 
 
 def _each_of(every: Sequence[Mapping[str, Any]], name: str) -> str:
@@ -291,7 +299,7 @@ def _each_of(every: Sequence[Mapping[str, Any]], name: str) -> str:
 
 def _mean_of(every: Sequence[Mapping[str, Any]], group: str, name: str) -> Estimate | None:
     """The mean over trainings, with an interval over trainings and judging; ``None`` where one of them has no value."""
-    pick: Callable[..., Any] = utility_entry if name in ("utility", "precision") else distance_entry
+    pick: Callable[..., Any] = utility_entry if name in ("utility", EQUAL, "precision") else distance_entry
     parts = [entry for metrics in every if (entry := pick(metrics, group, name)) is not None]
     if not parts or len(parts) < len(every):  # a mean of fewer would stand in a row of more
         return None

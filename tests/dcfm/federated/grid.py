@@ -8,6 +8,7 @@ from uuid import uuid4
 
 from flwr.app import Context, Error, Message, RecordDict
 from flwr.app.user_config import UserConfig
+from flwr.common.constant import ErrorCode
 from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
@@ -113,7 +114,8 @@ class LocalGrid(Grid):
         try:
             return answer(message, context)
         except Exception as error:
-            return Message(Error(0, f"{type(error)}:<'{error}'>"), reply_to=message)
+            code = ErrorCode.NODE_UNAVAILABLE if isinstance(error, ConnectionError) else ErrorCode.UNKNOWN
+            return Message(Error(code, f"{type(error)}:<'{error}'>"), reply_to=message)
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> list[Message]:
         raise NotImplementedError

@@ -37,9 +37,11 @@ def shake_hands(folder: Path, name: str) -> None:
 
 
 def test_tls_accepts_the_addresses_and_no_others(tmp_path: Path) -> None:
-    make_certificates(tmp_path, ["127.0.0.1", "server.example"])
+    long = f"{'a' * 60}.hospital.example"
+    make_certificates(tmp_path, [long, "127.0.0.1", "server.example"])
     shake_hands(tmp_path, "127.0.0.1")
     shake_hands(tmp_path, "server.example")
+    shake_hands(tmp_path, long)
     with pytest.raises(ssl.SSLCertVerificationError):
         shake_hands(tmp_path, "10.0.0.1")
     with pytest.raises(ValueError, match="no address"):

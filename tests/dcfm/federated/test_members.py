@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordDict
+from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Error, Message, RecordDict
+from flwr.common.constant import ErrorCode
+from omegaconf import OmegaConf
 
 from dcfm.artefacts import load, load_tensors, save_tensors
 from dcfm.federated import members
@@ -38,30 +40,35 @@ def ledger(out: Path) -> list[dict]:
     return [json.loads(line) for line in (out / "ledger.jsonl").read_text().splitlines()]
 
 
-def tampering(change) -> Answer:
-    """A silo that trains as it should and changes what it sends at Stage I."""
+def tampering(change, question: str = "train.stage_one") -> Answer:
+    """A silo that trains as it should and changes what it sends."""
 
     def answer(message: Message, context: Context) -> Message:
         reply = app(message, context)
-        if message.metadata.message_type == "train.stage_one":
+        if message.metadata.message_type == question:
             return Message(change(reply.content), reply_to=message)
         return reply
 
     return answer
 
 
-def with_weights(change) -> Answer:
+def with_weights(change, question: str = "train.stage_one") -> Answer:
     def changed(content: RecordDict) -> RecordDict:
         parcel = unpack(content)
         parcel["weights"] = change(parcel["weights"])
         return pack(parcel)
 
-    return tampering(changed)
+    return tampering(changed, question)
 
 
 def not_a_number(weights):
     first = next(iter(weights))
     return weights | {first: torch.full_like(weights[first], torch.nan)}
+
+
+def absurd(weights):
+    """Finite, so that only what the network does with them tells."""
+    return {name: torch.full_like(value, 1e30) for name, value in weights.items()}
 
 
 def other_shape(weights):
@@ -95,6 +102,7 @@ def garbage(content: RecordDict) -> RecordDict:
     ("answer", "why"),
     [
         (with_weights(not_a_number), "NaN or infinity"),
+        (with_weights(absurd), "its network gives velocities of"),
         (with_weights(other_shape), "instead of"),
         (with_weights(other_architecture), "another architecture"),
         (with_weights(with_type(torch.int64)), "weights of another type"),
@@ -265,6 +273,37 @@ def test_a_silo_that_fails_is_asked_again_and_given_up_at_last(tmp_path: Path) -
     assert str(tmp_path) not in why  # what exactly failed is for the silo alone
     assert "hidden" not in why
     assert str(tmp_path) in (tmp_path / "always/silos/1/work/errors.log").read_text()
+
+
+def test_a_process_that_is_killed_each_time_is_a_failure_too(tmp_path: Path) -> None:
+    """Not asked without end: only a node that cannot be reached is asked again when it is back."""
+
+    def killed(message: Message, context: Context) -> Message:
+        if message.metadata.message_type == "train.stage_one":
+            return Message(Error(ErrorCode.CLIENT_APP_CRASHED, "out of memory"), reply_to=message)
+        return app(message, context)
+
+    grid = run(tmp_path, {"answers": {1: killed}})
+    assert "failed 3 times at train.stage_one: out of memory" in status(tmp_path)["left_out"]["silo1"]
+    assert [n for n, question in grid.asked if question == "train.stage_one"].count(1) == 3
+
+
+def test_federated_averaging_that_is_finished_again_is_of_the_same_silos(tmp_path: Path) -> None:
+    """Also where no round is left to ask for: who was left out in one of them is no part of the result."""
+
+    def stopped(message: Message, context: Context) -> Message:
+        if message.metadata.message_type == "train.deliver":
+            raise KeyboardInterrupt
+        return app(message, context)
+
+    given = ("protocol=fedflow",)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, {"answers": {0: stopped, 2: with_weights(not_a_number, "train.fedavg")}}, *given)
+    for _ in range(2):
+        run(tmp_path, {}, *given)
+        assert status(tmp_path)["silos"] == ["silo0", "silo1"]
+        published = OmegaConf.load(tmp_path / "published/fedflow/config.yaml")
+        assert len(published.silos) == 2
 
 
 def test_a_node_that_forgot_its_question_is_asked_again(tmp_path: Path) -> None:

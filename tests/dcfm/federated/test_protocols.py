@@ -1,5 +1,6 @@
 """The protocols over the real client app equal the in-process federation, bit for bit."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 from dcfm.exchange import Ledger
 from dcfm.federated.server import serve
 from dcfm.federated.settings import composed, run_name
+from dcfm.federated.silo_files import write_silo
 from dcfm.published import load_published, resolve_device
 from dcfm.toy.task import ToyTask
 from tests.dcfm.federated.equality import assert_equal, federated, in_process
@@ -44,6 +46,19 @@ def test_a_few_peers_a_round_are_the_same_few(tmp_path: Path) -> None:
     assert len(shared) == 2 * 1 + 3  # a peer a round, and everyone in the end
     kept = {path.name for path in (work / "result").iterdir()}
     assert kept == {f"{kind}_{n}.safetensors" for kind in ("weights", "histogram") for n in (1, 2, 3)}
+
+
+def test_a_silo_knows_its_own_labels_whatever_is_suppressed(tmp_path: Path) -> None:
+    """Of a few peers none may show a value that the silo holds and does not tell."""
+    overrides = (f"out={tmp_path}", "protocol=dcfm_a", "training.peers_per_round=1", "suppress=10", "silos=4", *TINY)
+    grid = LocalGrid(overrides)
+    held = [[(0, 0)] * 40 + [(0, 1)] * 4, [(0, 0)] * 40, [(0, 1)] * 40, [(1, 0)] * 40]
+    for number, rows in enumerate(held):
+        labels = torch.tensor(rows)
+        path = grid.data[number] = tmp_path / f"own/{number}/data.safetensors"
+        write_silo(path, labels.float(), labels)
+    serve(grid, composed(overrides))
+    assert json.loads((tmp_path / "status.json").read_text())["left_out"] == {}
 
 
 def test_the_same_silos_take_part_in_one_run_after_another(tmp_path: Path) -> None:

@@ -132,11 +132,14 @@ def test_privacy_where_the_task_reads_it() -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (("protocol=fedflow", private("stage_one")), r"fedflow never trains with that.* private is fedavg\.privacy"),
-        (("protocol=dcfm_b", private("fedavg")), r"dcfm_b never trains with that.* private is stage_one\.privacy"),
-        (("protocol=dcfm_b", private("pooled")), r"^pooled\.privacy: dcfm_b never trains"),
+        (("protocol=fedflow", private("stage_one")), r"with which FedFlow does not train.* give fedavg\.privacy"),
+        (("protocol=dcfm_b", private("fedavg")), r"with which DCFM-B does not train.* give stage_one\.privacy"),
+        (("protocol=dcfm_b", private("pooled")), r"^pooled\.privacy is given, with which DCFM-B does not train"),
         (("protocol=dcfm_a", private("stage_one")), "would protect nothing in DCFM-A"),
-        (("protocol=dcfm_a", private("further")), r"^further\.privacy: dcfm_a never trains with that.*; leave it out$"),
+        (
+            ("protocol=dcfm_a", private("further")),
+            r"^further\.privacy is given.* DCFM-A .*; leave it out, or",
+        ),
         (("protocol=dcfm_b", private("stage_one")), "share=0.125 must be 1 and pairwise=True be false"),
         (("protocol=fedflow_l", private("fedavg")), "pairwise=True be false"),
     ],

@@ -52,6 +52,18 @@ def test_artefacts_say_what_was_spent(tmp_path: Path) -> None:
     assert json.loads(json.dumps(both)) == both
 
 
+def test_experts_that_go_on_after_stage_one_spent_both(tmp_path: Path) -> None:
+    run, other = federation(tmp_path), PrivacyConfig(2.0)
+    first = LocalConfig(LoopConfig(steps=2, batch=8, warmup=1), OBJECTIVE, PrivacyConfig(1.0))
+    second = LocalConfig(LoopConfig(steps=3, batch=16, warmup=1), OBJECTIVE, other)
+    method = registry.make("ddm_l")
+    method.train(run, Recipe(stage_one=first, further=second), method.exchange(run))
+    found = load(tmp_path / "further" / "silo1").metadata["metrics"]["privacy"]
+    assert found["epsilon"] == pytest.approx(epsilon([(1.0, 0.1, 2), (2.0, 0.2, 3)], 1e-5))
+    assert found["epsilon"] > spent(other, 80, 16, 3).epsilon
+    assert (found["steps"], found["secret"]) == (3, True)
+
+
 def test_dcfm_a_refuses_what_would_protect_nothing(tmp_path: Path) -> None:
     run = federation(tmp_path)
     recipe = Recipe(stage_one=replace(LocalConfig(), privacy=PrivacyConfig(1.0)))

@@ -17,6 +17,7 @@ from dcfm.trainers.fedavg import FedAvgConfig, train_round
 from dcfm.trainers.local import LocalConfig, train_local
 from dcfm.trainers.loop import LoopConfig
 from dcfm.trainers.objective import IndependenceConfig, ObjectiveConfig, draw_batch, independence_points
+from dcfm_images.task import ImageTask
 from dcfm_planner.task import PlannerTask
 from tests.dcfm.trainers.toy import ToyTask, silo_data
 
@@ -29,13 +30,27 @@ def planner_data() -> tuple[Tensor, Tensor]:
     return 0.3 * torch.randn(4, 16, 17, generator=generator), torch.tensor([[0, 1], [2, 3], [1, 1], [0, 2]])
 
 
-@pytest.mark.parametrize("name", ["points", "points held", "planner"])
+def pictures() -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    digits = torch.randint(0, 256, (4, 8, 8), generator=generator, dtype=torch.uint8)
+    return digits, torch.tensor([[0, 1], [2, 3], [9, 0], [5, 5]])
+
+
+def test_a_network_without_gradients_of_single_samples_says_what_it_needs() -> None:
+    task, (data, labels) = ImageTask(size=8, channels=(8, 16), condition=16, heads=2, precision="bfloat16"), pictures()
+    with pytest.raises(ValueError, match=r"cannot be taken sample by sample.*task\.precision=float32"):
+        sample_gradients(task, task.network(), data, labels, OBJECTIVE, torch.Generator().manual_seed(3))
+
+
+@pytest.mark.parametrize("name", ["points", "points held", "planner", "pictures"])
 def test_the_mean_over_samples_is_the_gradient_of_the_batch(name: str) -> None:
-    """Eq. 11, for the toy, where entries are held, and for the planner's own network."""
+    """Eq. 11, for the toy, where entries are held, and for the planner's and the pictures' own networks."""
     task: Task = ToyTask(width=16, holds=name.endswith("held"))
     data, labels = silo_data(COMBINATIONS, 6, seed=1)
     if name == "planner":
         task, (data, labels) = PlannerTask(horizon=16, fold=4, channels=(8, 8), condition=8), planner_data()
+    if name == "pictures":
+        task, (data, labels) = ImageTask(size=8, channels=(8, 16), condition=16, heads=2), pictures()
     torch.manual_seed(0)
     network = task.network()
     gradients, losses = sample_gradients(task, network, data, labels, OBJECTIVE, torch.Generator().manual_seed(3))

@@ -111,20 +111,21 @@ def test_the_best_baseline_is_one_of_the_paper_s() -> None:
     assert ratio_to({3: metrics(1.0)}, found["ddm"], "novel") is None
 
 
-@pytest.mark.parametrize("key", ["seed", "solver", "draws", "reference_sha256"])
-def test_results_that_do_not_belong_together_have_no_ratio(settings: TableSettings, key: str) -> None:
+def test_results_that_do_not_belong_together_have_no_ratio(settings: TableSettings) -> None:
     settings = replace(settings, methods=("ddm_l", "dcfm_b"))
     assert run(settings, "a command") == {}
     path = Entry("iid", "dcfm_b", 0).results(settings.out) / "metrics.json"
-    changed = json.loads(path.read_text())
-    changed[key] = "another"
-    for cell in ("known", "novel"):
-        changed[cell]["fid"]["draws"] = changed[cell]["fid"]["draws"][:-1]
-    path.write_text(json.dumps(changed))
-    (table,) = summarise(settings, "a command")["tables"]
-    assert all("value" not in ratio for ratio in table["ratios"])
-    told = [warning for warning in table["warnings"] if warning.startswith(f"{key} differs between methods")]
-    assert len(told) == (key != "reference_sha256")  # which differs from seed to seed
+    found = path.read_text()
+    for key in ("seed", "solver", "draws", "reference_sha256"):
+        changed = json.loads(found)
+        changed[key] = "another"
+        for cell in ("known", "novel"):
+            changed[cell]["fid"]["draws"] = changed[cell]["fid"]["draws"][:-1]
+        path.write_text(json.dumps(changed))
+        (table,) = summarise(settings, "a command")["tables"]
+        assert all("value" not in ratio for ratio in table["ratios"]), key
+        told = [warning for warning in table["warnings"] if warning.startswith(f"{key} differs between methods")]
+        assert len(told) == (key != "reference_sha256"), key  # which differs from seed to seed
 
 
 def test_rows_over_different_trainings_are_told(settings: TableSettings, trained: Any) -> None:

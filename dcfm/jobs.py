@@ -156,9 +156,12 @@ def _run_job(
     if job.kind == "local":
         silo, settings, start = job.arguments
         if settings.privacy is not None:
-            loop, before = settings.loop, [c for c in job.earlier if c.privacy is not None]
-            parts = [(c.privacy.noise_multiplier, sampling_rate(c.loop.batch, len(silo)), c.loop.steps) for c in before]
-            cost = spent(settings.privacy, len(silo), loop.batch, loop.steps, parts)
+            loop, earlier = settings.loop, []
+            for config in job.earlier:
+                if config.privacy is not None:
+                    rate = sampling_rate(config.loop.batch, len(silo))
+                    earlier.append((config.privacy.noise_multiplier, rate, config.loop.steps))
+            cost = spent(settings.privacy, len(silo), loop.batch, loop.steps, earlier)
             metrics = {"privacy": asdict(cost)}
         extras["start"] = None if start is None else build_network(task, start, device)
         network = train_local(task, silo.data.to(device), silo.labels.to(device), settings, **extras)

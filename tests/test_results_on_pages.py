@@ -103,3 +103,18 @@ def test_known_combinations_of_more_rounds_are_the_least_of_all() -> None:
     assert len(rows) == 9
     for row in rows[1:]:
         assert row[7] == f"{100 * least[row[1], row[2]]:.1f}", row
+
+
+def test_specificities_on_the_x_ray_page_are_the_files() -> None:
+    page = " ".join((REPOSITORY / "docs/xray.md").read_text().split())
+    shown = re.search(r"mean over findings, %: (.*?) So DCFM-B", page)
+    assert shown
+    said = re.findall(r"\d+\.\d", shown[1].replace("IID", ""))
+    folders = (("quick", "noniid"), ("quick_plain", "noniid"), ("quick_iid", "iid"))
+    rows = [(f, p, m) for f, p in folders for m in ("ddm_l", "dcfm_a", "dcfm_b")] + [("quick", "noniid", "pooled")]
+    found = []
+    for folder, partition, method in rows:
+        path = REPOSITORY / f"docs/results/xray/{folder}/{partition}/seed0/{method}/metrics.json"
+        every = json.loads(path.read_text())["specificity_on_test"].values()
+        found.append(f"{100 * sum(every) / len(every):.1f}")
+    assert said == found

@@ -81,6 +81,26 @@ def test_settings_that_cannot_be_are_an_error_before_anything_is_collected(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ([], "give data= and out= for pointmaze-large"),
+        (["out=mine"], "give data= for pointmaze-large"),
+        (["data=mine.npz"], "give out= for pointmaze-large"),
+        (["data=mine.npz", "partition=iid"], r"out=runs/iid.* give out= for pointmaze-large"),
+    ],
+)
+def test_another_domain_takes_no_names_of_the_cubes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, overrides: list[str], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with initialize_config_module("dcfm_configs", version_base="1.3"):
+        config = compose("train_planner", overrides=["domain=maze", "device=cpu", *overrides])
+    with pytest.raises(ValueError, match=message):
+        train(config)
+    assert not list(tmp_path.iterdir())
+
+
 def test_too_few_pairs_are_refused_before_training(tmp_path: Path) -> None:
     task = PlannerTask(horizon=HORIZON, fold=4, channels=(8, 16), condition=8)
     for pairs, message in (

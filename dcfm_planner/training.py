@@ -108,6 +108,13 @@ def read_domain(config: Any) -> Domain:
     return domain
 
 
+def read_planner_task(cfg: DictConfig) -> PlannerTask:
+    """The task of ``cfg.task`` in the domain of ``cfg.domain``, both of which may refer to any other key."""
+    resolved = OmegaConf.to_container(cfg, resolve=True)  # in another place what refers to other keys would find none
+    assert isinstance(resolved, dict)
+    return read_task(OmegaConf.create({"task": {**resolved["task"], "domain": resolved["domain"]}}), PlannerTask)
+
+
 def describe_silos(silos: Sequence[Silo], space: Any) -> str:
     """One line a silo: how many segments of which combination."""
     lines = []
@@ -143,7 +150,7 @@ def train(
     domain, recipe = read_domain(cfg.domain), read_recipe(cfg)
     check_numbers(given, domain)
     check_places(given, domain)
-    task = read_task(OmegaConf.create({"task": {**cfg.task, "domain": cfg.domain}}), PlannerTask)
+    task = read_planner_task(cfg)
     writable(given.out)
     segments = domain.segments(given.data, task.horizon, given.workers, collecting)
     log.info("segments: %s", segments.counts)

@@ -32,8 +32,9 @@ SAME_PLACE: Final = 1e-3
 COUNTING: Final = (
     "Success in %, [95 % interval] and successes/trials; trials solved at the start are left out, infeasible plans are "
     "failures. Differences are in percentage points, on the same problems, with a 95 % interval; p: exact two-sided "
-    "McNemar test; p (Holm): corrected over all rows of the second table. Where there are several trainings, the "
-    "intervals are over these too (hierarchical bootstrap), but the tests count all their problems alike."
+    "McNemar test; p (Holm): corrected over all rows of the second table. Where there are several trainings, on the "
+    "same problems, the intervals are over these too (hierarchical bootstrap of trainings and problems), and p is of "
+    "an exact sign-flip test of each problem's differences, summed over trainings."
 )
 
 
@@ -79,7 +80,7 @@ class Planner:
 
     def share(self, cell: str) -> Share:
         """Success on known or novel pairs."""
-        return Share.of([found.success[found.counted] for found in (by[PLANNER_ARM, cell] for by in self.outcomes)])
+        return Share.of([found[PLANNER_ARM, cell] for found in self.outcomes])
 
     def minus(self, other: "Planner", cell: str) -> Difference:
         """Success minus the other's, training by training in the order of their folders.

@@ -14,7 +14,7 @@ from dcfm_planner.comparison.paper import TABLE_2
 from dcfm_planner.comparison.report import FILES, write_tables
 from dcfm_planner.comparison.settings import ComparisonSettings
 from dcfm_planner.comparison.summary import summarise
-from dcfm_planner.comparison.text import COUNTING, latex, markdown
+from dcfm_planner.comparison.text import COUNTING, SEVERAL, latex, markdown
 
 PLANNER_KNOWN, PLANNER_NOVEL = ("planner", "known"), ("planner", "novel")
 
@@ -115,6 +115,12 @@ def test_latex(summary: dict[str, Any]) -> None:
         assert not any("%" in line.replace(r"\%", "") for line in table_text.splitlines())
     assert text.count(r"\begin{table}") == 5
     assert text.count("Wilson") == 0
+
+
+def test_several_trainings_are_told(summary: dict[str, Any]) -> None:
+    assert SEVERAL not in markdown(summary)
+    assert SEVERAL in markdown(summary | {"training_seeds": [0, 1]})
+    assert SEVERAL.replace("%", r"\%") in latex(summary | {"training_seeds": [0, 1]})
 
 
 def test_unequal_trainings_are_told(settings: ComparisonSettings, write) -> None:

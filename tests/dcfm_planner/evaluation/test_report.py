@@ -161,7 +161,7 @@ def test_new_trials_never_lie_beside_old_metrics(
     results: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_report(results, tmp_path, "python x", "seed: 0\n")
-    monkeypatch.setattr(report, "table", lambda *arguments: 1 / 0)
+    monkeypatch.setattr(report, "trials_csv", lambda *arguments: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         write_report(results, tmp_path, "python x", "seed: 0\n")
-    assert {path.name for path in tmp_path.iterdir()} == {"trials.csv", "table.txt", "config.yaml"}
+    assert {path.name for path in tmp_path.iterdir()} == {"trials.csv", "config.yaml"}

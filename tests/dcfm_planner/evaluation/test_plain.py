@@ -139,6 +139,7 @@ def test_where_ends_are_given_the_cost_of_acting_has_the_plan_in_it(planner: Pla
         ({"max_steps": 801}, "the limit of pointmaze-large"),
         ({"options": ExecutionOptions(replan_every=8)}, "are the cube's"),
         ({"controller": "planned"}, "are the cube's"),
+        ({"lookahead": 7}, "controller, lookahead, .* are the cube's"),
     ],
 )
 def test_bad_settings(change: dict, message: str) -> None:

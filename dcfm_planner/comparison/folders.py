@@ -18,6 +18,7 @@ from dcfm_planner.comparison.paired import holm
 from dcfm_planner.comparison.records import METRICS, TRIALS, Outcomes, read_outcomes
 from dcfm_planner.comparison.text import share, test_cells
 from dcfm_planner.evaluation.problems import CELLS
+from dcfm_planner.evaluation.report import composed_novel
 from dcfm_planner.evaluation.trials import PLANNER_ARM
 
 QUESTION: Final = ("protocol", "seed", "trials")
@@ -175,9 +176,8 @@ def _sampling(row: Mapping[str, Any]) -> str:
         how = made["planner"] or {}
         weights = ", ".join(f"{weight:g}" for weight in how.get("guidance", ()))
         rule = {"composed": f"composed, w = {weights}"}.get(how.get("rule", ""), how.get("rule"))
-        ways.append(
-            "; ".join(filter(None, [rule, f"{how['steps']} {how['solver']} steps" if "steps" in how else None]))
-        )
+        solved = f"{how['steps']} {how['solver']} steps" if "steps" in how else None
+        ways.append("; ".join(filter(None, [rule, composed_novel(made), solved])))
     # Evaluations of before rules were recorded say the end of what later ones say.
     short = {way for way in ways for said in ways if way != said and said.endswith(way)}
     return " | ".join(dict.fromkeys(way for way in ways if way not in short))

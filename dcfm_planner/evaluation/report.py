@@ -19,6 +19,7 @@ from typing import Any, Final
 import numpy as np
 
 from dcfm.artefacts import git_revision, write_text_atomically
+from dcfm.methods import registry
 from dcfm.metrics.intervals import wilson
 from dcfm_planner.domain import Domain
 from dcfm_planner.domains.cube import CUBE
@@ -116,6 +117,21 @@ def _reasons(trials: Sequence[Any], names: Mapping[str, str]) -> dict[str, int]:
     return counts
 
 
+def composed_novel(values: Mapping[str, Any]) -> str:
+    """What a rule does not say of itself: the weights of Eq. 5, where a method composes by it what no silo holds
+    (DCFM-A's joint rule) and they are not the paper's 1; of anything else nothing.
+
+    Args:
+        values: of a planner's ``metrics.json``.
+    """
+    rule, weights = (values["planner"] or {}).get("rule"), (values["planner"] or {}).get("guidance", ())
+    if rule in (None, "composed") or values["method"] not in registry.names() or all(w == 1 for w in weights):
+        return ""
+    if registry.make(values["method"]).novel_rule(rule) != "composed":
+        return ""
+    return f"novel pairs composed, w = {', '.join(f'{w:g}' for w in weights)}"
+
+
 def table(values: dict[str, Any], domain: Domain = CUBE) -> str:
     """What is printed: the headline, the combinations, the controls."""
 
@@ -130,6 +146,7 @@ def table(values: dict[str, Any], domain: Domain = CUBE) -> str:
     lines = [
         f"{values['method']}, {values['partition']}, protocol {values['protocol']}, seed {values['seed']} "
         "(k/n, rate, 95 % Wilson interval)",
+        *filter(None, [composed_novel(values)]),
         "",
         f"{head[0]:<18}" + "".join(f"{name:<{width}}" for name in head[1:]),
     ]

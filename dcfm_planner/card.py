@@ -52,25 +52,28 @@ SCENES = {
 """By the name of the domain, the first folder under ``dcfm_planner/weights``."""
 
 
-def planner_card(folder: Path, results: Path | None = None) -> Card:
+def planner_card(folder: Path, name: str, results: Path | None = None) -> Card:
     """The card of the planner in ``folder``.
 
     Args:
-        folder: of the artefact, under ``dcfm_planner/weights``.
+        folder: of the artefact.
+        name: that it is shipped by, e.g. ``cube-single/noniid/dcfm_b``; the folder may lie elsewhere until it is whole.
         results: searched for ``metrics.json`` of scripts/plan_eval.py and scripts/ogbench_eval.py; those count whose
             weights have the artefact's hash.
     """
     found = artefacts.load(folder)
     config, weights = found.config, found.metadata["files"][artefacts.MODEL]
-    scene, partition, method = folder.parts[-3:]
-    said = SCENES.get(scene, _Scene(scene, "plans", "", ()))
+    scene, partition, _ = name.split("/")
+    said = SCENES.get(scene) or _Scene(scene, "plans", "", (), _recorded_domain(config["training"]))
     title, silos = registry.make(config["method"]).title, len(config["silos"])
     samples = sum(sum(silo["counts"]) for silo in config["silos"])
     combinations = {tuple(pair) for silo in config["silos"] for pair in silo["combinations"]}
-    load, imports = f'"{scene}/{partition}/{method}"', "from dcfm_planner import load_planner"
+    load, imports = f'"{name}"', "from dcfm_planner import load_planner"
     if said.domain is not None:
-        module, name = said.domain
-        load, imports = f"{load}, domain={name}()", f"import torch\n\n{imports}\nfrom {module} import {name}"
+        module, kind = said.domain
+        load, imports = f"{load}, domain={kind}()", f"{imports}\nfrom {module} import {kind}"
+    if "torch." in said.example:
+        imports = f"import torch\n\n{imports}"
     limits = [
         "One training seed. Intervals are over trials, not over trainings.",
         *said.limits,
@@ -88,6 +91,12 @@ def planner_card(folder: Path, results: Path | None = None) -> Card:
         measured=[] if results is None else list(_measured(results, weights)),
         tags=("robotics", "flow-matching", "federated-learning", "trajectory-planning"),
     )
+
+
+def _recorded_domain(training: Mapping[str, Any]) -> tuple[str, str]:
+    """Where the domain's class is, of a domain that is not the package's: its trainings record it."""
+    module, _, kind = training["domain"]["_target_"].rpartition(".")
+    return module, kind
 
 
 def _measured(results: Path, weights: str) -> Iterator[Measured]:

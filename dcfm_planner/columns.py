@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from math import isfinite
+from typing import Any, SupportsFloat
 
 import numpy as np
 import torch
@@ -49,7 +50,7 @@ class Layout:
     @classmethod
     def of(
         cls,
-        rows: Sequence[tuple[str, str, Sequence[float], Sequence[float]]],
+        rows: Sequence[tuple[str, str, Sequence[SupportsFloat], Sequence[SupportsFloat]]],
         *,
         goal: str,
         action: str | None = None,
@@ -57,13 +58,18 @@ class Layout:
         """From rows of (name, unit, offsets, scales), in the order of the columns.
 
         Raises:
-            ValueError: not one scale an offset, no such goal, or an action that is not the last.
+            ValueError: not one scale an offset, numbers that are not finite, no such goal, or an action that is not
+                the last.
         """
         columns, start = {}, 0
-        for name, unit, offset, scale in rows:
+        for name, unit, offsets, scales in rows:
+            # An artefact stores them as JSON, which takes no number of NumPy's.
+            offset, scale = tuple(map(float, offsets)), tuple(map(float, scales))
             if len(offset) != len(scale) or not all(s > 0 for s in scale):
                 raise ValueError(f"column {name!r}: give one scale above 0 an offset, not {len(offset)} and {scale}")
-            columns[name] = Column(name, start, start + len(offset), unit, tuple(offset), tuple(scale))
+            if not all(map(isfinite, (*offset, *scale))):
+                raise ValueError(f"column {name!r}: give finite numbers, not offsets {offset} and scales {scale}")
+            columns[name] = Column(name, start, start + len(offset), unit, offset, scale)
             start += len(offset)
         if goal not in columns or action not in (None, list(columns)[-1]):
             raise ValueError(f"goal={goal!r}, action={action!r}: the columns are {list(columns)}, the action the last")

@@ -208,9 +208,9 @@ def cut(play: PlayData, horizon: int = HORIZON, border_margin: float = 0.01) -> 
     """Cut play data into trajectories of ``horizon`` rows.
 
     A shorter segment is padded with the state after its last action and actions of zero; a longer one loses its end
-    where the cube rests by then. Dropped are segments in which the cube, at the start or the end, is off the floor, in
-    motion (longer ones: at the horizon), or within ``border_margin`` of a border between quadrants, where a label says
-    little.
+    where the cube was put down and rests by then. Dropped are segments in which the cube, at the start or the end, is
+    off the floor, in motion (longer ones: at the horizon), or within ``border_margin`` of a border between quadrants,
+    where a label says little; and longer ones in which it is not put down before the horizon, or not even lifted.
 
     Args:
         play: consecutive episodes.
@@ -231,7 +231,10 @@ def cut(play: PlayData, horizon: int = HORIZON, border_margin: float = 0.01) -> 
     for first, last in play.episodes():
         ends[first:last] = last
     moved = np.linalg.norm(np.diff(cube, axis=0, prepend=cube[:1]), axis=1) / CONTROL_PERIOD
-    counts = {"found": len(segments), "kept": 0, "slipped": 0, "not at rest": 0, "near a border": 0, "cut short": 0}
+    reasons = ("slipped", "not put down", "not at rest", "near a border", "cut short")
+    counts = {"found": len(segments), "kept": 0, **dict.fromkeys(reasons, 0)}
+    resting = (np.abs(cube[:, 2] - CUBE_REST_HEIGHT) < LIFT_HEIGHT / 2) & (moved <= REST_SPEED)
+    enough: list[int] = []  # rows that would have done, of those not put down
     features = np.concatenate([state_features(play.observations.astype(np.float64)), play.actions], axis=1)
     trajectories, labels, lengths, rows = [], [], [], []
     for start, stop in segments.tolist():
@@ -242,6 +245,11 @@ def cut(play: PlayData, horizon: int = HORIZON, border_margin: float = 0.01) -> 
         aloft = start + find_flights(cube[start:stop, 2])[-1, 1]
         if stop - aloft > RETREAT_STEPS + STOP_TOLERANCE:
             counts["slipped"] += 1
+            continue
+        if last <= aloft and stop - start > horizon:
+            counts["not put down"] += 1
+            rests = np.flatnonzero(resting[aloft + 1 : stop])
+            enough.append(int(aloft + 1 - start + (rests[0] if len(rests) else 0)))
             continue
         if not on_floor.all() or moved[last] > REST_SPEED:
             counts["not at rest"] += 1
@@ -257,6 +265,12 @@ def cut(play: PlayData, horizon: int = HORIZON, border_margin: float = 0.01) -> 
         labels.append(quadrant_of(both))
         lengths.append(length)
         rows.append([start, stop])
+    if not trajectories and 2 * len(enough) > len(segments):
+        raise ValueError(
+            f"no segment is left to train on ({counts}): in most the cube is not put down within "
+            f"task.horizon={horizon} rows; {int(np.median(enough))} are the least that would do for half of these, and "
+            f"{HORIZON} cover one cycle of the oracle"
+        )
     if not trajectories:
         raise ValueError(
             f"no segment is left to train on ({counts}): give more play data (python scripts/collect.py) or a border "

@@ -19,7 +19,7 @@ class HoldRates:
     Args:
         start: the state at the first step.
         goal: the goal (for the cube its position) at the last step.
-        history: where the start is held, also the states of a prefix of uniform length.
+        history: where the start is held, also the states of a prefix of uniform length, at most all rows but eight.
         actions: where a history is held, also its actions.
 
     Raises:
@@ -79,7 +79,8 @@ class PlannerTask:
         batch, horizon, _ = x1.shape
         layout = self.domain.layout
         draw = torch.rand(batch, 4, generator=generator, device=x1.device)
-        length = 1 + (torch.rand(batch, generator=generator, device=x1.device) * (horizon - 8)).long()
+        longest = max(1, horizon - 8)  # of a shorter plan the start alone is held
+        length = 1 + (torch.rand(batch, generator=generator, device=x1.device) * longest).long()
         start = draw[:, 0] < self.hold.start
         history = start & (draw[:, 2] < self.hold.history)
         length = torch.where(history, length, start.long())

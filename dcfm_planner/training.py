@@ -30,6 +30,10 @@ EACH: int = 1000
 """Made-up samples of each combination that settings of a partition are tried on before there is data."""
 
 
+DATA, OUT = "data/cube-single-play-v0.npz", "runs/{partition}"
+"""``data`` and ``out`` of configs/train_planner.yaml: the cube's."""
+
+
 @dataclass
 class Settings(RunSettings):
     """The keys of configs/train_planner.yaml and their types."""
@@ -50,6 +54,20 @@ def check_numbers(given: Settings, domain: Domain) -> None:
         raise ValueError(f"unknown partition {given.partition!r}; the partitions are {', '.join(PARTITIONS)}")
     generator = torch.Generator().manual_seed(given.seed)
     partition(given.partition, split(domain)["known"].repeat(EACH, 1), given.silos, generator, alpha=given.alpha)
+
+
+def check_places(given: Settings, domain: Domain) -> None:
+    """Raise ``ValueError`` if another domain's data or planners would take the names of the cube's."""
+    wanted = []
+    if given.data == DATA and not Path(DATA).exists():  # data that are there may be of use to a domain of one's own
+        wanted.append("data=")
+    if given.out == OUT.format(partition=given.partition):
+        wanted.append("out=")
+    if wanted and domain.name != CUBE.name:
+        raise ValueError(
+            f"data={given.data} out={given.out}: the defaults are the cube's; give {' and '.join(wanted)} for "
+            f"{domain.name}, or a preset that has them, as preset=maze for domain=maze"
+        )
 
 
 def known_rows(labels: Int[torch.Tensor, "m k"], domain: Domain = CUBE) -> Int[torch.Tensor, " known"]:
@@ -90,6 +108,13 @@ def read_domain(config: Any) -> Domain:
     return domain
 
 
+def read_planner_task(cfg: DictConfig) -> PlannerTask:
+    """The task of ``cfg.task`` in the domain of ``cfg.domain``, both of which may refer to any other key."""
+    resolved = OmegaConf.to_container(cfg, resolve=True)  # in another place what refers to other keys would find none
+    assert isinstance(resolved, dict)
+    return read_task(OmegaConf.create({"task": {**resolved["task"], "domain": resolved["domain"]}}), PlannerTask)
+
+
 def describe_silos(silos: Sequence[Silo], space: Any) -> str:
     """One line a silo: how many segments of which combination."""
     lines = []
@@ -124,7 +149,8 @@ def train(
     device = resolve_device(given.device)
     domain, recipe = read_domain(cfg.domain), read_recipe(cfg)
     check_numbers(given, domain)
-    task = read_task(OmegaConf.create({"task": {**cfg.task, "domain": cfg.domain}}), PlannerTask)
+    check_places(given, domain)
+    task = read_planner_task(cfg)
     writable(given.out)
     segments = domain.segments(given.data, task.horizon, given.workers, collecting)
     log.info("segments: %s", segments.counts)

@@ -22,7 +22,7 @@ from dcfm_xray.card import autoencoder_card
 
 def cards(results: Path) -> dict[Path, Card]:
     """The cards of all shipped weights, by folder."""
-    found = {weights_folder() / name: planner_card(weights_folder() / name, results) for name in available()}
+    found = {weights_folder() / name: planner_card(weights_folder() / name, name, results) for name in available()}
     found[shipped_reader()] = reader_card(shipped_reader())
     found[shipped_autoencoder()] = autoencoder_card(shipped_autoencoder())
     return found

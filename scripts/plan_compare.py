@@ -1,4 +1,4 @@
-"""Compare planners that were evaluated on the same problems: success, differences, exact McNemar tests.
+"""Compare planners that were evaluated on the same problems: success, differences, exact paired tests.
 
     python scripts/plan_compare.py 'ours={Mine:runs/eval/mine}' 'others={DCFM-A:runs/eval/a,DCFM-B:runs/eval/b}'
     python scripts/plan_compare.py 'ours={Mine:[runs/0/mine,runs/1/mine]}' 'others={A:[runs/0/a,runs/1/a]}'

@@ -90,8 +90,7 @@ def _controls(given: Any, allowed: tuple[str, ...]) -> tuple[str, ...]:
         return allowed if given else ()
     if not isinstance(given, list):
         raise ValueError(f"controls={given!r}: give true, false, or a quoted list of {', '.join(allowed)}")
-    names = ("null" if name is None else str(name) for name in given)  # YAML reads a bare null as nothing
-    return tuple(dict.fromkeys(names))
+    return tuple("null" if name is None else str(name) for name in given)  # YAML reads a bare null as nothing
 
 
 def run(config: DictConfig) -> None:

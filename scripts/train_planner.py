@@ -34,17 +34,23 @@ def main(cfg: DictConfig) -> None:
     for method, folder in folders.items():
         if method in names:
             target = weights_folder() / names[method]
-            ship(folder, target)
+            ship(folder, target, names[method])
             log.info("shipped as %s", target)
 
 
-def ship(folder: Path, target: Path) -> None:
-    """Put a published planner among those that the package ships, whole or not at all; it replaces what was there."""
+def ship(folder: Path, target: Path, name: str) -> None:
+    """Put a published planner among those that the package ships, whole or not at all; it replaces what was there.
+
+    Args:
+        folder: where it was published.
+        target: where it is shipped.
+        name: that it is shipped by.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=target.parent, prefix=".ship-") as near:
         new, old = Path(near) / "new", Path(near) / "old"
         shutil.copytree(folder, new)
-        write_card(new, planner_card(new))  # scripts/model_cards.py adds what is measured later
+        write_card(new, planner_card(new, name))  # scripts/model_cards.py adds what is measured later
         if target.exists():
             target.rename(old)
         new.rename(target)

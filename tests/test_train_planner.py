@@ -12,10 +12,12 @@ import torch
 from hydra import compose, initialize_config_module
 from hydra.utils import instantiate
 
+from dcfm.cards import CARD, card_text
 from dcfm.curves import read_curve
 from dcfm.methods.method import Recipe
 from dcfm_envs.minari_data import export_minari
 from dcfm_envs.play_data import load_play
+from dcfm_planner.card import planner_card
 from dcfm_planner.models import load_planner, weights_folder
 from dcfm_planner.task import PlannerTask
 
@@ -100,14 +102,17 @@ def test_shipping_replaces_the_whole_folder(tmp_path: Path) -> None:
     assert spec.loader is not None
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
-    source, target = weights_folder() / "cube-single/noniid/dcfm_b", tmp_path / "weights/dcfm_b"
+    name = "cube-single/noniid/dcfm_b"
+    source, target = weights_folder() / name, tmp_path / "weights/dcfm_b"
     target.mkdir(parents=True)
     (target / "left-over").write_text("of another planner")
-    script.ship(source, target)
+    script.ship(source, target, name)
     names = {path.name for path in source.iterdir()}
     assert {path.name for path in target.iterdir()} == names
     assert (target / "model.safetensors").read_bytes() == (source / "model.safetensors").read_bytes()
-    script.ship(source, tmp_path / "weights/new")
+    assert (target / CARD).read_text() == card_text(source, planner_card(source, name))  # not of where it was copied
+    assert f'load_planner("{name}")' in (target / CARD).read_text()
+    script.ship(source, tmp_path / "weights/new", name)
     assert {path.name for path in target.parent.iterdir()} == {"dcfm_b", "new"}
 
 

@@ -4,13 +4,14 @@ import numpy as np
 from statsmodels.stats.proportion import proportion_confint
 
 
-def wilson(successes: int, trials: int, level: float = 0.95) -> tuple[float, float]:
+def wilson(successes: int | float, trials: int, level: float = 0.95) -> tuple[float, float]:
     """The Wilson score interval of a probability (Wilson 1927), ``(low, high)`` within ``[0, 1]``.
 
-    Unlike ``p +- z sqrt(p (1 - p) / n)`` it keeps its level near 0 and 1. No trials say nothing: ``(0, 1)``.
+    Unlike ``p +- z sqrt(p (1 - p) / n)`` it keeps its level near 0 and 1. No trials say nothing: ``(0, 1)``. It begins
+    at 0 exactly where nothing succeeded, and ends at 1 exactly where everything did.
 
     Args:
-        successes: ``k``, from 0 to ``trials``.
+        successes: ``k``, from 0 to ``trials``; a mean of several counts need not be whole.
         trials: ``n``.
         level: the confidence, between 0 and 1.
 
@@ -28,4 +29,5 @@ def wilson(successes: int, trials: int, level: float = 0.95) -> tuple[float, flo
         return 0.0, 1.0
     bounds = proportion_confint(successes, trials, alpha=1 - level, method="wilson")
     low, high = np.clip(np.asarray(bounds, dtype=float), 0, 1)
-    return float(low), float(high)
+    # The formula's own 0 and 1 are off by a rounding error, outside of which the rate would lie.
+    return 0.0 if successes == 0 else float(low), 1.0 if successes == trials else float(high)

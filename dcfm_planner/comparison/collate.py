@@ -1,9 +1,10 @@
 """From the entries' records and trials to the numbers of the table. No planner is needed, and nothing is run.
 
 How it is counted. A success is that of :mod:`dcfm_planner.evaluation.report`; trials solved at the start are left out,
-from a comparison where they were in either of the two. A rate of one training has Wilson's 95 % interval, of several
-the hierarchical bootstrap's, never narrower than Wilson's over all trials (at 0 and 100 % a bootstrap has no width).
-Two methods are compared on the same problems after trainings with the same seeds.
+from a comparison where they were in either of the two. All trainings are tried on the same problems. A rate of one
+training has Wilson's 95 % interval, of several the hierarchical bootstrap's, never narrower than Wilson's over as many
+trials as there are problems (at 0 and 100 % a bootstrap has no width). Two methods are compared on the same problems
+after trainings with the same seeds.
 """
 
 import json
@@ -12,18 +13,17 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Shaped
 
 from dcfm.comparison import ComparisonError
 from dcfm.metrics.intervals import wilson
 from dcfm_planner.comparison.bootstrap import hierarchical_interval
-from dcfm_planner.comparison.paired import Counts
+from dcfm_planner.comparison.paired import Counts, sign_flip
 from dcfm_planner.comparison.records import METRICS, TRIALS, Outcomes, read_outcomes
 from dcfm_planner.comparison.settings import ComparisonSettings
 from dcfm_planner.comparison.state import State, look_at_all
-from dcfm_planner.evaluation.problems import CELLS
 from dcfm_planner.evaluation.trials import PLANNER_ARM
-from dcfm_planner.quadrants import QUADRANTS
+from dcfm_planner.quadrants import NOVEL_PAIRS, QUADRANTS
 
 BOOTSTRAP_SEED = 0
 
@@ -40,15 +40,23 @@ class Share:
     interval: str
 
     @classmethod
-    def of(cls, trainings: Sequence[Bool[np.ndarray, " _"]]) -> "Share":
-        """Of each training's successes."""
-        filled = [successes for successes in trainings if len(successes)]
-        k, n = sum(int(s.sum()) for s in filled), sum(map(len, filled))
+    def of(cls, trainings: Sequence[Outcomes]) -> "Share":
+        """Of each training's trials.
+
+        Raises:
+            ComparisonError: they were not asked the same.
+        """
+        _check_same(trainings)
+        filled = [found for found in trainings if found.counted.any()]
+        k = sum(int(found.success[found.counted].sum()) for found in filled)
+        n = sum(int(found.counted.sum()) for found in filled)
         low, high = wilson(k, n)
         interval = "Wilson"
         if len(filled) > 1:
-            drawn = _bootstrap([s.astype(np.float64) for s in filled])
-            low, high, interval = min(low, drawn[0]), max(high, drawn[1]), "hierarchical bootstrap"
+            success, counted = (np.stack([getattr(found, name) for found in filled]) for name in ("success", "counted"))
+            problems = int(counted.any(0).sum())
+            floor = wilson(problems * k / n, problems)
+            (low, high), interval = _widened(floor, success, counted), "hierarchical bootstrap"
         return cls(k, n, k / n if n else None, low, high, interval)
 
 
@@ -59,7 +67,8 @@ class Difference:
     Attributes:
         n: problems compared, over all trainings.
         first_only, second_only: discordant problems.
-        p: of the exact two-sided McNemar test; the problems of all trainings count alike.
+        p: of the exact two-sided McNemar test; of several trainings, of the sign-flip test of the problems
+            (:mod:`dcfm_planner.comparison.paired`).
     """
 
     n: int
@@ -78,21 +87,21 @@ class Difference:
         Raises:
             ComparisonError: the two were not asked the same.
         """
-        firsts, seconds = [], []
-        for first, second in pairs:
-            if first.labels != second.labels or not np.array_equal(first.problem, second.problem):
-                raise ComparisonError("two evaluations that were not asked the same problems cannot be compared")
-            both = first.counted & second.counted
-            if both.any():
-                firsts.append(first.success[both])
-                seconds.append(second.success[both])
+        _check_same([outcomes for pair in pairs for outcomes in pair])
+        filled = [(a.success, b.success, a.counted & b.counted) for a, b in pairs if (a.counted & b.counted).any()]
         none = np.empty(0, dtype=bool)
-        counts = Counts.of(np.concatenate([none, *firsts]), np.concatenate([none, *seconds]))
+        counts = Counts.of(
+            np.concatenate([none, *(first[both] for first, _, both in filled)]),
+            np.concatenate([none, *(second[both] for _, second, both in filled)]),
+        )
         low, high = counts.interval()
-        interval = "Newcombe"
-        if len(firsts) > 1:
-            drawn = _bootstrap([a.astype(np.float64) - b for a, b in zip(firsts, seconds, strict=True)])
-            low, high, interval = min(low, drawn[0]), max(high, drawn[1]), "hierarchical bootstrap"
+        interval, p = "Newcombe", counts.p_value()
+        if len(filled) > 1:
+            first, second, both = (np.stack(part) for part in zip(*filled, strict=True))
+            differences = np.where(both, first.astype(np.int64) - second, 0)
+            floor = counts.interval(problems=int(both.any(0).sum()))
+            (low, high), interval = _widened(floor, differences, both), "hierarchical bootstrap"
+            p = sign_flip(differences.sum(0))
         return cls(
             counts.n,
             counts.difference,
@@ -101,12 +110,24 @@ class Difference:
             interval,
             counts.first_only,
             counts.second_only,
-            counts.p_value(),
+            p,
         )
 
 
-def _bootstrap(groups: Sequence[np.ndarray]) -> tuple[float, float]:
-    return hierarchical_interval(groups, np.random.default_rng(BOOTSTRAP_SEED))
+def _check_same(evaluations: Sequence[Outcomes]) -> None:
+    for other in evaluations[1:]:
+        if other.labels != evaluations[0].labels or not np.array_equal(other.problem, evaluations[0].problem):
+            raise ComparisonError("two evaluations that were not asked the same problems cannot be compared")
+
+
+def _widened(
+    floor: tuple[float, float],
+    values: Shaped[np.ndarray, "trainings problems"],
+    counted: Bool[np.ndarray, "trainings problems"],
+) -> tuple[float, float]:
+    """The hierarchical bootstrap's interval, at least as wide as ``floor``."""
+    low, high = hierarchical_interval(values.astype(np.float64), counted, np.random.default_rng(BOOTSTRAP_SEED))
+    return min(low, floor[0]), max(high, floor[1])
 
 
 @dataclass(frozen=True)
@@ -132,7 +153,7 @@ class Evaluated:
 
     def share(self, cell: str, arm: str = PLANNER_ARM) -> Share:
         """Success on known or novel pairs."""
-        return Share.of([_counted(found[arm, cell]) for found in self.outcomes.values()])
+        return Share.of([found[arm, cell] for found in self.outcomes.values()])
 
     def minus(self, other: "Evaluated", cell: str, arms: tuple[str, str] = (PLANNER_ARM, PLANNER_ARM)) -> Difference:
         """Success of this one minus that of the other, after trainings with the same seeds."""
@@ -142,18 +163,13 @@ class Evaluated:
 
     def pairs(self) -> dict[tuple[str, str], Share]:
         """Success by pair of quadrants."""
-        found: dict[tuple[str, str], list[np.ndarray]] = {(s, t): [] for s in QUADRANTS for t in QUADRANTS}
-        for by_cell in self.outcomes.values():
-            for cell in CELLS:
-                outcomes = by_cell[PLANNER_ARM, cell]
-                for pair, trials in found.items():
-                    asked = np.array([labels == pair for labels in outcomes.labels], dtype=bool)
-                    trials.append(outcomes.success[asked & outcomes.counted])
-        return {pair: Share.of(trials) for pair, trials in found.items()}
+        return {(s, t): self._pair((s, t)) for s in QUADRANTS for t in QUADRANTS}
 
-
-def _counted(outcomes: Outcomes) -> Bool[np.ndarray, " _"]:
-    return outcomes.success[outcomes.counted]
+    def _pair(self, pair: tuple[str, str]) -> Share:
+        cell = "novel" if pair in NOVEL_PAIRS else "known"
+        trainings = [found[PLANNER_ARM, cell] for found in self.outcomes.values()]
+        asked = np.array([labels == pair for labels in trainings[0].labels], dtype=bool)
+        return Share.of([replace(found, counted=found.counted & asked) for found in trainings])
 
 
 @dataclass(frozen=True)

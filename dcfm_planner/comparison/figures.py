@@ -48,7 +48,8 @@ def _bars(axes: Axes, table: Mapping[str, Any], methods: Mapping[str, Any]) -> N
             if row["run"] and row[cell]["n"]:
                 rate, low, high = (100 * row[cell][name] for name in ("rate", "low", "high"))
                 axes.bar(x, rate, _WIDTH, color=_COLOURS[cell])
-                axes.errorbar(x, rate, [[rate - low], [high - rate]], color="k", capsize=2, linewidth=1)
+                bars = [[max(rate - low, 0.0)], [max(high - rate, 0.0)]]  # matplotlib takes no rounding error below 0
+                axes.errorbar(x, rate, bars, color="k", capsize=2, linewidth=1)
             if row["paper"]:
                 axes.plot(x, 100 * row["paper"][cell], "kD", markersize=5)
         if not row["run"]:

@@ -18,6 +18,7 @@ from dcfm_planner.comparison.paired import holm
 from dcfm_planner.comparison.records import METRICS, TRIALS, Outcomes, read_outcomes
 from dcfm_planner.comparison.text import share, test_cells
 from dcfm_planner.evaluation.problems import CELLS
+from dcfm_planner.evaluation.report import composed_novel
 from dcfm_planner.evaluation.trials import PLANNER_ARM
 
 QUESTION: Final = ("protocol", "seed", "trials")
@@ -32,8 +33,9 @@ SAME_PLACE: Final = 1e-3
 COUNTING: Final = (
     "Success in %, [95 % interval] and successes/trials; trials solved at the start are left out, infeasible plans are "
     "failures. Differences are in percentage points, on the same problems, with a 95 % interval; p: exact two-sided "
-    "McNemar test; p (Holm): corrected over all rows of the second table. Where there are several trainings, the "
-    "intervals are over these too (hierarchical bootstrap), but the tests count all their problems alike."
+    "McNemar test; p (Holm): corrected over all rows of the second table. Where there are several trainings, on the "
+    "same problems, the intervals are over these too (hierarchical bootstrap of trainings and problems), and p is of "
+    "an exact sign-flip test of each problem's differences, summed over trainings."
 )
 
 
@@ -79,7 +81,7 @@ class Planner:
 
     def share(self, cell: str) -> Share:
         """Success on known or novel pairs."""
-        return Share.of([found.success[found.counted] for found in (by[PLANNER_ARM, cell] for by in self.outcomes)])
+        return Share.of([found[PLANNER_ARM, cell] for found in self.outcomes])
 
     def minus(self, other: "Planner", cell: str) -> Difference:
         """Success minus the other's, training by training in the order of their folders.
@@ -174,9 +176,8 @@ def _sampling(row: Mapping[str, Any]) -> str:
         how = made["planner"] or {}
         weights = ", ".join(f"{weight:g}" for weight in how.get("guidance", ()))
         rule = {"composed": f"composed, w = {weights}"}.get(how.get("rule", ""), how.get("rule"))
-        ways.append(
-            "; ".join(filter(None, [rule, f"{how['steps']} {how['solver']} steps" if "steps" in how else None]))
-        )
+        solved = f"{how['steps']} {how['solver']} steps" if "steps" in how else None
+        ways.append("; ".join(filter(None, [rule, composed_novel(made), solved])))
     # Evaluations of before rules were recorded say the end of what later ones say.
     short = {way for way in ways for said in ways if way != said and said.endswith(way)}
     return " | ".join(dict.fromkeys(way for way in ways if way not in short))

@@ -4,6 +4,11 @@ Of ``n`` problems let the first method alone succeed in ``b`` and the second alo
 each discordant problem is a fair coin: ``b ~ Binomial(b + c, 1/2)`` (McNemar 1947, exact). The difference of the
 success rates is ``(b - c) / n``; its interval is Newcombe's (1998, method 10): Wilson's intervals of the two rates,
 combined under their correlation.
+
+After several trainings the problems are the same, so that what a problem decides it decides several times over. Then
+the problems, not their trials, are what is independent: if both methods are equally good, the sum of a problem's
+differences over all trainings is as likely as its negative. The sign-flip test (Fisher 1935) is exact under that, and
+McNemar's where there is one training.
 """
 
 from collections.abc import Sequence
@@ -11,7 +16,8 @@ from dataclasses import dataclass
 from math import sqrt
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Int
+from scipy.stats import binom
 from statsmodels.stats.contingency_tables import mcnemar
 
 from dcfm.metrics.intervals import wilson
@@ -51,16 +57,22 @@ class Counts:
         square = [[self.both, self.first_only], [self.second_only, self.neither]]
         return float(mcnemar(square, exact=True).pvalue)  # type: ignore[union-attr]
 
-    def interval(self, level: float = 0.95) -> tuple[float, float]:
+    def interval(self, level: float = 0.95, problems: int | None = None) -> tuple[float, float]:
         """Newcombe's interval of the difference; ``(-1, 1)`` without problems.
 
         Where the two are uncorrelated it is his interval for two independent samples.
+
+        Args:
+            level: the confidence, between 0 and 1.
+            problems: how many the same shares are to be of, where trials of several trainings are counted.
         """
-        a, b, c, d, n = self.both, self.first_only, self.second_only, self.neither, self.n
-        if not n:
+        if not self.n:
             return -1.0, 1.0
-        p1, p2 = (a + b) / n, (a + c) / n
-        (l1, u1), (l2, u2) = wilson(a + b, n, level), wilson(a + c, n, level)
+        n = self.n if problems is None else problems
+        a, b, c, d = (n * x / self.n for x in (self.both, self.first_only, self.second_only, self.neither))
+        k1, k2 = (n * (self.both + x) / self.n for x in (self.first_only, self.second_only))
+        p1, p2 = k1 / n, k2 / n
+        (l1, u1), (l2, u2) = wilson(k1, n, level), wilson(k2, n, level)
         margins = (a + b) * (c + d) * (a + c) * (b + d)
         excess = a * d - b * c
         # A positive correlation is corrected for continuity, a negative one is not: Newcombe's own rule.
@@ -72,6 +84,23 @@ class Counts:
         middle = p1 - p2
         low, high = middle - spread(p1 - l1, u2 - p2), middle + spread(u1 - p1, p2 - l2)
         return max(low, -1.0), min(high, 1.0)
+
+
+def sign_flip(differences: Int[np.ndarray, " problems"]) -> float:
+    """Two-sided p-value of the exact test that each problem's difference is as likely as its negative.
+
+    >>> round(sign_flip(np.array([2, 1, 1, 0])), 3), round(sign_flip(np.array([1, 1, 1, 1, -1])), 3)
+    (0.25, 0.375)
+    """
+    # Of m problems of one size s, a sum of b positive ones is s (2 b - m): a binomial, and the whole a convolution.
+    sizes, numbers = np.unique(np.abs(differences[differences != 0]), return_counts=True)
+    chances = np.ones(1)  # of the sums -(len - 1), ..., len - 1 in steps of 2
+    for size, number in zip(sizes.tolist(), numbers.tolist(), strict=True):
+        of_size = np.zeros(size * number + 1)
+        of_size[::size] = binom.pmf(np.arange(number + 1), number, 0.5)
+        chances = np.convolve(chances, of_size)
+    sums, found = 2 * np.arange(len(chances)) - (len(chances) - 1), abs(int(differences.sum()))
+    return min(1.0, float(chances[np.abs(sums) >= found].sum())) if found else 1.0
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -13,13 +13,14 @@ FILES = ("table.md", "table.tex", "bars.png", "maps.png", "table.json")
 
 
 def write_tables(summary: Mapping[str, Any], out: Path) -> None:
-    """Write :data:`FILES`, ``table.json`` last.
+    """Write :data:`FILES`, ``table.json`` last, and take an old one away first: where it is, the others belong to it.
 
     Args:
         summary: of :func:`~dcfm_planner.comparison.summary.summarise`.
         out: folder, made if missing.
     """
     out.mkdir(parents=True, exist_ok=True)
+    (out / "table.json").unlink(missing_ok=True)
     write_text_atomically(out / "table.md", markdown(summary))
     write_text_atomically(out / "table.tex", latex(summary))
     draw_bars(summary, out / "bars.png")

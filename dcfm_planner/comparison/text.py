@@ -21,6 +21,17 @@ COUNTING = (
 )
 
 
+SEVERAL = (
+    "Trainings with several seeds are tried on the same problems: intervals are of a hierarchical bootstrap of "
+    "trainings and problems, and p is of an exact sign-flip test of each problem's differences, summed over trainings."
+)
+
+
+def counting(summary: Mapping[str, Any]) -> str:
+    """How it is counted."""
+    return f"{COUNTING} {SEVERAL}" if len(summary["training_seeds"]) > 1 else COUNTING
+
+
 def share(entry: Mapping[str, Any]) -> str:
     """Rate, interval and counts."""
     if not entry["n"]:
@@ -109,7 +120,7 @@ PARTS: tuple[tuple[str, Callable[[Mapping[str, Any], Mapping[str, Any]], Rows]],
 
 def markdown(summary: Mapping[str, Any]) -> str:
     """The whole summary as a page."""
-    lines = ["# Success of planners, method by method", "", COUNTING, ""]
+    lines = ["# Success of planners, method by method", "", counting(summary), ""]
     for table, (title, make) in product(summary["tables"], PARTS):
         head, rows = make(table, summary["methods"])
         if rows:
@@ -133,7 +144,7 @@ def latex(summary: Mapping[str, Any]) -> str:
     for table, (title, make) in product(summary["tables"], PARTS):
         head, rows = make(table, summary["methods"])
         if rows:
-            note = f" {COUNTING} Paper: {summary['paper']}." if len(tables) == 1 else ""
+            note = f" {counting(summary)} Paper: {summary['paper']}." if len(tables) == 1 else ""
             tables.append(latex_table(head, rows, f"{title}: {_where(table)}.{note}"))
     return "\n\n".join(tables) + "\n"
 

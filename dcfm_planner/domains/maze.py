@@ -113,8 +113,10 @@ class PointMaze:
         try:
             with open(source, "rb") as file, np.load(file) as stored:
                 paths, labels = np.split(stored["positions"], stored["ends"][:-1]), torch.from_numpy(stored["labels"])
-        except (KeyError, EOFError, BadZipFile) as error:
-            raise ValueError(f"{source} holds no walks or is damaged ({error!r}); remove it to collect anew") from error
+        except KeyError as error:
+            raise ValueError(f"{source} holds other data than walks ({error}); give data= of another file") from error
+        except (EOFError, BadZipFile) as error:
+            raise ValueError(f"{source} is damaged ({error!r}); remove it to collect anew") from error
         trajectories = torch.from_numpy(np.array([rows_of(path, horizon) for path in paths])).float()
         return Segments(LAYOUT.normalise(trajectories), labels, {"walks": len(paths)})
 

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
+from dcfm_planner.controllers import TrackEffector
 from dcfm_planner.domain import Executable, split
 from dcfm_planner.evaluation.controls import control_labels
 from dcfm_planner.evaluation.picture import draw_paths
@@ -90,9 +91,10 @@ class PlainEvaluation:
     def problems(self, settings: "EvaluationSettings") -> dict[str, Problems]:
         if settings.protocol not in PROTOCOLS:
             raise ProblemError(f"unknown protocol {settings.protocol!r}; the protocols are {', '.join(PROTOCOLS)}")
-        if settings.controller != "track" or settings.options != ExecutionOptions():
+        asked = (settings.controller, settings.lookahead, settings.options)
+        if asked != ("track", TrackEffector.lookahead, ExecutionOptions()):
             raise ProblemError(
-                "controller, replan_every, warm_start and stray_distance are the cube's: "
+                "controller, lookahead, replan_every, warm_start and stray_distance are the cube's: "
                 f"{self.domain.name} executes a plan by its own controller, to its end"
             )
         cells = {cell: labels.numpy() for cell, labels in split(self.domain).items()}

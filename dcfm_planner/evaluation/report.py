@@ -19,6 +19,7 @@ from typing import Any, Final
 import numpy as np
 
 from dcfm.artefacts import git_revision, write_text_atomically
+from dcfm.methods import registry
 from dcfm.metrics.intervals import wilson
 from dcfm_planner.domain import Domain
 from dcfm_planner.domains.cube import CUBE
@@ -116,6 +117,21 @@ def _reasons(trials: Sequence[Any], names: Mapping[str, str]) -> dict[str, int]:
     return counts
 
 
+def composed_novel(values: Mapping[str, Any]) -> str:
+    """What a rule does not say of itself: the weights of Eq. 5, where a method composes by it what no silo holds
+    (DCFM-A's joint rule) and they are not the paper's 1; of anything else nothing.
+
+    Args:
+        values: of a planner's ``metrics.json``.
+    """
+    rule, weights = (values["planner"] or {}).get("rule"), (values["planner"] or {}).get("guidance", ())
+    if rule in (None, "composed") or values["method"] not in registry.names() or all(w == 1 for w in weights):
+        return ""
+    if registry.make(values["method"]).novel_rule(rule) != "composed":
+        return ""
+    return f"novel pairs composed, w = {', '.join(f'{w:g}' for w in weights)}"
+
+
 def table(values: dict[str, Any], domain: Domain = CUBE) -> str:
     """What is printed: the headline, the combinations, the controls."""
 
@@ -130,6 +146,7 @@ def table(values: dict[str, Any], domain: Domain = CUBE) -> str:
     lines = [
         f"{values['method']}, {values['partition']}, protocol {values['protocol']}, seed {values['seed']} "
         "(k/n, rate, 95 % Wilson interval)",
+        *filter(None, [composed_novel(values)]),
         "",
         f"{head[0]:<18}" + "".join(f"{name:<{width}}" for name in head[1:]),
     ]
@@ -155,16 +172,17 @@ def table(values: dict[str, Any], domain: Domain = CUBE) -> str:
         )
     names = domain.space.names
     novel = {"-".join(combination) for combination in domain.novel}
-    rows, columns = domain.space.values[0], list(map("-".join, product(*domain.space.values[1:])))
+    rows, columns = domain.space.values[0], list(product(*domain.space.values[1:]))  # one attribute: one empty column
+    described = f"rows: {names[0]}, columns: {'-'.join(names[1:])}" if names[1:] else names[0]
     margin = max(map(len, rows)) + 4
     lines += [
         "",
-        f"success by pair (rows: {names[0]}, columns: {'-'.join(names[1:])}; * novel)",
+        f"success by pair ({described}; * novel)",
         "",
-        " " * margin + "".join(f"{column:>11}" for column in columns),
+        " " * margin + "".join(f"{'-'.join(column):>11}" for column in columns),
     ]
     for row_name in rows:
-        pairs = [f"{row_name}-{column}" for column in columns]
+        pairs = ["-".join([row_name, *column]) for column in columns]
         entries = [(values["pairs"][pair]["success"], pair in novel) for pair in pairs]
         lines.append(
             f"{row_name:<{margin}}"
@@ -212,12 +230,12 @@ def write_report(results: Results, out: Path, command: str, config: str) -> dict
     domain = results.settings.domain
     values = metrics(results, command)
     out.mkdir(parents=True, exist_ok=True)
-    for name in ("metrics.json", "paths.png"):  # of an evaluation that lay here: its trials are about to be replaced
+    for name in ("metrics.json", "table.txt", "paths.png"):  # of an evaluation that lay here, whose trials go next
         (out / name).unlink(missing_ok=True)
     write_text_atomically(out / "config.yaml", config)
     write_text_atomically(out / "trials.csv", trials_csv(results.trials))
-    write_text_atomically(out / "table.txt", table(values, domain) + "\n")
     write_text_atomically(out / "metrics.json", json.dumps(values, indent=2, allow_nan=False) + "\n")
+    write_text_atomically(out / "table.txt", table(values, domain) + "\n")
     # Last, since what a domain draws is its own code, and an evaluation is not to be lost for a picture.
     domain.evaluation().draw(_of(results.trials, arm=PLANNER_ARM), out / "paths.png")
     return values

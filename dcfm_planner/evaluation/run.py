@@ -77,13 +77,15 @@ class EvaluationSettings:
         allowed, most = self.domain.evaluation().controls, self.domain.evaluation().max_steps
         if unknown := [name for name in self.controls if name not in allowed]:
             raise EvaluationError(f"unknown controls {', '.join(map(repr, unknown))}; there are {', '.join(allowed)}")
+        if len(set(self.controls)) < len(self.controls):
+            raise EvaluationError(f"controls {', '.join(self.controls)}: give each one once")
         if self.controller not in CONTROLLERS:
             raise EvaluationError(f"unknown controller {self.controller!r}; there are {', '.join(CONTROLLERS)}")
         if self.workers is not None and self.workers < 0:
             raise EvaluationError(f"workers={self.workers}: give a number of processes, or null for one a core")
         if not 1 <= self.limit <= most:
             raise EvaluationError(f"max_steps={self.max_steps}: give 1 to {most}, the limit of {self.domain.name}")
-        self.make_controller()
+        TrackEffector(self.lookahead)  # a wrong one is refused, whatever the controller
         self.make_problems()
 
     @property

@@ -20,6 +20,12 @@ def test_contains_the_rate_and_narrows() -> None:
     assert few[0] < many[0] < 0.9 < many[1] < few[1]
 
 
+def test_the_rate_lies_within_where_nothing_or_everything_succeeded() -> None:
+    for n in range(1, 400):
+        assert wilson(0, n)[0] == 0.0
+        assert wilson(n, n)[1] == 1.0
+
+
 def test_no_trials_say_nothing() -> None:
     assert wilson(0, 0) == (0.0, 1.0)
 

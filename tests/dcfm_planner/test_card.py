@@ -5,13 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from dcfm import artefacts
 from dcfm_planner.card import planner_card
 from dcfm_planner.evaluation.ogbench import Episode, summarise
 from dcfm_planner.models import weights_folder
 
-FOLDER = weights_folder() / "cube-single/noniid/dcfm_b"
+NAME = "cube-single/noniid/dcfm_b"
+FOLDER = weights_folder() / NAME
 
 
 def episode(task: int, success: bool = True) -> Episode:
@@ -22,7 +24,7 @@ def measured(results: Path, values: dict[str, Any]) -> dict[str, int]:
     """Numbers of trials by label, of the card of shipped weights with one evaluation."""
     of = {"weights_sha256": artefacts.load(FOLDER).metadata["files"][artefacts.MODEL], "command": "python measure.py"}
     (results / "metrics.json").write_text(json.dumps(of | values))
-    return {row.what: row.n for row in planner_card(FOLDER, results).measured}
+    return {row.what: row.n for row in planner_card(FOLDER, NAME, results).measured}
 
 
 @pytest.mark.parametrize(
@@ -44,3 +46,17 @@ def test_pairs_without_trials_are_left_out(tmp_path: Path) -> None:
     rates = {"known": {"n": 4, "rate": 1.0, "low": 0.5, "high": 1.0}, "novel": {"n": 0, "rate": None}}
     values = {"protocol": "given"} | {kind: {"success": rate} for kind, rate in rates.items()}
     assert measured(tmp_path, values) == {"success, known pairs, protocol given": 4}
+
+
+def test_a_domain_that_is_not_the_packages_is_loaded_from_where_its_training_found_it(tmp_path: Path) -> None:
+    config = artefacts.load(FOLDER).config
+    config["training"]["domain"] = {"_target_": "mine.rooms.Rooms", "walks": 3}
+    artefacts.save(tmp_path, {"w": torch.ones(2)}, config)
+    card = planner_card(tmp_path, "rooms/iid/dcfm_b")
+    assert card.title == "DCFM-B, rooms, iid"
+    assert card.use.splitlines() == [
+        "from dcfm_planner import load_planner",
+        "from mine.rooms import Rooms",
+        "",
+        'planner = load_planner("rooms/iid/dcfm_b", domain=Rooms()).planner',
+    ]

@@ -1,5 +1,8 @@
 """Layouts: columns side by side, normalising is invertible, bad ones are refused."""
 
+import json
+
+import numpy as np
 import pytest
 import torch
 
@@ -50,3 +53,16 @@ def test_the_cubes_layout() -> None:
 def test_bad_layouts(rows: list, goal: str, action: str | None, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Layout.of(rows, goal=goal, action=action)
+
+
+def test_numbers_of_numpy_are_stored_as_plain_ones() -> None:
+    given = Layout.of([("position", "m", (np.float32(1), np.int64(2)), (np.float32(2), np.int64(4)))], goal="position")
+    plain = Layout.of(ROWS[:1], goal="position")
+    assert given == plain
+    assert json.dumps(given.coordinates()) == json.dumps(plain.coordinates())
+
+
+@pytest.mark.parametrize(("offset", "scale"), [(float("nan"), 1.0), (float("inf"), 1.0), (0.0, float("inf"))])
+def test_numbers_that_are_not_finite(offset: float, scale: float) -> None:
+    with pytest.raises(ValueError, match="column 'position': give finite numbers"):
+        Layout.of([("position", "m", (offset,), (scale,))], goal="position")

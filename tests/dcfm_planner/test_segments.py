@@ -189,6 +189,18 @@ def test_a_longer_segment_loses_its_end_where_the_cube_rests() -> None:
         cut(play, horizon=APPROACH_STEPS + 10)  # in the air by then
 
 
+@pytest.mark.parametrize("horizon", [10, APPROACH_STEPS - 5, APPROACH_STEPS + 10, APPROACH_STEPS + 34])
+def test_a_move_that_is_not_over_within_the_horizon_is_dropped_whether_begun_or_not(horizon: int) -> None:
+    play, _ = made_up([CYCLE] * 3, tail=30)
+    least = APPROACH_STEPS + 35 + 1  # the first row is in motion, being put down within a step
+    with pytest.raises(ValueError, match=f"'not put down': 3.* task.horizon={horizon} rows; {least} are the least"):
+        cut(play, horizon)
+    assert cut(play, least).counts["kept"] == 3
+    mixed, _ = made_up([CYCLE, cycle(aloft=-10), CYCLE], tail=30)
+    counts = cut(mixed, least - 10).counts
+    assert (counts["kept"], counts["not put down"]) == (1, 2)
+
+
 def test_a_part_of_a_set() -> None:
     play, _ = made_up([CYCLE] * 3, tail=30)
     segments = cut(play)

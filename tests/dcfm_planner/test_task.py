@@ -1,7 +1,9 @@
 """What training holds."""
 
+import pytest
 import torch
 
+from dcfm_planner.domains.maze import PointMaze
 from dcfm_planner.layout import COLUMNS, STATE_COLUMNS
 from dcfm_planner.task import HoldRates, PlannerTask
 
@@ -30,3 +32,12 @@ def test_network_takes_the_tasks_shape() -> None:
     network = task.network()
     x = torch.randn(2, *task.shape)
     assert network(x, torch.rand(2), torch.zeros(2, 2, dtype=torch.long)).shape == x.shape
+
+
+@pytest.mark.parametrize("horizon", [2, 4, 8, 9])
+def test_short_plans_are_held_as_often_as_long_ones(horizon: int) -> None:
+    hold = HoldRates(start=1.0, goal=0.0, history=1.0, actions=0.0)
+    task = PlannerTask(horizon=horizon, fold=1, channels=(8,), hold=hold, domain=PointMaze())
+    held = task.draw_held(torch.zeros(100, *task.shape), torch.Generator().manual_seed(0))
+    assert held[:, 0].all()
+    assert not held[:, 1:].any()

@@ -9,11 +9,13 @@ from hydra import compose, initialize_config_module
 
 from dcfm.attributes import CoverageError
 from dcfm.decentralized import Federation
+from dcfm_planner.domains.cube import CubeSingle
+from dcfm_planner.domains.maze import PointMaze
 from dcfm_planner.layout import TRANSITION
 from dcfm_planner.quadrants import KNOWN_PAIRS, NOVEL_PAIRS, SPACE, pair_labels
 from dcfm_planner.segments import SegmentSet
 from dcfm_planner.task import PlannerTask
-from dcfm_planner.training import deal, describe_silos, train, without_novel
+from dcfm_planner.training import deal, describe_silos, read_domain, read_planner_task, train, without_novel
 
 HORIZON = 16
 
@@ -79,6 +81,34 @@ def test_settings_that_cannot_be_are_an_error_before_anything_is_collected(
     with pytest.raises(ValueError, match=message):
         train(config, collecting=collecting)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ([], "give data= and out= for pointmaze-large"),
+        (["out=mine"], "give data= for pointmaze-large"),
+        (["data=mine.npz"], "give out= for pointmaze-large"),
+        (["data=mine.npz", "partition=iid"], r"out=runs/iid.* give out= for pointmaze-large"),
+    ],
+)
+def test_another_domain_takes_no_names_of_the_cubes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, overrides: list[str], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with initialize_config_module("dcfm_configs", version_base="1.3"):
+        config = compose("train_planner", overrides=["domain=maze", "device=cpu", *overrides])
+    with pytest.raises(ValueError, match=message):
+        train(config)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_task_has_the_domain_that_was_given_whatever_key_it_refers_to() -> None:
+    with initialize_config_module("dcfm_configs", version_base="1.3"):
+        cube = compose("train_planner", overrides=["border_margin=0.005", "collect.train=7"])
+        maze = compose("train_planner", overrides=["domain=maze", "preset=maze", "domain.seed=${seed}", "seed=3"])
+    assert read_planner_task(cube).domain == read_domain(cube.domain) == CubeSingle(border_margin=0.005, train=7)
+    assert read_planner_task(maze).domain == read_domain(maze.domain) == PointMaze(seed=3)
 
 
 def test_too_few_pairs_are_refused_before_training(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from dcfm.comparison import ComparisonError, Entry
 from dcfm.metrics.intervals import wilson
-from dcfm_planner.comparison.collate import Difference, collect
+from dcfm_planner.comparison.collate import Difference, Share, collect
 from dcfm_planner.comparison.settings import ComparisonSettings
 from dcfm_planner.comparison.state import look
 
@@ -54,7 +54,7 @@ def test_several_trainings_widen_and_pair_by_seed(settings: ComparisonSettings, 
     ours, other = (collated.evaluated["noniid", "paper", method] for method in ("dcfm_b", "ddm_l"))
     share = ours.share("novel")
     assert (share.k, share.n, share.interval) == (19, 36, "hierarchical bootstrap")
-    low, high = wilson(19, 36)
+    low, high = wilson(19 / 3, 12)
     assert share.low < low
     assert share.high > high
     assert ours.after(1).share("novel").k == 6
@@ -63,12 +63,31 @@ def test_several_trainings_widen_and_pair_by_seed(settings: ComparisonSettings, 
     assert ours.minus(ours, "novel").interval == "hierarchical bootstrap"
 
 
+def test_a_training_that_does_what_the_first_did_says_nothing_new(settings: ComparisonSettings, write) -> None:
+    """Problems that succeed or fail in all trainings alike count once, in intervals and in tests."""
+    several = replace(settings, seeds=(0, 1))
+    for seed in several.seeds:
+        write(several, Entry("noniid", "dcfm_b", seed), {PLANNER_NOVEL: range(9)})
+        write(several, Entry("noniid", "ddm_l", seed), {PLANNER_NOVEL: range(3)})
+    ours, other = (collect(several).evaluated["noniid", "paper", method] for method in ("dcfm_b", "ddm_l"))
+    both, alone = ours.share("novel"), ours.after(0).share("novel")
+    assert (both.k, both.n) == (18, 24)
+    assert both.low <= alone.low < alone.high <= both.high
+    found, once = ours.minus(other, "novel"), ours.after(0).minus(other.after(0), "novel")
+    assert (found.n, found.first_only, found.difference) == (24, 12, once.difference)
+    assert found.p == pytest.approx(once.p)
+    assert found.low <= once.low < once.high <= found.high
+    pair = ours.pairs()["TL", "BR"]
+    assert (pair.k, pair.n) == (6, 6)
+    assert (pair.low, pair.high) == wilson(3, 3)
+
+
 def test_certain_success_still_has_an_interval(settings: ComparisonSettings, write) -> None:
     several = replace(settings, seeds=(0, 1))
     for seed in several.seeds:
         write(several, Entry("noniid", "dcfm_b", seed), {PLANNER_NOVEL: range(12)})
     share = collect(several).evaluated["noniid", "paper", "dcfm_b"].share("novel")
-    assert (share.low, share.high) == wilson(24, 24)
+    assert (share.low, share.high) == wilson(12, 12)
 
 
 def test_other_problems_cannot_be_compared(settings: ComparisonSettings, write) -> None:
@@ -79,6 +98,8 @@ def test_other_problems_cannot_be_compared(settings: ComparisonSettings, write) 
         Difference.of([(known, novel)])
     with pytest.raises(ComparisonError, match="not asked the same problems"):
         Difference.of([(known, replace(known, problem=known.problem + 1))])
+    with pytest.raises(ComparisonError, match="not asked the same problems"):  # nor trainings put together
+        Share.of([novel, replace(novel, problem=novel.problem + 1)])
     assert Difference.of([]).difference is None
 
 

@@ -120,6 +120,9 @@ def test_sampling_is_told(settings: ComparisonSettings, write) -> None:
     change(folder(settings, "dcfm_b"), {"planner": how})
     page = markdown(compare([read(settings, "dcfm_b")], [read(settings, "ddm_l")], ""))
     assert "| composed, w = 1.5, 1; 5 midpoint steps |" in page
+    change(folder(settings, "dcfm_b"), {"method": "dcfm_a", "planner": how | {"rule": "joint"}})
+    page = markdown(compare([read(settings, "dcfm_b")], [read(settings, "ddm_l")], ""))
+    assert "| joint; novel pairs composed, w = 1.5, 1; 5 midpoint steps |" in page
 
 
 def test_an_older_training_says_less_of_its_sampling(settings: ComparisonSettings, write) -> None:

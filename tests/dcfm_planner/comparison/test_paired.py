@@ -1,5 +1,6 @@
 """Paired tests against binomials added up by hand, Holm's steps, and an interval that keeps its level."""
 
+from itertools import product
 from math import comb
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import confint_proportions_2indep
 
-from dcfm_planner.comparison.paired import Counts, holm
+from dcfm_planner.comparison.paired import Counts, holm, sign_flip
 
 
 def test_counts_are_of_the_same_problems() -> None:
@@ -57,6 +58,41 @@ def test_no_problems_say_nothing() -> None:
     nothing = Counts(0, 0, 0, 0)
     assert (nothing.difference, nothing.p_value(), nothing.interval()) == (None, 1.0, (-1.0, 1.0))
     assert Counts(12, 0, 0, 0).interval()[0] < 0 < Counts(12, 0, 0, 0).interval()[1]
+
+
+def test_fewer_problems_widen_the_interval_about_the_same_difference() -> None:
+    counts = Counts(both=40, first_only=24, second_only=4, neither=32)
+    assert counts.interval(problems=50) == pytest.approx(Counts(20, 12, 2, 16).interval())
+    assert counts.interval(problems=100) == pytest.approx(counts.interval())
+
+
+@pytest.mark.parametrize(("b", "c"), [(10, 2), (2, 10), (1, 0), (7, 7), (0, 0), (130, 95)])
+def test_the_sign_flip_test_of_one_training_is_mcnemars(b: int, c: int) -> None:
+    differences = np.repeat([1, -1, 0], [b, c, 9])
+    assert sign_flip(differences) == pytest.approx(Counts(9, b, c, 0).p_value())
+
+
+def test_the_sign_flip_test_is_over_all_signs() -> None:
+    differences = np.array([2, -1, 3, 1, 0, 2, -2])
+    signs = np.array(list(product([-1, 1], repeat=len(differences))))
+    expected = (np.abs(signs @ differences) >= differences.sum()).mean()
+    assert sign_flip(differences) == pytest.approx(expected)
+    assert sign_flip(-differences) == pytest.approx(expected)
+
+
+def test_the_sign_flip_test_keeps_its_level_where_trainings_share_problems() -> None:
+    chance = np.random.default_rng(0)
+
+    def trained() -> np.ndarray:
+        """Two trainings of one method, which mostly fail on the same problems."""
+        hard = chance.random(200) < 0.1
+        return np.stack([np.where(chance.random(200) < 0.97, ~hard, chance.random(200) > 0.1) for _ in range(2)])
+
+    found = [(trained(), trained()) for _ in range(200)]
+    problems = [sign_flip(first.sum(0) - second.sum(0)) for first, second in found]
+    trials = [Counts.of(first.ravel(), second.ravel()).p_value() for first, second in found]
+    assert np.mean(np.array(problems) < 0.05) < 0.09
+    assert np.mean(np.array(trials) < 0.05) > 0.1  # what is independent are problems, not trials
 
 
 def test_holm_steps_down_and_never_back() -> None:

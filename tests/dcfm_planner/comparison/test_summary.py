@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 
 from dcfm.comparison import Entry
+from dcfm_planner.comparison import report
 from dcfm_planner.comparison.collate import collect
 from dcfm_planner.comparison.paper import TABLE_2
 from dcfm_planner.comparison.report import FILES, write_tables
 from dcfm_planner.comparison.settings import ComparisonSettings
 from dcfm_planner.comparison.summary import summarise
-from dcfm_planner.comparison.text import COUNTING, latex, markdown
+from dcfm_planner.comparison.text import COUNTING, SEVERAL, latex, markdown
 
 PLANNER_KNOWN, PLANNER_NOVEL = ("planner", "known"), ("planner", "novel")
 
@@ -116,6 +117,12 @@ def test_latex(summary: dict[str, Any]) -> None:
     assert text.count("Wilson") == 0
 
 
+def test_several_trainings_are_told(summary: dict[str, Any]) -> None:
+    assert SEVERAL not in markdown(summary)
+    assert SEVERAL in markdown(summary | {"training_seeds": [0, 1]})
+    assert SEVERAL.replace("%", r"\%") in latex(summary | {"training_seeds": [0, 1]})
+
+
 def test_unequal_trainings_are_told(settings: ComparisonSettings, write) -> None:
     write(settings, Entry("noniid", "dcfm_b", 0), {}, data_hash="one")
     write(settings, Entry("noniid", "ddm_l", 0), {}, data_hash="other")
@@ -131,6 +138,31 @@ def test_files(summary: dict[str, Any], tmp_path: Path) -> None:
     assert json.loads((tmp_path / "new" / "table.json").read_text()) == summary
     for name in ("bars.png", "maps.png"):
         assert (tmp_path / "new" / name).read_bytes()[:4] == b"\x89PNG"
+
+
+def test_certain_success_is_drawn_also_from_tables_whose_interval_misses_it_by_rounding(
+    summary: dict[str, Any], tmp_path: Path
+) -> None:
+    novel = rows(summary, "paper")["dcfm_b"]["novel"]
+    assert (novel["rate"], novel["high"]) == (1.0, 1.0)
+    novel["high"] -= 2.0**-52  # as tables of before say
+    write_tables(summary, tmp_path / "new")
+    assert json.loads((tmp_path / "new" / "table.json").read_text()) == summary
+
+
+def test_an_old_table_does_not_outlive_the_files_that_belong_to_it(
+    summary: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_tables(summary, tmp_path)
+
+    def draw(summary: dict[str, Any], path: Path) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr(report, "draw_maps", draw)
+    with pytest.raises(OSError, match="no space"):
+        write_tables(summary, tmp_path)
+    assert (tmp_path / "table.md").exists()
+    assert not (tmp_path / "table.json").exists()
 
 
 def test_nothing_is_there(settings: ComparisonSettings, tmp_path: Path) -> None:

@@ -69,5 +69,13 @@ def test_a_file_of_any_name_is_collected_once_and_damage_is_said(tmp_path: Path)
     assert [path.name for path in tmp_path.iterdir()] == ["walks"]
     assert torch.equal(PointMaze(walks=1).segments(str(source), 16).trajectories, first.trajectories)
     source.write_bytes(source.read_bytes()[:200])
-    with pytest.raises(ValueError, match=r"walks holds no walks or is damaged .* remove it to collect anew"):
+    with pytest.raises(ValueError, match=r"walks is damaged .* remove it to collect anew"):
         PointMaze(walks=1).segments(str(source), 16)
+
+
+def test_data_of_another_kind_are_not_to_be_removed(tmp_path: Path) -> None:
+    source = tmp_path / "play.npz"
+    np.savez(source, observations=np.zeros((3, 28)))
+    with pytest.raises(ValueError, match=r"holds other data than walks .* give data=") as said:
+        PointMaze(walks=1).segments(str(source), 16)
+    assert "remove" not in str(said.value)

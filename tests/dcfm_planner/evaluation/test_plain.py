@@ -1,5 +1,6 @@
 """Plain trials: a planner that knows the walk succeeds where its labels fit, what is given is held, controls differ."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,10 +9,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from dcfm.attributes import AttributeSpace
 from dcfm_planner.domains.maze import LAYOUT, PointMaze, inside
-from dcfm_planner.evaluation.plain import PlainBench
+from dcfm_planner.evaluation import report
+from dcfm_planner.evaluation.plain import PlainBench, PlainTrial
 from dcfm_planner.evaluation.report import metrics, table, write_report
 from dcfm_planner.evaluation.run import EvaluationError, EvaluationSettings, Results
+from dcfm_planner.evaluation.trials import Timing
 from dcfm_planner.execution import ExecutionOptions
 from dcfm_planner.planner import Planner
 
@@ -79,6 +83,45 @@ def test_a_cell_without_combinations_has_no_trials(planner: Planner) -> None:
     assert "no trials" in table(values, asked.domain)
 
 
+@dataclass(frozen=True)
+class OneAttribute(PointMaze):
+    space = AttributeSpace(names=("side",), values=(("left", "middle", "right"),))
+    novel = (("right",),)
+
+
+def one_attribute() -> Results:
+    asked = EvaluationSettings("none", trials=12, domain=OneAttribute())
+    trials = [
+        PlainTrial("planner", cell, i, side, i, True, (), success=side != "middle")
+        for cell, sides in (("known", ("left", "middle")), ("novel", ("right", "right")))
+        for i, side in enumerate(sides)
+    ]
+    return Results(asked, "m", "p", {}, "0", trials, Timing(), 1.0, 0)
+
+
+def test_a_domain_of_one_attribute_has_a_column() -> None:
+    results = one_attribute()
+    text = table(metrics(results, "python"), results.settings.domain)
+    assert "success by pair (side; * novel)" in text
+    assert [line.split() for line in text.splitlines()[-5:-2]] == [
+        ["left", "1/1"],
+        ["middle", "0/1"],
+        ["right", "2/2*"],
+    ]
+
+
+def test_what_was_measured_is_kept_where_the_table_cannot_be_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(values: dict, domain: PointMaze) -> str:
+        raise KeyError("left-")
+
+    monkeypatch.setattr(report, "table", fail)
+    with pytest.raises(KeyError):
+        write_report(one_attribute(), tmp_path, "python", "seed: 0\n")
+    assert json.loads((tmp_path / "metrics.json").read_text())["novel"]["success"]["k"] == 2
+
+
 def test_where_ends_are_given_the_cost_of_acting_has_the_plan_in_it(planner: Planner) -> None:
     for given in (True, False):
         asked = settings(protocol="given" if given else "paper")
@@ -96,6 +139,7 @@ def test_where_ends_are_given_the_cost_of_acting_has_the_plan_in_it(planner: Pla
         ({"max_steps": 801}, "the limit of pointmaze-large"),
         ({"options": ExecutionOptions(replan_every=8)}, "are the cube's"),
         ({"controller": "planned"}, "are the cube's"),
+        ({"lookahead": 7}, "controller, lookahead, .* are the cube's"),
     ],
 )
 def test_bad_settings(change: dict, message: str) -> None:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from dcfm.metrics.intervals import wilson
 from dcfm_planner.evaluation import report
 from dcfm_planner.evaluation.problems import CELLS, pair_kind
-from dcfm_planner.evaluation.report import count, metrics, table, trials_csv, write_report
+from dcfm_planner.evaluation.report import composed_novel, count, metrics, table, trials_csv, write_report
 from dcfm_planner.evaluation.run import EvaluationSettings, Results
 from dcfm_planner.evaluation.trials import Timing, Trial
 from dcfm_planner.quadrants import quadrant_index
@@ -122,6 +122,23 @@ def test_table(results: Results) -> None:
     assert lines["TL"].count("*") == 1
 
 
+@pytest.mark.parametrize(
+    ("method", "how", "said"),
+    [
+        ("dcfm_a", {"rule": "joint", "guidance": [1.5, 1.5]}, "novel pairs composed, w = 1.5, 1.5"),
+        ("dcfm_a", {"rule": "joint", "guidance": [1.0, 1.0]}, ""),  # the paper's
+        ("dcfm_a", {"rule": "composed", "guidance": [1.5, 1.5]}, ""),  # says so
+        ("dcfm_b", {"rule": "joint", "guidance": [1.5, 1.5]}, ""),  # composes nothing
+        ("mine", {"rule": "joint", "guidance": [1.5, 1.5]}, ""),
+        ("dcfm_a", {"steps": 5}, ""),  # older evaluations say less
+    ],
+)
+def test_what_a_joint_rule_composes_is_said(results: Results, method: str, how: dict[str, Any], said: str) -> None:
+    values = metrics(results, "python") | {"method": method, "planner": how}
+    assert composed_novel(values) == said
+    assert ("novel pairs composed" in table(values)) == bool(said)
+
+
 def test_csv_reads_back(results: Results) -> None:
     rows = list(csv.DictReader(trials_csv(results.trials).splitlines()))
     assert len(rows) == len(results.trials)
@@ -161,7 +178,7 @@ def test_new_trials_never_lie_beside_old_metrics(
     results: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_report(results, tmp_path, "python x", "seed: 0\n")
-    monkeypatch.setattr(report, "table", lambda *arguments: 1 / 0)
+    monkeypatch.setattr(report, "trials_csv", lambda *arguments: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         write_report(results, tmp_path, "python x", "seed: 0\n")
-    assert {path.name for path in tmp_path.iterdir()} == {"trials.csv", "table.txt", "config.yaml"}
+    assert {path.name for path in tmp_path.iterdir()} == {"trials.csv", "config.yaml"}

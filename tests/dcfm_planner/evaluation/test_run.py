@@ -28,6 +28,8 @@ WEIGHTS = "cube-single/noniid/dcfm_b"
         ({"protocol": "p"}, "unknown protocol"),
         ({"trials": 0}, "trials=0"),
         ({"lookahead": -2}, "lookahead=-2"),
+        ({"lookahead": -2, "controller": "planned"}, "lookahead=-2"),
+        ({"controls": ("null", "wrong", "null")}, "controls null, wrong, null: give each one once"),
     ],
 )
 def test_settings_that_cannot_be(change: dict, message: str) -> None:

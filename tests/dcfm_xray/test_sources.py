@@ -114,6 +114,20 @@ def test_links_that_lead_nowhere_are_rows_without_a_file(tmp_path: Path) -> None
     assert source.fingerprint
 
 
+def test_linked_folders_are_entered_once(tmp_path: Path) -> None:
+    """Images that lie on another disk, and links that lead back to where they are."""
+    save(tmp_path / "elsewhere", "b.png", Image.fromarray(ramp()))
+    save(tmp_path / "nih", "a.png", Image.fromarray(ramp()))
+    folder = nih(tmp_path / "nih", "a.png,Mass,0,1\nb.png,Mass,0,2\n")
+    (folder / "images_002").symlink_to(tmp_path / "elsewhere" / "images_001")
+    (folder / "images_003").symlink_to(tmp_path / "elsewhere" / "images_001")
+    (folder / "images_001" / "back").symlink_to(folder)
+    source = NihFolder(folder)
+    assert source.patients.tolist() == [1, 2]
+    assert source.problems.describe() == ""
+    assert all(isinstance(picture, torch.Tensor) for picture in source.read([0, 1], 20))
+
+
 def test_a_file_that_cannot_be_read_is_no_unreadable_image(tmp_path: Path) -> None:
     save(tmp_path, "a.png", Image.fromarray(ramp()))
     source = NihFolder(nih(tmp_path, "a.png,Mass,0,1\n"))

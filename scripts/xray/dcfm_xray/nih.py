@@ -1,6 +1,7 @@
 """The NIH ChestX-ray14 folder as people download it, and grey pictures from image files of any kind."""
 
 import csv
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,7 +23,8 @@ _COLUMNS: Final = ("Image Index", "Finding Labels", "Patient ID")
 
 @dataclass(frozen=True)
 class NihFolder:
-    """The NIH ChestX-ray14 folder: ``Data_Entry_2017*.csv``, and PNG images anywhere below (``images_001/images/...``).
+    """The NIH ChestX-ray14 folder: ``Data_Entry_2017*.csv``, and PNG images anywhere below (``images_001/images/...``),
+    in folders that are links, too.
 
     Rows of the table without an image, images without a row, rows that are cut off or whose label names no finding, and
     files whose name a later one in another folder has, too, are left out and counted. A file that cannot be decoded is
@@ -113,14 +115,28 @@ def _is_cut_off(row: Mapping[str, Any], whole: Mapping[str, Any]) -> bool:
     return lacking > usual or any(row[column] is None for column in _COLUMNS)
 
 
+def _images(folder: Path) -> list[Path]:
+    """The PNG files anywhere below, sorted; in linked folders, too, but each folder once, since a link may lead back."""
+    found: list[Path] = []
+    entered: set[tuple[int, int]] = set()
+    for where, folders, files in os.walk(folder, followlinks=True):
+        stat = os.stat(where)
+        if (stat.st_dev, stat.st_ino) in entered:
+            folders.clear()
+            continue
+        entered.add((stat.st_dev, stat.st_ino))
+        folders.sort()  # which of several ways to a folder is taken must not depend on the file system
+        paths = (Path(where, name) for name in files if name.endswith(".png"))
+        found += [path for path in paths if path.is_file()]  # a link that leads nowhere: its row has no file
+    return sorted(found)
+
+
 def _open_rows(folder: Path, rows: Sequence[Mapping[str, Any]]) -> _Opened:
     paths, sets, patients = [], [], []
     kinds = ("rows without a file", "files without a row", "rows left out", "files of the same name as a later one")
     left_out: dict[str, list[str]] = {kind: [] for kind in kinds}
     files: dict[str, Path] = {}
-    for path in sorted(folder.rglob("*.png")):
-        if not path.is_file():  # a link that leads nowhere, or a folder: its row has no file
-            continue
+    for path in _images(folder):
         if path.name in files:
             left_out["files of the same name as a later one"].append(str(files[path.name].relative_to(folder)))
         files[path.name] = path

@@ -4,6 +4,7 @@ A pretrained one is read from a local folder with safetensors weights alone: not
 """
 
 import importlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -67,7 +68,8 @@ def load_codec(folder: Path | None, pretrained: Path | None, size: int) -> Codec
         size: pixels a side of the pictures.
 
     Raises:
-        EncoderError: both were given, diffusers is not installed, or pictures of another size.
+        EncoderError: both were given, diffusers is not installed, pictures of another size, or a pretrained one whose
+            weights are not those that its configuration asks for.
         dcfm.artefacts.ArtefactError: ours is missing or damaged.
     """
     if pretrained is not None:
@@ -94,10 +96,24 @@ def _pretrained(folder: Path, size: int) -> Codec:
         raise EncoderError(
             f"pretrained={folder} needs the package diffusers: pip install diffusers; or leave pretrained out"
         ) from error
-    network = diffusers.AutoencoderKL.from_pretrained(str(folder), local_files_only=True, use_safetensors=True)
+    network, said = diffusers.AutoencoderKL.from_pretrained(
+        str(folder), local_files_only=True, use_safetensors=True, output_loading_info=True
+    )
+    # diffusers only warns, and draws by chance what is missing.
+    if wrong := [_keys(kind, said) for kind in ("missing", "unexpected", "mismatched") if said[f"{kind}_keys"]]:
+        raise EncoderError(
+            f"the weights in pretrained={folder} are not those of the AutoencoderKL in its config.json: "
+            f"{', '.join(wrong)}; take both from one model, converted for diffusers"
+        )
     codec = Pretrained(network, size).eval().requires_grad_(False)
     with torch.no_grad():
         shape = tuple(codec.encode(torch.zeros(1, size, size, dtype=torch.uint8)).shape[1:])
     if shape != codec.shape:
         raise EncoderError(f"{folder} gives latents of {shape} from {size} pixels; expected are {codec.shape}")
     return codec
+
+
+def _keys(kind: str, said: Mapping[str, Sequence[Any]]) -> str:
+    """How many keys diffusers says are so, and the first, e.g. ``2 unexpected (vae.conv_in.bias, ...)``."""
+    names = sorted(map(str, said[f"{kind}_keys"]))
+    return f"{len(names)} {kind} ({names[0]}{', ...' if names[1:] else ''})"

@@ -116,7 +116,7 @@ def _is_cut_off(row: Mapping[str, Any], whole: Mapping[str, Any]) -> bool:
 
 
 def _images(folder: Path) -> list[Path]:
-    """The PNG files anywhere below, sorted; linked folders are entered, each folder once, since a link may lead back."""
+    """The PNG files anywhere below, sorted; in linked folders, too, each folder once: a link may lead back."""
     found: list[Path] = []
     entered: set[tuple[int, int]] = set()
     for where, folders, files in os.walk(folder, followlinks=True):

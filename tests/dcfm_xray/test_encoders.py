@@ -112,3 +112,16 @@ def test_weights_that_are_missing_are_not_drawn_by_chance(tmp_path: Path) -> Non
     save_file({key.replace("encoder.conv_in", "vae.conv_in"): value for key, value in weights.items()}, path)
     with pytest.raises(EncoderError, match=r"2 missing \(encoder\.conv_in\.bias, \.\.\.\), 2 unexpected \(vae"):
         load_codec(None, tmp_path, 32)
+
+
+def test_shift_and_scale_are_those_of_the_configuration(tmp_path: Path) -> None:
+    """Both are part of the fingerprint: with others, latents of the same weights are others."""
+    save_pretrained(tmp_path / "plain", scaling_factor=1.0)
+    save_pretrained(tmp_path / "scaled", scaling_factor=0.5)
+    save_pretrained(tmp_path / "shifted", scaling_factor=0.5, shift_factor=0.25)
+    plain, scaled, shifted = (load_codec(None, tmp_path / name, 32) for name in ("plain", "scaled", "shifted"))
+    assert len({plain.fingerprint, scaled.fingerprint, shifted.fingerprint}) == 3
+    pictures = read_all(PhantomSource(2, seed=7), 32)
+    latents = plain.encode(pictures)
+    assert torch.allclose(shifted.encode(pictures), (latents - 0.25) * 0.5)
+    assert torch.equal(shifted.decode((latents - 0.25) * 0.5), plain.decode(latents))

@@ -40,6 +40,7 @@ class Pretrained(nn.Module):
         super().__init__()
         self.network, self.size = network, size
         self.scale = float(network.config.scaling_factor)
+        self.shift = float(getattr(network.config, "shift_factor", None) or 0.0)
         self.latent = int(network.config.latent_channels)
 
     @property
@@ -48,15 +49,16 @@ class Pretrained(nn.Module):
 
     @property
     def fingerprint(self) -> str:
-        return f"{self.size} {fingerprint([self.state_dict()])}"
+        return f"{self.size} {self.scale} {self.shift} {fingerprint([self.state_dict()])}"
 
     def encode(self, pictures: UInt8[Tensor, "batch size size"]) -> Float[Tensor, "batch latent height width"]:
-        """The mean latents, scaled as the network's authors do."""
-        return self.network.encode(to_unit(pictures).expand(-1, 3, -1, -1)).latent_dist.mean * self.scale
+        """The mean latents, shifted and scaled as the network's authors do."""
+        mean = self.network.encode(to_unit(pictures).expand(-1, 3, -1, -1)).latent_dist.mean
+        return (mean - self.shift) * self.scale
 
     def decode(self, latents: Float[Tensor, "batch latent height width"]) -> UInt8[Tensor, "batch size size"]:
         """Grey pictures: the mean of the three channels."""
-        return to_bytes(self.network.decode(latents / self.scale).sample.mean(dim=1, keepdim=True))
+        return to_bytes(self.network.decode(latents / self.scale + self.shift).sample.mean(dim=1, keepdim=True))
 
 
 def load_codec(folder: Path | None, pretrained: Path | None, size: int) -> Codec:

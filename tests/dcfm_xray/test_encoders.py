@@ -125,3 +125,15 @@ def test_shift_and_scale_are_those_of_the_configuration(tmp_path: Path) -> None:
     latents = plain.encode(pictures)
     assert torch.allclose(shifted.encode(pictures), (latents - 0.25) * 0.5)
     assert torch.equal(shifted.decode((latents - 0.25) * 0.5), plain.decode(latents))
+
+
+def test_what_cannot_be_read_or_used_is_told_in_words(tmp_path: Path) -> None:
+    """Which error there is below depends on what is wrong; none is about room on the disk, none a traceback."""
+    for name in ("variant", "cut", "grey"):
+        save_pretrained(tmp_path / name, **({"in_channels": 1} if name == "grey" else {}))
+    file = "diffusion_pytorch_model.safetensors"
+    (tmp_path / "variant" / file).rename(tmp_path / "variant" / "diffusion_pytorch_model.fp16.safetensors")
+    (tmp_path / "cut" / file).write_bytes((tmp_path / "cut" / file).read_bytes()[:5000])
+    for name in ("variant", "cut", "grey"):
+        with pytest.raises(EncoderError, match=rf"pretrained=.*{name} cannot be used \(.*of three channels"):
+            load_codec(None, tmp_path / name, 32)

@@ -4,12 +4,14 @@ A pretrained one is read from a local folder with safetensors weights alone: not
 """
 
 import importlib
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, UInt8
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from dcfm.weights import fingerprint
@@ -70,8 +72,8 @@ def load_codec(folder: Path | None, pretrained: Path | None, size: int) -> Codec
         size: pixels a side of the pictures.
 
     Raises:
-        EncoderError: both were given, diffusers is not installed, pictures of another size, or a pretrained one whose
-            weights are not those that its configuration asks for.
+        EncoderError: both were given, diffusers is not installed, pictures of another size, or a pretrained one that
+            cannot be read or takes other pictures, or whose weights are not those that its configuration asks for.
         dcfm.artefacts.ArtefactError: ours is missing or damaged.
     """
     if pretrained is not None:
@@ -98,7 +100,24 @@ def _pretrained(folder: Path, size: int) -> Codec:
         raise EncoderError(
             f"pretrained={folder} needs the package diffusers: pip install diffusers; or leave pretrained out"
         ) from error
-    network, said = diffusers.AutoencoderKL.from_pretrained(
+    try:
+        codec = Pretrained(_network(diffusers.AutoencoderKL, folder), size).eval().requires_grad_(False)
+        with torch.no_grad():
+            shape = tuple(codec.encode(torch.zeros(1, size, size, dtype=torch.uint8)).shape[1:])
+    except (OSError, RuntimeError, SafetensorError) as error:
+        raise EncoderError(
+            f"pretrained={folder} cannot be used ({textwrap.shorten(str(error), 300)}); it needs config.json and "
+            "diffusion_pytorch_model.safetensors (a variant such as fp16 under this name, too), readable and whole, of "
+            "an AutoencoderKL of three channels"
+        ) from error
+    if shape != codec.shape:
+        raise EncoderError(f"{folder} gives latents of {shape} from {size} pixels; expected are {codec.shape}")
+    return codec
+
+
+def _network(model: Any, folder: Path) -> Any:
+    """The ``AutoencoderKL`` in a folder, with all of its weights."""
+    network, said = model.from_pretrained(
         str(folder), local_files_only=True, use_safetensors=True, output_loading_info=True
     )
     # diffusers only warns, and draws by chance what is missing.
@@ -107,12 +126,7 @@ def _pretrained(folder: Path, size: int) -> Codec:
             f"the weights in pretrained={folder} are not those of the AutoencoderKL in its config.json: "
             f"{', '.join(wrong)}; take both from one model, converted for diffusers"
         )
-    codec = Pretrained(network, size).eval().requires_grad_(False)
-    with torch.no_grad():
-        shape = tuple(codec.encode(torch.zeros(1, size, size, dtype=torch.uint8)).shape[1:])
-    if shape != codec.shape:
-        raise EncoderError(f"{folder} gives latents of {shape} from {size} pixels; expected are {codec.shape}")
-    return codec
+    return network
 
 
 def _keys(kind: str, said: Mapping[str, Sequence[Any]]) -> str:

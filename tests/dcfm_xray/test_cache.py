@@ -72,6 +72,20 @@ def test_processes_and_sizes_of_shards_change_nothing(tmp_path: Path) -> None:
     assert len((tmp_path / "sent").read_text()) <= 2  # once to each process, not with each of three shards
 
 
+def test_large_pictures_are_encoded_few_at_once(tmp_path: Path) -> None:
+    """As many pixels as at 64 a side; smaller pictures as many as there, since latents' rounding depends on it."""
+    assert [cache.at_once(64, size) for size in (32, 64, 128, 256, 1024)] == [64, 64, 16, 4, 1]
+    seen: list[int] = []
+
+    class Noting(Pooling):
+        def encode(self, pictures: Tensor) -> Tensor:
+            seen.append(len(pictures))
+            return super().encode(pictures)
+
+    encode(SOURCE, ROWS[:6], Noting(size=256), tmp_path / "cache", workers=0)
+    assert seen == [4, 2]
+
+
 def test_a_run_that_was_cut_off_goes_on(tmp_path: Path) -> None:
     folder, reports = tmp_path / "cache", []
     whole = encode(SOURCE, ROWS, Pooling(), folder, shard=20, workers=0).latents.clone()

@@ -8,9 +8,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from dcfm.artefacts import load
-from dcfm_xray.autoencoder import load_autoencoder, read_all, shipped_autoencoder
+from dcfm_xray.autoencoder import Autoencoder, load_autoencoder, read_all, shipped_autoencoder
 from dcfm_xray.cache import encode
-from dcfm_xray.encoders import Codec, EncoderError, load_codec
+from dcfm_xray.encoders import Codec, EncoderError, load_codec, on_device
 from dcfm_xray.findings import FINDINGS
 from dcfm_xray.reconstruction import measure, picture, reconstruct
 from dcfm_xray.sources import PhantomSource
@@ -137,3 +137,21 @@ def test_what_cannot_be_read_or_used_is_told_in_words(tmp_path: Path) -> None:
     for name in ("variant", "cut", "grey"):
         with pytest.raises(EncoderError, match=rf"pretrained=.*{name} cannot be used \(.*of three channels"):
             load_codec(None, tmp_path / name, 32)
+
+
+class Moved(Autoencoder):
+    """One that notes where it is asked to go, without a device there."""
+
+    where = "here"
+
+    def to(self, device: torch.device) -> "Moved":  # type: ignore[override]
+        self.where = str(device)
+        return self
+
+
+def test_a_codec_is_copied_to_another_device() -> None:
+    codec = Moved()
+    assert on_device(codec, torch.device("cpu")) is codec
+    copied = on_device(codec, torch.device("cuda"))
+    assert isinstance(copied, Moved)
+    assert (copied.where, codec.where) == ("cuda", "here")

@@ -34,7 +34,10 @@ from dcfm.artefacts import write_text_atomically
 from dcfm_xray.sources import Source, UnreadableImage
 
 BATCH: Final = 64
-"""Pictures that are encoded at once."""
+"""Pictures that are encoded at once, up to :data:`USUAL` pixels a side; see :func:`at_once`."""
+
+USUAL: Final = 64
+"""Pixels a side up to which as many pictures as usual go through a network at once."""
 
 _WRITTEN: Final = 1 << 20
 """Bytes written at once to take room on the disk."""
@@ -81,6 +84,12 @@ class Cached:
     latents: Float16[Tensor, "rows *shape"]
     rows: Int[Tensor, " rows"]
     unreadable: tuple[str, ...]
+
+
+def at_once(usual: int, size: int) -> int:
+    """How many pictures of ``size`` pixels a side go through a network at once, such that they have no more pixels than
+    ``usual`` ones of :data:`USUAL`; at least 1. Below that it stays ``usual``: rounding depends on it."""
+    return usual if size <= USUAL else max(1, usual * USUAL**2 // size**2)
 
 
 Done = Callable[[int, int], None]
@@ -261,8 +270,9 @@ def _encode_shard(
     torch.set_num_threads(1)
     array = np.lib.format.open_memmap(folder / LATENTS, mode="r+")
     unreadable: dict[str, str] = {}
-    for begin in range(0, len(rows), BATCH):
-        found = source.read(rows[begin : begin + BATCH].tolist(), encoder.size)
+    batch = at_once(BATCH, encoder.size)
+    for begin in range(0, len(rows), batch):
+        found = source.read(rows[begin : begin + batch].tolist(), encoder.size)
         pictures = torch.zeros(len(found), encoder.size, encoder.size, dtype=torch.uint8)
         for i, picture in enumerate(found):
             if isinstance(picture, UnreadableImage):

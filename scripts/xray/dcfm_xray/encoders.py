@@ -3,6 +3,7 @@
 A pretrained one is read from a local folder with safetensors weights alone: nothing is downloaded, nothing unpickled.
 """
 
+import copy
 import importlib
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -87,6 +88,14 @@ def load_codec(folder: Path | None, pretrained: Path | None, size: int) -> Codec
             f"with scripts/xray/train_autoencoder.py size={size}, or give pretrained="
         )
     return found
+
+
+def on_device(codec: Codec, device: torch.device) -> Codec:
+    """The codec where pictures are to be made: itself on the CPU, where it was loaded, else a copy, since caches are
+    encoded with the one on the CPU."""
+    if device.type == "cpu" or not isinstance(codec, nn.Module):
+        return codec
+    return copy.deepcopy(codec).to(device)
 
 
 def _pretrained(folder: Path, size: int) -> Codec:

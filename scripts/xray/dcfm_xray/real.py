@@ -236,7 +236,7 @@ def real_classifier(
             "training_images": int((~held).sum()),
             "distinct_training_images": len(distinct),
             "test_images": len(test),
-            "grain": residual_grain(problem.codec, read.images),
+            "grain": residual_grain(problem.codec, read.images, device),
             "utility": utility(
                 trained.predict(test.images), test.labels, test.patients, sets, draws=settings.draws, seed=settings.seed
             ),

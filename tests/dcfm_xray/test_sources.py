@@ -196,6 +196,22 @@ def test_the_folders_own_test_list(tmp_path: Path) -> None:
         assert given.tolist() == [False, True]
 
 
+def test_other_pixels_in_files_of_the_same_size_are_other_data(tmp_path: Path) -> None:
+    folder, path = nih(tmp_path, "a.png,Mass,0,1\n"), tmp_path / "chestmnist.npz"
+    labels = {f"{name}_labels": np.zeros((2, 14), dtype=np.uint8) for name in ("train", "val", "test")}
+    found, sizes = [], []
+    for value in (200, 50, 200):
+        picture = np.full((40, 40), value, dtype=np.uint8)
+        Image.fromarray(picture).save(folder / "a.png", compress_level=0)
+        np.savez(path, **labels, **{f"{name}_images": np.stack([picture] * 2) for name in ("train", "val", "test")})
+        found.append((NihFolder(folder).fingerprint, ChestMnist(path).fingerprint))
+        sizes.append(((folder / "a.png").stat().st_size, path.stat().st_size))
+    assert sizes[0] == sizes[1]
+    assert found[0][0] != found[1][0]
+    assert found[0][1] != found[1][1]
+    assert found[0] == found[2]
+
+
 @pytest.mark.parametrize(
     ("prepare", "message"),
     [

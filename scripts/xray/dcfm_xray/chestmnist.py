@@ -97,9 +97,7 @@ class ChestMnist:
 
     @property
     def fingerprint(self) -> str:
-        with zipfile.ZipFile(
-            self.path
-        ) as arrays:  # lists their checksums; their size tells nothing
+        with zipfile.ZipFile(self.path) as arrays:  # lists their checksums; their size tells nothing
             checksums = [f"{entry.filename} {entry.CRC}" for entry in arrays.infolist()]
         return digest(*checksums, self.labels, self.patients)
 

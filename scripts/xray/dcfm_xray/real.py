@@ -6,6 +6,7 @@ filled up by repeating them; withheld sets are among them. The real classifier k
 utility could be, and no method is trained with it.
 """
 
+import json
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
@@ -42,6 +43,9 @@ METRICS: Final = "metrics.json"
 RECORD: Final = "record.json"
 REAL: Final = "real"
 """In place of a method: real pictures of the training patients."""
+
+_ITS_SETTINGS: Final = ("each", "held_out", "specificity", "seed", "draws", "classifier")
+"""Those that the real classifier and its metrics depend on; evaluations with others may share them."""
 
 
 def fit_classifier(
@@ -233,6 +237,9 @@ def real_classifier(
             "git_revision": git_revision(),
             "method": REAL,
             "data": problem.source.name,
+            "size": problem.codec.size,
+            "settings": {name: json.loads(json.dumps(asdict(settings)))[name] for name in _ITS_SETTINGS},
+            "classifier_sha256": trained.metadata["files"][MODEL],
             "training_images": int((~held).sum()),
             "distinct_training_images": len(distinct),
             "test_images": len(test),

@@ -94,6 +94,12 @@ def markdown(summary: Mapping[str, Any]) -> str:
             f"{number(found)}{_seeds_of(found, summary)}"
             for found in table["ratios"]
         ]
+        lines += [
+            f"- No ratio of {summary['titles'][found['method']]}'s novel U to that of "
+            f"{summary['titles'][found['baseline']]}: one of them is 0 in a draw of the bootstrap"
+            f"{_seeds_of(found, summary)}"
+            for found in table.get("without_ratio", ())
+        ]
         lines += [f"- Warning: {warning}" for warning in table.get("warnings", ())]
         lines.append("")
     lines += [f"Failed: {cell}: {reason}\n" for cell, reason in summary["failed"].items()]

@@ -240,6 +240,7 @@ def test_chestmnist_in_our_order(tmp_path: Path) -> None:
     assert [describe(to_set(y)) for y in source.labels[:14].tolist()] == list(CHESTMNIST_ORDER)
     assert source.given_test.tolist() == [False] * 28 + [True] * 14
     assert len(source.patients.unique()) == 42
+    assert (source.knows_patients, PhantomSource(2).knows_patients) == (False, True)
     sent = pickle.dumps(source)
     assert len(sent) < 1000  # not the pixels: 42 times 784
     assert torch.equal(pickle.loads(sent).labels, source.labels)

@@ -122,3 +122,10 @@ def test_a_ratio_that_a_draw_does_not_give_is_said_to_be_missing(found: dict[Ent
     line = "- No ratio of DCFM-B's novel U to that of DDM+L: one of them is 0 in a draw of the bootstrap\n"
     assert line in markdown(summary)
     assert "- No ratio" not in markdown(summarise(settings, "test", there, {}))
+
+
+def test_data_that_name_no_patients_are_said_to(found: dict[Entry, dict[str, Any]]) -> None:
+    none = {entry: metrics | {"test_patients": None} for entry, metrics in found.items()}
+    for metrics, times in ((found, 0), (none, 1)):
+        summary = summarise(SETTINGS, "test", metrics, {})
+        assert [text.count("intervals are over images") for text in (markdown(summary), latex(summary))] == [times] * 2

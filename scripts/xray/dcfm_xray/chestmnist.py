@@ -88,6 +88,10 @@ class ChestMnist:
         return torch.arange(len(self.labels))
 
     @property
+    def knows_patients(self) -> bool:
+        return False
+
+    @property
     def problems(self) -> Problems:
         return Problems()
 

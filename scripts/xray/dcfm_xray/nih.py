@@ -66,6 +66,10 @@ class NihFolder:
         return self._opened.patients
 
     @property
+    def knows_patients(self) -> bool:
+        return True
+
+    @property
     def problems(self) -> Problems:
         return self._opened.problems
 

@@ -231,7 +231,8 @@ def real_classifier(
         records.begin(record)
         sets = groups_of(problem.known)
         content = {
-            "what": "the classifier trained on real pictures, on test images; intervals 95 %, bootstrap over patients",
+            "what": "the classifier trained on real pictures, on test images; intervals 95 %, bootstrap over "
+            + ("patients" if source.knows_patients else "images, whose patients the source does not name"),
             "warning": WARNING,
             "command": command,
             "git_revision": git_revision(),
@@ -241,7 +242,7 @@ def real_classifier(
             "settings": {name: json.loads(json.dumps(asdict(settings)))[name] for name in _ITS_SETTINGS},
             "classifier_sha256": trained.metadata["files"][MODEL],
             "training_images": int((~held).sum()),
-            "distinct_training_images": len(distinct),
+            "distinct_training_images": len(place[~held].unique()),
             "test_images": len(test),
             "grain": residual_grain(problem.codec, read.images, device),
             "utility": utility(

@@ -230,6 +230,7 @@ def _table(settings: TableSettings, partition: str, every_entry: Mapping[Entry, 
     return {
         "partition": partition,
         "data": _each_of(every, "data") or "nothing run",
+        "knows_patients": all(metrics.get("test_patients", 0) is not None for metrics in every),
         "rows": [_row(method, by_seed) for method, by_seed in found.items()],
         "ratios": ratios,
         "without_ratio": without,

@@ -17,6 +17,11 @@ COUNTING = (
     "the same classifier trained on real pictures of the training patients, withheld sets included: the ceiling."
 )
 
+NO_PATIENTS = (
+    "These data name no patients: each image counts as one, and intervals are over images, too narrow where some are "
+    "of the same patient."
+)
+
 
 def number(entry: Mapping[str, Any] | None, digits: int = 2, scale: float = 1.0) -> str:
     """Value and interval, or a dash where nothing could be counted."""
@@ -89,6 +94,8 @@ def markdown(summary: Mapping[str, Any]) -> str:
             markdown_table(*rows_of(table, summary["titles"])),
             "",
         ]
+        if not table.get("knows_patients", True):
+            lines += [NO_PATIENTS, ""]
         lines += [
             f"- Novel U of {summary['titles'][found['method']]} over that of {summary['titles'][found['baseline']]}: "
             f"{number(found)}{_seeds_of(found, summary)}"
@@ -118,5 +125,6 @@ def latex(summary: Mapping[str, Any]) -> str:
     parts = [f"% {summary['command']}".replace("\n", " ")]
     for table in summary["tables"]:
         note = f" {COUNTING} {WARNING}" if len(parts) == 1 else ""
+        note += "" if table.get("knows_patients", True) else f" {NO_PATIENTS}"
         parts.append(latex_table(*rows_of(table, summary["titles"]), f"{table['partition']}.{note}"))
     return "\n\n".join(parts) + "\n"

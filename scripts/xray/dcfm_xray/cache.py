@@ -113,7 +113,7 @@ def encode(
         rows: which of them, ascending.
         encoder: to latents.
         folder: of the cache; made if need be.
-        shard: rows of a shard: the unit of resuming, and what a process holds at once.
+        shard: rows of a shard, the unit of resuming; a cache that is there keeps its own.
         workers: processes; 0 works in this one.
         on_shard: see :data:`Done`.
 
@@ -125,7 +125,7 @@ def encode(
         raise ValueError(f"shard={shard}, workers={workers}, {len(rows)} rows; give at least 1 row a shard, and 1 row")
     identity = _identity(source, rows, encoder, shard)
     try:
-        _claim(folder, identity, (len(rows), *encoder.shape))
+        shard = _claim(folder, identity, (len(rows), *encoder.shape))
     except OSError as error:
         raise _no_room(error, f"{folder} needs room for {len(rows)} latents of {encoder.shape}") from error
     todo = [i for i in range(_number(len(rows), shard)) if not (folder / SHARDS / f"{i:05d}.json").exists()]
@@ -196,19 +196,25 @@ def _identity(source: Source, rows: Int[Tensor, " n"], encoder: Encoder, shard: 
 
 
 def _check_same(folder: Path, given: dict[str, Any], identity: dict[str, Any]) -> None:
-    # The name has the data's path in it, and data may be moved; the fingerprint says whether they are the same.
-    if given | {"name": None} != identity | {"name": None}:
-        raise CacheError(f"{folder} is a cache of something else; choose another folder, or delete it")
+    # The name has the data's path in it, and data may be moved; the fingerprint says whether they are the same. Latents
+    # are the same data however they were dealt to shards.
+    if changed := [key for key in identity if key not in ("name", "shard") and given.get(key) != identity[key]]:
+        raise CacheError(
+            f"{folder} is a cache of something else ({', '.join(changed)} differ); choose another folder, or delete it"
+        )
 
 
-def _claim(folder: Path, identity: dict[str, Any], shape: tuple[int, ...]) -> None:
-    """Make the folder this cache's: its manifest, its array's full length on disk, its folder of shards."""
+def _claim(folder: Path, identity: dict[str, Any], shape: tuple[int, ...]) -> int:
+    """Make the folder this cache's: its manifest, its array's full length on disk, its folder of shards. Returns
+    how many rows its shards have, which its start decided."""
     manifest = folder / MANIFEST
     if not manifest.exists():
         with locks.alone(folder.with_name(f".{folder.name}.lock")):  # a start under way looks like an interrupted one
             if not manifest.exists():
                 _start(folder, identity, shape)
-    _check_same(folder, _read_json(manifest), identity)
+    given = _read_json(manifest)
+    _check_same(folder, given, identity)
+    return given["shard"]
 
 
 def _start(folder: Path, identity: dict[str, Any], shape: tuple[int, ...]) -> None:

@@ -17,6 +17,7 @@ from dcfm.attributes import is_among
 from dcfm.comparison import Entry
 from dcfm.records import RecordError, write_json
 from dcfm.trainers.loop import LoopConfig
+from dcfm_xray import table
 from dcfm_xray.classifier import ClassifierConfig
 from dcfm_xray.evaluation import Evaluation, evaluate
 from dcfm_xray.evaluation_settings import EvaluationSettings
@@ -215,6 +216,21 @@ def test_the_table_takes_what_is_there(runs: Path, tmp_path: Path) -> None:
     assert list(damaged["failed"]) == ["iid/seed1/dcfm_b"]
     assert {row["method"]: row["trainings"] for row in damaged["tables"][0]["rows"]}["dcfm_b"] == 1
     assert "iid/seed1/dcfm_b" in (tmp_path / "table.md").read_text()
+
+
+def test_the_table_tells_the_evaluation_where_moved_data_lie(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is trained with them is the same; the evaluation knows by their content whether they are."""
+    asked: list[dict[str, Any]] = []
+    monkeypatch.setattr(table, "evaluate", lambda *_, **given: asked.append(given))
+    training = (*SMALL, "path=/moved/nih", "autoencoder=/moved/autoencoder")
+    settings = TableSettings(("dcfm_b",), ("iid",), runs=runs, out=tmp_path, training=training, device="cpu")
+    assert make_table(settings, "test")["failed"] == {}
+    (given,) = asked
+    assert given["path"] == Path("/moved/nih")
+    assert given["autoencoder"] == Path("/moved/autoencoder")
+    assert given.get("pretrained") is None
 
 
 def test_the_table_trains_what_is_missing(small_autoencoder: Path, tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ class TableSettings:
         runs: folder of trainings.
         out: folder of results.
         train, evaluate: do what is missing; else take what is there.
-        training: overrides of ``configs/xray/train.yaml`` for what is trained.
+        training: overrides of ``configs/xray/train.yaml`` for what is trained, and for where data and autoencoder lie.
         evaluation: how.
         redo: evaluate again what was evaluated with other weights or settings, in place of an error.
         device: ``auto``, ``cpu``, ``cuda``.
@@ -129,10 +129,13 @@ def _complete(settings: TableSettings, entry: Entry, command: str, on_progress: 
     def show(what: str, done: int, total: int) -> None:
         on_progress(f"{entry}: {what}", done, total)
 
+    config = training_config(settings, entry)
     if not entry.trained(settings.runs):
-        config = training_config(settings, entry)
         train(config, progress=Watch(Path(config.out), config.tensorboard), on_progress=show)
     if settings.evaluate:
+        # Where these lie now: they may have been moved since the training.
+        given = ((name, config[name]) for name in ("path", "autoencoder", "pretrained"))
+        moved = {name: Path(value) for name, value in given if value is not None}
         evaluate(
             entry.published(settings.runs),
             settings.results(entry),
@@ -141,6 +144,7 @@ def _complete(settings: TableSettings, entry: Entry, command: str, on_progress: 
             device=settings.device,
             redo=settings.redo,
             on_progress=show,
+            **moved,
         )
 
 

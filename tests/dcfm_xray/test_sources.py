@@ -175,6 +175,19 @@ def test_an_unreadable_image_is_named_and_the_others_are_read(tmp_path: Path) ->
     assert "text.png" in str(text)
 
 
+def test_twelve_bits_in_sixteen_are_named_instead_of_black(tmp_path: Path) -> None:
+    deep = ramp().astype(np.uint16)
+    for name, image in (("twelve.png", deep * 16), ("thirteen.png", deep * 17), ("eight.png", deep)):
+        save(tmp_path, name, Image.fromarray(image))
+    source = NihFolder(nih(tmp_path, "twelve.png,Mass,0,1\nthirteen.png,Mass,0,2\neight.png,Mass,0,3\n"))
+    twelve, thirteen, eight = source.read([0, 1, 2], 40)
+    assert isinstance(twelve, UnreadableImage)
+    assert "twelve.png: 16 bits with no value above 4080" in str(twelve)
+    assert isinstance(thirteen, torch.Tensor)
+    assert isinstance(eight, torch.Tensor)
+    assert eight.max() == 255
+
+
 def test_a_wide_image_is_padded_not_squeezed(tmp_path: Path) -> None:
     save(tmp_path, "wide.png", Image.fromarray(np.full((20, 40), 200, dtype=np.uint8)))
     (picture,) = NihFolder(nih(tmp_path, "wide.png,Mass,0,1\n")).read([0], 40)

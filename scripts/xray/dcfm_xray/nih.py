@@ -20,6 +20,9 @@ from dcfm_xray.sources import Picture, Problems, SourceError, UnreadableImage, d
 _COLUMNS: Final = ("Image Index", "Finding Labels", "Patient ID")
 """Of the table, those that are needed."""
 
+_DARKEST: Final = 1 << 12
+"""Above what fits into 12 bits: 16-bit images of lower values alone hold 12 bits that nobody scaled."""
+
 
 @dataclass(frozen=True)
 class NihFolder:
@@ -29,7 +32,8 @@ class NihFolder:
     Rows of the table without an image, images without a row, rows that are cut off or whose label names no finding, and
     files whose name a later one in another folder has, too, are left out and counted. A file that cannot be decoded is
     an unreadable image; one that cannot be read is an ``OSError``, since a disk that fails or a mount that drops is no
-    property of the image. Colour images are turned to grey, 16-bit ones scaled to 8 bits, transparency is ignored.
+    property of the image. Colour images are turned to grey, 16-bit ones scaled to 8 bits, transparency is ignored. 12
+    bits in 16, unscaled, would be black, and count as an image that cannot be decoded.
 
     Raises:
         SourceError: no folder, not exactly one table, one that cannot be read or lacks columns, or nothing left.
@@ -202,10 +206,17 @@ def _read_file(path: Path, size: int) -> Picture | UnreadableImage:
 
 
 def to_grey(image: Image.Image, size: int) -> Picture:
-    """Grey, 8 bits, ``size`` pixels a side: the longer side scaled with antialiasing, the rest padded black."""
+    """Grey, 8 bits, ``size`` pixels a side: the longer side scaled with antialiasing, the rest padded black.
+
+    Raises:
+        ValueError: 16 bits of which the highest four are not used, as where 12 were stored: it would come out black.
+    """
     if image.mode.startswith(("I", "F")):
         values = np.asarray(image, dtype=np.float32)
-        top = 65535.0 if values.max() > 255 else 255.0
+        most = values.max()
+        if 255 < most < _DARKEST:
+            raise ValueError(f"16 bits with no value above {most:.0f} would come out black; scale its values to 65535")
+        top = 65535.0 if most > 255 else 255.0
         image = Image.fromarray((values.clip(0, top) * (255.0 / top)).round().astype(np.uint8))
     grey = image.convert("RGB").convert("L") if image.mode in ("P", "PA", "RGBA", "LA") else image.convert("L")
     scale = size / max(grey.size)

@@ -230,7 +230,7 @@ def test_the_table_tells_the_evaluation_where_moved_data_lie(
     (given,) = asked
     assert given["path"] == Path("/moved/nih")
     assert given["autoencoder"] == Path("/moved/autoencoder")
-    assert given.get("pretrained") is None
+    assert given["pretrained"] is None
 
 
 def test_the_table_trains_what_is_missing(small_autoencoder: Path, tmp_path: Path) -> None:

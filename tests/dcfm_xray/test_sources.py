@@ -216,7 +216,8 @@ def test_other_pixels_in_files_of_the_same_size_are_other_data(tmp_path: Path) -
     for value in (200, 50, 200):
         picture = np.full((40, 40), value, dtype=np.uint8)
         Image.fromarray(picture).save(folder / "a.png", compress_level=0)
-        np.savez(path, **labels, **{f"{name}_images": np.stack([picture] * 2) for name in ("train", "val", "test")})
+        arrays = labels | {f"{name}_images": np.stack([picture] * 2) for name in ("train", "val", "test")}
+        np.savez(path, **arrays)  # type: ignore[arg-type]
         found.append((NihFolder(folder).fingerprint, ChestMnist(path).fingerprint))
         sizes.append(((folder / "a.png").stat().st_size, path.stat().st_size))
     assert sizes[0] == sizes[1]

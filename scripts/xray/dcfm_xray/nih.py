@@ -86,8 +86,12 @@ class NihFolder:
         named = set(path.read_text(encoding="utf-8-sig").split())  # some editors begin a file with a mark
         return torch.tensor([file.name in named for file in self._opened.paths])
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
+        return self._fingerprint
+
+    @cached_property
+    def _fingerprint(self) -> str:
         """Of names, sizes, ends, labels and patients; read once, since there can be 112,120 files."""
         files = [f"{path.name} {_size_and_end(path)}" for path in self._opened.paths]
         return digest(*files, self.labels, self.patients)

@@ -134,8 +134,8 @@ def _complete(settings: TableSettings, entry: Entry, command: str, on_progress: 
         train(config, progress=Watch(Path(config.out), config.tensorboard), on_progress=show)
     if settings.evaluate:
         # Where these lie now: they may have been moved since the training.
-        given = ((name, config[name]) for name in ("path", "autoencoder", "pretrained"))
-        moved = {name: Path(value) for name, value in given if value is not None}
+        given = (config.path, config.autoencoder, config.pretrained)
+        path, autoencoder, pretrained = (None if value is None else Path(value) for value in given)
         evaluate(
             entry.published(settings.runs),
             settings.results(entry),
@@ -143,8 +143,10 @@ def _complete(settings: TableSettings, entry: Entry, command: str, on_progress: 
             command=command,
             device=settings.device,
             redo=settings.redo,
+            path=path,
+            autoencoder=autoencoder,
+            pretrained=pretrained,
             on_progress=show,
-            **moved,
         )
 
 

@@ -124,11 +124,14 @@ NOT_OF_THE_RECIPE: Final = (
     "digits",
     "folder",
     "path",
+    "autoencoder",
+    "pretrained",
     "data",
     "collect",
     "domain",
 )
-"""Keys of trainings' configurations that say where and how something is trained, not what."""
+"""Keys of trainings' configurations that say where and how something is trained, not what. Data and autoencoders
+can be moved; whether they are the same is known by their content."""
 
 
 PRIVACY: Final = "privacy"

@@ -13,6 +13,7 @@ status  meaning
 import copyreg
 import dataclasses
 import difflib
+import errno
 import functools
 import importlib.resources
 import inspect
@@ -22,7 +23,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import Final, NoReturn, TypeVar
 
 import hydra
 import yaml
@@ -34,6 +35,9 @@ Schema = TypeVar("Schema")
 
 # Hydra's launchers send a script's own classes to other processes by value. There is one MISSING: it is sent by name.
 copyreg.pickle(type(dataclasses.MISSING), lambda _: "MISSING")
+
+NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What the system says where a disk, a quota or a file is full."""
 
 STATUS = "Exit status: 0 done; 2 a key, value or file that was given is wrong; 1 anything else; 130 Ctrl-C."
 
@@ -235,7 +239,7 @@ def one_line_errors(interrupted: str) -> Iterator[None]:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         sys.exit(1)
     except OSError as error:
-        _end(f"error: {error}; make room or choose another out=", 1)
+        _end(f"error: {error}" + ("; make room or choose another out=" if error.errno in NO_ROOM else ""), 1)
     except KeyboardInterrupt:
         _end(f"interrupted; {interrupted}", 130)
 

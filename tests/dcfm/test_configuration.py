@@ -1,5 +1,6 @@
 """dcfm/configuration.py: types of a script's keys, a folder that can be written to, help, and how scripts end."""
 
+import errno
 import re
 import shlex
 import subprocess
@@ -71,7 +72,9 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
     ("error", "said", "status"),
     [
         (ValueError("steps=0: give 1"), "error: steps=0: give 1", 2),
-        (OSError("full"), "error: full; make room or choose another out=", 1),
+        (OSError(errno.ENOSPC, "full"), f"error: [Errno {errno.ENOSPC}] full; make room or choose another out=", 1),
+        (OSError(errno.EACCES, "denied", "a"), f"error: [Errno {errno.EACCES}] denied: 'a'", 1),
+        (OSError("no such model"), "error: no such model", 1),
         (KeyboardInterrupt(), "interrupted; nothing was written", 130),
     ],
 )

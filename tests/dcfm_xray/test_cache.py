@@ -72,6 +72,20 @@ def test_processes_and_sizes_of_shards_change_nothing(tmp_path: Path) -> None:
     assert len((tmp_path / "sent").read_text()) <= 2  # once to each process, not with each of three shards
 
 
+def test_large_pictures_are_encoded_few_at_once(tmp_path: Path) -> None:
+    """As many pixels as at 64 a side; smaller pictures as many as there, since latents' rounding depends on it."""
+    assert [cache.at_once(64, size) for size in (32, 64, 128, 256, 1024)] == [64, 64, 16, 4, 1]
+    seen: list[int] = []
+
+    class Noting(Pooling):
+        def encode(self, pictures: Tensor) -> Tensor:
+            seen.append(len(pictures))
+            return super().encode(pictures)
+
+    encode(SOURCE, ROWS[:6], Noting(size=256), tmp_path / "cache", workers=0)
+    assert seen == [4, 2]
+
+
 def test_a_run_that_was_cut_off_goes_on(tmp_path: Path) -> None:
     folder, reports = tmp_path / "cache", []
     whole = encode(SOURCE, ROWS, Pooling(), folder, shard=20, workers=0).latents.clone()
@@ -91,19 +105,32 @@ def test_a_complete_cache_is_not_encoded_again(tmp_path: Path) -> None:
     assert reports == []
 
 
+def test_a_cache_keeps_the_shards_that_it_was_begun_with(tmp_path: Path) -> None:
+    """It is the same data: a complete one is taken, one that was cut off goes on."""
+    folder, reports = tmp_path / "cache", []
+    whole = encode(SOURCE, ROWS, Pooling(), folder, shard=20, workers=0).latents.clone()
+    manifest = (folder / "cache.json").read_text()
+    for _ in range(2):
+        again = encode(SOURCE, ROWS, Pooling(), folder, shard=30, workers=0, on_shard=lambda *n: reports.append(n))
+        assert torch.equal(again.latents, whole)
+        (folder / "shards" / "00002.json").unlink()
+    assert reports == [(75, 75)]
+    assert (folder / "cache.json").read_text() == manifest
+
+
 @pytest.mark.parametrize(
-    ("source", "rows", "encoder"),
+    ("source", "rows", "encoder", "differ"),
     [
-        (PhantomSource(150, seed=3), ROWS, Pooling()),
-        (SOURCE, ROWS[:50], Pooling()),
-        (SOURCE, ROWS, Pooling(factor=4)),
+        (PhantomSource(150, seed=3), ROWS, Pooling(), "source"),
+        (SOURCE, ROWS[:50], Pooling(), "selected, rows"),
+        (SOURCE, ROWS, Pooling(factor=4), "encoder, shape"),
     ],
 )
 def test_a_cache_of_something_else_is_refused(
-    tmp_path: Path, source: PhantomSource, rows: Tensor, encoder: Pooling
+    tmp_path: Path, source: PhantomSource, rows: Tensor, encoder: Pooling, differ: str
 ) -> None:
     encode(SOURCE, ROWS, Pooling(), tmp_path / "cache", workers=0)
-    with pytest.raises(CacheError, match="something else"):
+    with pytest.raises(CacheError, match=rf"something else \({differ} differ\)"):
         encode(source, rows, encoder, tmp_path / "cache", workers=0)
 
 

@@ -17,6 +17,7 @@ from dcfm.attributes import is_among
 from dcfm.comparison import Entry
 from dcfm.records import RecordError, write_json
 from dcfm.trainers.loop import LoopConfig
+from dcfm_xray import table
 from dcfm_xray.classifier import ClassifierConfig
 from dcfm_xray.evaluation import Evaluation, evaluate
 from dcfm_xray.evaluation_settings import EvaluationSettings
@@ -25,7 +26,8 @@ from dcfm_xray.findings import label_table
 from dcfm_xray.lineage import problem_of
 from dcfm_xray.models import load
 from dcfm_xray.problem import WARNING, Problem, feasible_sets
-from dcfm_xray.real import groups_of, real_classifier
+from dcfm_xray.real import balanced_rows, groups_of, real_classifier
+from dcfm_xray.sources import PhantomSource
 from dcfm_xray.synthesis import add_grain, residual_grain, set_seed
 from dcfm_xray.table import TableSettings, make_table
 from dcfm_xray.training import train
@@ -40,6 +42,14 @@ SETTINGS = EvaluationSettings(
     batch=64,
     classifier=ClassifierConfig(width=8, loop=LoopConfig(steps=2, batch=8, warmup=1)),
 )
+
+
+class Nameless(PhantomSource):
+    """Phantoms without the names of their patients."""
+
+    @property
+    def knows_patients(self) -> bool:
+        return False
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +101,17 @@ def test_other_test_pictures_are_other_results(runs: Path, tmp_path: Path) -> No
     model = load(folder, "cpu")
     problem = problem_of(model, folder)
     judge, ceiling = real_classifier(problem, settings, folder.parent.parent / "real", command="test")
-    fewer = replace(problem, split=replace(problem.split, test=problem.split.test[:-20]))
+    # Its metrics say what it is of; pictures held out for thresholds are none of its training's.
+    assert ceiling["classifier_sha256"] == first["judge_sha256"]
+    assert ceiling["size"] == first["size"]
+    assert ceiling["settings"].items() <= first["settings"].items()
+    source, generator = problem.source, torch.Generator().manual_seed(settings.seed)
+    rows, held = balanced_rows(source.labels, source.patients, problem.training(), feasible_sets(), settings, generator)
+    assert ceiling["distinct_training_images"] == len(rows[~held].unique()) < len(rows.unique())
+    assert first["test_patients"] == len(problem.test().patients.unique())
+    nameless = Nameless(len(source.labels))
+    assert nameless.fingerprint == source.fingerprint
+    fewer = replace(problem, source=nameless, split=replace(problem.split, test=problem.split.test[:-20]))
 
     def judged(problem: Problem, redo: bool) -> dict[str, Any]:
         return Evaluation(model, problem, judge, out, settings, "test", float(ceiling["grain"]), redo).run()
@@ -99,7 +119,9 @@ def test_other_test_pictures_are_other_results(runs: Path, tmp_path: Path) -> No
     assert judged(problem, False) == first
     with pytest.raises(RecordError, match=r"test_sha256.*redo=true"):
         judged(fewer, False)
-    assert judged(fewer, True)["test_images"] == first["test_images"] - 20
+    again = judged(fewer, True)
+    assert again["test_images"] == first["test_images"] - 20
+    assert again["test_patients"] is None
     record = json.loads((out / "record.json").read_text())
     del record["asked"]["test_sha256"]
     write_json(out / "record.json", record)
@@ -194,6 +216,21 @@ def test_the_table_takes_what_is_there(runs: Path, tmp_path: Path) -> None:
     assert list(damaged["failed"]) == ["iid/seed1/dcfm_b"]
     assert {row["method"]: row["trainings"] for row in damaged["tables"][0]["rows"]}["dcfm_b"] == 1
     assert "iid/seed1/dcfm_b" in (tmp_path / "table.md").read_text()
+
+
+def test_the_table_tells_the_evaluation_where_moved_data_lie(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is trained with them is the same; the evaluation knows by their content whether they are."""
+    asked: list[dict[str, Any]] = []
+    monkeypatch.setattr(table, "evaluate", lambda *_, **given: asked.append(given))
+    training = (*SMALL, "path=/moved/nih", "autoencoder=/moved/autoencoder")
+    settings = TableSettings(("dcfm_b",), ("iid",), runs=runs, out=tmp_path, training=training, device="cpu")
+    assert make_table(settings, "test")["failed"] == {}
+    (given,) = asked
+    assert given["path"] == Path("/moved/nih")
+    assert given["autoencoder"] == Path("/moved/autoencoder")
+    assert given["pretrained"] is None
 
 
 def test_the_table_trains_what_is_missing(small_autoencoder: Path, tmp_path: Path) -> None:

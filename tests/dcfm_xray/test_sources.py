@@ -114,6 +114,20 @@ def test_links_that_lead_nowhere_are_rows_without_a_file(tmp_path: Path) -> None
     assert source.fingerprint
 
 
+def test_linked_folders_are_entered_once(tmp_path: Path) -> None:
+    """Images that lie on another disk, and links that lead back to where they are."""
+    save(tmp_path / "elsewhere", "b.png", Image.fromarray(ramp()))
+    save(tmp_path / "nih", "a.png", Image.fromarray(ramp()))
+    folder = nih(tmp_path / "nih", "a.png,Mass,0,1\nb.png,Mass,0,2\n")
+    (folder / "images_002").symlink_to(tmp_path / "elsewhere" / "images_001")
+    (folder / "images_003").symlink_to(tmp_path / "elsewhere" / "images_001")
+    (folder / "images_001" / "back").symlink_to(folder)
+    source = NihFolder(folder)
+    assert source.patients.tolist() == [1, 2]
+    assert source.problems.describe() == ""
+    assert all(isinstance(picture, torch.Tensor) for picture in source.read([0, 1], 20))
+
+
 def test_a_file_that_cannot_be_read_is_no_unreadable_image(tmp_path: Path) -> None:
     save(tmp_path, "a.png", Image.fromarray(ramp()))
     source = NihFolder(nih(tmp_path, "a.png,Mass,0,1\n"))
@@ -161,6 +175,19 @@ def test_an_unreadable_image_is_named_and_the_others_are_read(tmp_path: Path) ->
     assert "text.png" in str(text)
 
 
+def test_twelve_bits_in_sixteen_are_named_instead_of_black(tmp_path: Path) -> None:
+    deep = ramp().astype(np.uint16)
+    for name, image in (("twelve.png", deep * 16), ("thirteen.png", deep * 17), ("eight.png", deep)):
+        save(tmp_path, name, Image.fromarray(image))
+    source = NihFolder(nih(tmp_path, "twelve.png,Mass,0,1\nthirteen.png,Mass,0,2\neight.png,Mass,0,3\n"))
+    twelve, thirteen, eight = source.read([0, 1, 2], 40)
+    assert isinstance(twelve, UnreadableImage)
+    assert "twelve.png: 16 bits with no value above 4080" in str(twelve)
+    assert isinstance(thirteen, torch.Tensor)
+    assert isinstance(eight, torch.Tensor)
+    assert eight.max() == 255
+
+
 def test_a_wide_image_is_padded_not_squeezed(tmp_path: Path) -> None:
     save(tmp_path, "wide.png", Image.fromarray(np.full((20, 40), 200, dtype=np.uint8)))
     (picture,) = NihFolder(nih(tmp_path, "wide.png,Mass,0,1\n")).read([0], 40)
@@ -180,6 +207,23 @@ def test_the_folders_own_test_list(tmp_path: Path) -> None:
         given = NihFolder(folder).given_test
         assert given is not None
         assert given.tolist() == [False, True]
+
+
+def test_other_pixels_in_files_of_the_same_size_are_other_data(tmp_path: Path) -> None:
+    folder, path = nih(tmp_path, "a.png,Mass,0,1\n"), tmp_path / "chestmnist.npz"
+    labels = {f"{name}_labels": np.zeros((2, 14), dtype=np.uint8) for name in ("train", "val", "test")}
+    found, sizes = [], []
+    for value in (200, 50, 200):
+        picture = np.full((40, 40), value, dtype=np.uint8)
+        Image.fromarray(picture).save(folder / "a.png", compress_level=0)
+        arrays = labels | {f"{name}_images": np.stack([picture] * 2) for name in ("train", "val", "test")}
+        np.savez(path, **arrays)  # type: ignore[arg-type]
+        found.append((NihFolder(folder).fingerprint, ChestMnist(path).fingerprint))
+        sizes.append(((folder / "a.png").stat().st_size, path.stat().st_size))
+    assert sizes[0] == sizes[1]
+    assert found[0][0] != found[1][0]
+    assert found[0][1] != found[1][1]
+    assert found[0] == found[2]
 
 
 @pytest.mark.parametrize(
@@ -210,6 +254,7 @@ def test_chestmnist_in_our_order(tmp_path: Path) -> None:
     assert [describe(to_set(y)) for y in source.labels[:14].tolist()] == list(CHESTMNIST_ORDER)
     assert source.given_test.tolist() == [False] * 28 + [True] * 14
     assert len(source.patients.unique()) == 42
+    assert (source.knows_patients, PhantomSource(2).knows_patients) == (False, True)
     sent = pickle.dumps(source)
     assert len(sent) < 1000  # not the pixels: 42 times 784
     assert torch.equal(pickle.loads(sent).labels, source.labels)

@@ -108,3 +108,45 @@ def test_a_mean_is_over_all_trainings_of_its_row(found: dict[Entry, dict[str, An
     changed["distances"]["novel"]["fid"] = None
     rows = summarise(SETTINGS, "test", found | {Entry("noniid", "dcfm_a", 1): changed}, {})["tables"][0]["rows"]
     assert [row["fid"]["novel"] is None for row in rows[:3]] == [False, True, False]
+
+
+def test_real_pictures_judged_otherwise_are_warned_of(found: dict[Entry, dict[str, Any]]) -> None:
+    """By the settings that their classifier depends on, and by its hash; metrics of before say nothing of either."""
+    real, row = Entry("noniid", "real", 0), Entry("noniid", "dcfm_b", 0)
+    settings = TableSettings(("dcfm_b",), ("noniid",), (0,), train=False)
+    metrics = json.loads((PUBLISHED / "quick/noniid/seed0/real/metrics.json").read_text())
+
+    def warnings(**changes: Any) -> list[str]:
+        both = {row: found[row], real: metrics | changes}
+        return summarise(settings, "test", both, {})["tables"][0]["warnings"]
+
+    assert warnings() == []
+    mine = found[row]
+    like = {"classifier_sha256": mine["judge_sha256"], "size": 64, "settings": {"each": mine["settings"]["each"]}}
+    assert warnings(**like) == []
+    assert warnings(**like | {"settings": {"each": 7}}) == [
+        "each differs between rows: 40 (dcfm_b); 7 (real); they cannot be compared"
+    ]
+    assert warnings(**like | {"classifier_sha256": "another"}) == [
+        "the row of real pictures is of another classifier than the one that judged dcfm_b, seed 0; they do not compare"
+    ]
+
+
+def test_a_ratio_that_a_draw_does_not_give_is_said_to_be_missing(found: dict[Entry, dict[str, Any]]) -> None:
+    entry = Entry("noniid", "dcfm_b", 0)
+    changed = json.loads(json.dumps(found[entry]))
+    changed["utility"]["novel"]["utility"]["draws"][3] = 0.0
+    settings = TableSettings(METHODS, ("noniid",), (0,), train=False)
+    there = {key: metrics for key, metrics in found.items() if key.seed == 0}
+    summary = summarise(settings, "test", there | {entry: changed}, {})
+    assert [ratio["method"] for ratio in summary["tables"][0]["ratios"]] == ["dcfm_a"]
+    line = "- No ratio of DCFM-B's novel U to that of DDM+L: one of them is 0 in a draw of the bootstrap\n"
+    assert line in markdown(summary)
+    assert "- No ratio" not in markdown(summarise(settings, "test", there, {}))
+
+
+def test_data_that_name_no_patients_are_said_to(found: dict[Entry, dict[str, Any]]) -> None:
+    none = {entry: metrics | {"test_patients": None} for entry, metrics in found.items()}
+    for metrics, times in ((found, 0), (none, 1)):
+        summary = summarise(SETTINGS, "test", metrics, {})
+        assert [text.count("intervals are over images") for text in (markdown(summary), latex(summary))] == [times] * 2

@@ -151,6 +151,7 @@ def test_a_model_of_something_else_is_refused(small_autoencoder: Path) -> None:
     [
         ("source=mri", "the sources are"),
         ("source=nih", "needs path="),
+        ("path=nowhere", "give source=nih or chestmnist"),
         ("source=nih path=nowhere", "is no folder"),
         ("source=chestmnist path=nowhere", "is not ChestMNIST"),
         ("images=10", "cannot be dealt|empty"),

@@ -11,7 +11,7 @@ from torch import Tensor
 from dcfm.configuration import typed
 from dcfm.privacy.audit import Subject, check_counts, describe_model, make_targets
 from dcfm.privacy.neighbours import Samples
-from dcfm_xray.cache import BATCH
+from dcfm_xray.cache import BATCH, at_once
 from dcfm_xray.encoders import Codec
 from dcfm_xray.lineage import problem_of
 from dcfm_xray.models import load
@@ -55,4 +55,4 @@ def read(config: DictConfig) -> Subject:
 @torch.no_grad()
 def encoded(codec: Codec, images: UInt8[Tensor, "n size size"]) -> Tensor:
     """Latents as silos store them: float16, rounded alike for members and others."""
-    return torch.cat([codec.encode(part) for part in images.split(BATCH)]).half()
+    return torch.cat([codec.encode(part) for part in images.split(at_once(BATCH, codec.size))]).half()

@@ -34,7 +34,10 @@ from dcfm.artefacts import write_text_atomically
 from dcfm_xray.sources import Source, UnreadableImage
 
 BATCH: Final = 64
-"""Pictures that are encoded at once."""
+"""Pictures that are encoded at once, up to :data:`USUAL` pixels a side; see :func:`at_once`."""
+
+USUAL: Final = 64
+"""Pixels a side up to which as many pictures as usual go through a network at once."""
 
 _WRITTEN: Final = 1 << 20
 """Bytes written at once to take room on the disk."""
@@ -83,6 +86,12 @@ class Cached:
     unreadable: tuple[str, ...]
 
 
+def at_once(usual: int, size: int) -> int:
+    """How many pictures of ``size`` pixels a side go through a network at once, such that they have no more pixels than
+    ``usual`` ones of :data:`USUAL`; at least 1. Below that it stays ``usual``: rounding depends on it."""
+    return usual if size <= USUAL else max(1, usual * USUAL**2 // size**2)
+
+
 Done = Callable[[int, int], None]
 """Called with (rows done, rows in all) after each shard."""
 
@@ -104,7 +113,7 @@ def encode(
         rows: which of them, ascending.
         encoder: to latents.
         folder: of the cache; made if need be.
-        shard: rows of a shard: the unit of resuming, and what a process holds at once.
+        shard: rows of a shard, the unit of resuming; a cache that is there keeps its own.
         workers: processes; 0 works in this one.
         on_shard: see :data:`Done`.
 
@@ -116,7 +125,7 @@ def encode(
         raise ValueError(f"shard={shard}, workers={workers}, {len(rows)} rows; give at least 1 row a shard, and 1 row")
     identity = _identity(source, rows, encoder, shard)
     try:
-        _claim(folder, identity, (len(rows), *encoder.shape))
+        shard = _claim(folder, identity, (len(rows), *encoder.shape))
     except OSError as error:
         raise _no_room(error, f"{folder} needs room for {len(rows)} latents of {encoder.shape}") from error
     todo = [i for i in range(_number(len(rows), shard)) if not (folder / SHARDS / f"{i:05d}.json").exists()]
@@ -187,19 +196,25 @@ def _identity(source: Source, rows: Int[Tensor, " n"], encoder: Encoder, shard: 
 
 
 def _check_same(folder: Path, given: dict[str, Any], identity: dict[str, Any]) -> None:
-    # The name has the data's path in it, and data may be moved; the fingerprint says whether they are the same.
-    if given | {"name": None} != identity | {"name": None}:
-        raise CacheError(f"{folder} is a cache of something else; choose another folder, or delete it")
+    # The name has the data's path in it, and data may be moved; the fingerprint says whether they are the same. Latents
+    # are the same data however they were dealt to shards.
+    if changed := [key for key in identity if key not in ("name", "shard") and given.get(key) != identity[key]]:
+        raise CacheError(
+            f"{folder} is a cache of something else ({', '.join(changed)} differ); choose another folder, or delete it"
+        )
 
 
-def _claim(folder: Path, identity: dict[str, Any], shape: tuple[int, ...]) -> None:
-    """Make the folder this cache's: its manifest, its array's full length on disk, its folder of shards."""
+def _claim(folder: Path, identity: dict[str, Any], shape: tuple[int, ...]) -> int:
+    """Make the folder this cache's: its manifest, its array's full length on disk, its folder of shards. Returns
+    how many rows its shards have, which its start decided."""
     manifest = folder / MANIFEST
     if not manifest.exists():
         with locks.alone(folder.with_name(f".{folder.name}.lock")):  # a start under way looks like an interrupted one
             if not manifest.exists():
                 _start(folder, identity, shape)
-    _check_same(folder, _read_json(manifest), identity)
+    given = _read_json(manifest)
+    _check_same(folder, given, identity)
+    return given["shard"]
 
 
 def _start(folder: Path, identity: dict[str, Any], shape: tuple[int, ...]) -> None:
@@ -261,8 +276,9 @@ def _encode_shard(
     torch.set_num_threads(1)
     array = np.lib.format.open_memmap(folder / LATENTS, mode="r+")
     unreadable: dict[str, str] = {}
-    for begin in range(0, len(rows), BATCH):
-        found = source.read(rows[begin : begin + BATCH].tolist(), encoder.size)
+    batch = at_once(BATCH, encoder.size)
+    for begin in range(0, len(rows), batch):
+        found = source.read(rows[begin : begin + batch].tolist(), encoder.size)
         pictures = torch.zeros(len(found), encoder.size, encoder.size, dtype=torch.uint8)
         for i, picture in enumerate(found):
             if isinstance(picture, UnreadableImage):

@@ -3,12 +3,16 @@
 A pretrained one is read from a local folder with safetensors weights alone: nothing is downloaded, nothing unpickled.
 """
 
+import copy
 import importlib
+import textwrap
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, UInt8
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from dcfm.weights import fingerprint
@@ -39,6 +43,7 @@ class Pretrained(nn.Module):
         super().__init__()
         self.network, self.size = network, size
         self.scale = float(network.config.scaling_factor)
+        self.shift = float(getattr(network.config, "shift_factor", None) or 0.0)
         self.latent = int(network.config.latent_channels)
 
     @property
@@ -47,15 +52,16 @@ class Pretrained(nn.Module):
 
     @property
     def fingerprint(self) -> str:
-        return f"{self.size} {fingerprint([self.state_dict()])}"
+        return f"{self.size} {self.scale} {self.shift} {fingerprint([self.state_dict()])}"
 
     def encode(self, pictures: UInt8[Tensor, "batch size size"]) -> Float[Tensor, "batch latent height width"]:
-        """The mean latents, scaled as the network's authors do."""
-        return self.network.encode(to_unit(pictures).expand(-1, 3, -1, -1)).latent_dist.mean * self.scale
+        """The mean latents, shifted and scaled as the network's authors do."""
+        mean = self.network.encode(to_unit(pictures).expand(-1, 3, -1, -1)).latent_dist.mean
+        return (mean - self.shift) * self.scale
 
     def decode(self, latents: Float[Tensor, "batch latent height width"]) -> UInt8[Tensor, "batch size size"]:
         """Grey pictures: the mean of the three channels."""
-        return to_bytes(self.network.decode(latents / self.scale).sample.mean(dim=1, keepdim=True))
+        return to_bytes(self.network.decode(latents / self.scale + self.shift).sample.mean(dim=1, keepdim=True))
 
 
 def load_codec(folder: Path | None, pretrained: Path | None, size: int) -> Codec:
@@ -67,7 +73,8 @@ def load_codec(folder: Path | None, pretrained: Path | None, size: int) -> Codec
         size: pixels a side of the pictures.
 
     Raises:
-        EncoderError: both were given, diffusers is not installed, or pictures of another size.
+        EncoderError: both were given, diffusers is not installed, pictures of another size, or a pretrained one that
+            cannot be read or takes other pictures, or whose weights are not those that its configuration asks for.
         dcfm.artefacts.ArtefactError: ours is missing or damaged.
     """
     if pretrained is not None:
@@ -83,6 +90,14 @@ def load_codec(folder: Path | None, pretrained: Path | None, size: int) -> Codec
     return found
 
 
+def on_device(codec: Codec, device: torch.device) -> Codec:
+    """The codec where pictures are to be made: itself on the CPU, where it was loaded, else a copy, since caches are
+    encoded with the one on the CPU."""
+    if device.type == "cpu" or not isinstance(codec, nn.Module):
+        return codec
+    return copy.deepcopy(codec).to(device)
+
+
 def _pretrained(folder: Path, size: int) -> Codec:
     if not (folder / "config.json").is_file() or not list(folder.glob("*.safetensors")):
         raise EncoderError(f"pretrained={folder} needs config.json and safetensors weights of an AutoencoderKL")
@@ -94,10 +109,36 @@ def _pretrained(folder: Path, size: int) -> Codec:
         raise EncoderError(
             f"pretrained={folder} needs the package diffusers: pip install diffusers; or leave pretrained out"
         ) from error
-    network = diffusers.AutoencoderKL.from_pretrained(str(folder), local_files_only=True, use_safetensors=True)
-    codec = Pretrained(network, size).eval().requires_grad_(False)
-    with torch.no_grad():
-        shape = tuple(codec.encode(torch.zeros(1, size, size, dtype=torch.uint8)).shape[1:])
+    try:
+        codec = Pretrained(_network(diffusers.AutoencoderKL, folder), size).eval().requires_grad_(False)
+        with torch.no_grad():
+            shape = tuple(codec.encode(torch.zeros(1, size, size, dtype=torch.uint8)).shape[1:])
+    except (OSError, RuntimeError, SafetensorError) as error:
+        raise EncoderError(
+            f"pretrained={folder} cannot be used ({textwrap.shorten(str(error), 300)}); it needs config.json and "
+            "diffusion_pytorch_model.safetensors (a variant such as fp16 under this name, too), readable and whole, of "
+            "an AutoencoderKL of three channels"
+        ) from error
     if shape != codec.shape:
         raise EncoderError(f"{folder} gives latents of {shape} from {size} pixels; expected are {codec.shape}")
     return codec
+
+
+def _network(model: Any, folder: Path) -> Any:
+    """The ``AutoencoderKL`` in a folder, with all of its weights."""
+    network, said = model.from_pretrained(
+        str(folder), local_files_only=True, use_safetensors=True, output_loading_info=True
+    )
+    # diffusers only warns, and draws by chance what is missing.
+    if wrong := [_keys(kind, said) for kind in ("missing", "unexpected", "mismatched") if said[f"{kind}_keys"]]:
+        raise EncoderError(
+            f"the weights in pretrained={folder} are not those of the AutoencoderKL in its config.json: "
+            f"{', '.join(wrong)}; take both from one model, converted for diffusers"
+        )
+    return network
+
+
+def _keys(kind: str, said: Mapping[str, Sequence[Any]]) -> str:
+    """How many keys diffusers says are so, and the first, e.g. ``2 unexpected (vae.conv_in.bias, ...)``."""
+    names = sorted(map(str, said[f"{kind}_keys"]))
+    return f"{len(names)} {kind} ({names[0]}{', ...' if names[1:] else ''})"

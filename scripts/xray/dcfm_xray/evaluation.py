@@ -7,6 +7,9 @@
     out/metrics.json         utility (Eq. 18), precision, distances, with the command, the seeds and the settings
     out/pictures.npz         the first pictures of every set
 
+What was tried is scored on known sets alone, but by the classifier trained on real pictures of all hospitals, withheld
+sets among them: no hospital could choose so.
+
 Each has a record of what it was made with: what is there is not made again, and what was made with other weights or
 settings is an error.
 """
@@ -204,7 +207,7 @@ class Evaluation:
             "synthetic_images": int((~self.held(pictures)).sum()),
             "held_out_synthetic_images": int(self.held(pictures).sum()),
             "test_images": len(test),
-            "test_patients": len(test.patients.unique()),
+            "test_patients": len(test.patients.unique()) if self.problem.source.knows_patients else None,
             **judged(trained, test, sets, settings),
             "distances": {name: distances(pictures, x, test, y, group, **common) for name, group in sets.items()},
             "features": "the classifier trained on real pictures (judge_sha256)",

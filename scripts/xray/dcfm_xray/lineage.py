@@ -37,6 +37,8 @@ def problem_of(
     check_data_known(model, "scripts/xray/train.py")
     changes = {"path": path, "autoencoder": autoencoder, "pretrained": pretrained}
     settings = {**model.config["training"], **{key: str(value) for key, value in changes.items() if value is not None}}
+    if settings["source"] == "phantom" and path is None:
+        settings["path"] = None  # earlier trainings took one for phantoms, and left it alone
     ready = prepare(OmegaConf.create(settings | {"device": "cpu", "workers": 0}))
     problem = ready.problem(trained_at.parent.parent / CACHE, on_progress)
     if silos_hash(problem.silos) != model.metadata["data_hash"]:

@@ -1,6 +1,7 @@
 """The NIH ChestX-ray14 folder as people download it, and grey pictures from image files of any kind."""
 
 import csv
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,15 +20,20 @@ from dcfm_xray.sources import Picture, Problems, SourceError, UnreadableImage, d
 _COLUMNS: Final = ("Image Index", "Finding Labels", "Patient ID")
 """Of the table, those that are needed."""
 
+_DARKEST: Final = 1 << 12
+"""Above what fits into 12 bits: 16-bit images of lower values alone hold 12 bits that nobody scaled."""
+
 
 @dataclass(frozen=True)
 class NihFolder:
-    """The NIH ChestX-ray14 folder: ``Data_Entry_2017*.csv``, and PNG images anywhere below (``images_001/images/...``).
+    """The NIH ChestX-ray14 folder: ``Data_Entry_2017*.csv``, and PNG images anywhere below (``images_001/images/...``),
+    in folders that are links, too.
 
     Rows of the table without an image, images without a row, rows that are cut off or whose label names no finding, and
     files whose name a later one in another folder has, too, are left out and counted. A file that cannot be decoded is
     an unreadable image; one that cannot be read is an ``OSError``, since a disk that fails or a mount that drops is no
-    property of the image. Colour images are turned to grey, 16-bit ones scaled to 8 bits, transparency is ignored.
+    property of the image. Colour images are turned to grey, 16-bit ones scaled to 8 bits, transparency is ignored. 12
+    bits in 16, unscaled, would be black, and count as an image that cannot be decoded.
 
     Raises:
         SourceError: no folder, not exactly one table, one that cannot be read or lacks columns, or nothing left.
@@ -64,6 +70,10 @@ class NihFolder:
         return self._opened.patients
 
     @property
+    def knows_patients(self) -> bool:
+        return True
+
+    @property
     def problems(self) -> Problems:
         return self._opened.problems
 
@@ -78,8 +88,13 @@ class NihFolder:
 
     @property
     def fingerprint(self) -> str:
-        stats = [f"{path.name} {path.stat().st_size}" for path in self._opened.paths]
-        return digest(*stats, self.labels, self.patients)
+        return self._fingerprint
+
+    @cached_property
+    def _fingerprint(self) -> str:
+        """Of names, sizes, ends, labels and patients; read once, since there can be 112,120 files."""
+        files = [f"{path.name} {_size_and_end(path)}" for path in self._opened.paths]
+        return digest(*files, self.labels, self.patients)
 
     def read(self, rows: Sequence[int], size: int) -> list[Picture | UnreadableImage]:
         return [_read_file(self._opened.paths[row], size) for row in rows]
@@ -113,14 +128,28 @@ def _is_cut_off(row: Mapping[str, Any], whole: Mapping[str, Any]) -> bool:
     return lacking > usual or any(row[column] is None for column in _COLUMNS)
 
 
+def _images(folder: Path) -> list[Path]:
+    """The PNG files anywhere below, sorted; in linked folders, too, each folder once: a link may lead back."""
+    found: list[Path] = []
+    entered: set[tuple[int, int]] = set()
+    for where, folders, files in os.walk(folder, followlinks=True):
+        stat = os.stat(where)
+        if (stat.st_dev, stat.st_ino) in entered:
+            folders.clear()
+            continue
+        entered.add((stat.st_dev, stat.st_ino))
+        folders.sort()  # which of several ways to a folder is taken must not depend on the file system
+        paths = (Path(where, name) for name in files if name.endswith(".png"))
+        found += [path for path in paths if path.is_file()]  # a link that leads nowhere: its row has no file
+    return sorted(found)
+
+
 def _open_rows(folder: Path, rows: Sequence[Mapping[str, Any]]) -> _Opened:
     paths, sets, patients = [], [], []
     kinds = ("rows without a file", "files without a row", "rows left out", "files of the same name as a later one")
     left_out: dict[str, list[str]] = {kind: [] for kind in kinds}
     files: dict[str, Path] = {}
-    for path in sorted(folder.rglob("*.png")):
-        if not path.is_file():  # a link that leads nowhere, or a folder: its row has no file
-            continue
+    for path in _images(folder):
         if path.name in files:
             left_out["files of the same name as a later one"].append(str(files[path.name].relative_to(folder)))
         files[path.name] = path
@@ -155,6 +184,15 @@ def _open_rows(folder: Path, rows: Sequence[Mapping[str, Any]]) -> _Opened:
     return _Opened(paths, to_labels(sets), torch.tensor(patients), problems)
 
 
+def _size_and_end(path: Path) -> str:
+    """Bytes of a file, and the last 32 of them, which in a PNG file hold checksums of its pixels: images without
+    compression have one size whatever they show."""
+    with path.open("rb") as file:
+        length = file.seek(0, os.SEEK_END)
+        file.seek(max(0, length - 32))
+        return f"{length} {file.read().hex()}"
+
+
 def _read_file(path: Path, size: int) -> Picture | UnreadableImage:
     try:
         with Image.open(path) as image:
@@ -172,10 +210,17 @@ def _read_file(path: Path, size: int) -> Picture | UnreadableImage:
 
 
 def to_grey(image: Image.Image, size: int) -> Picture:
-    """Grey, 8 bits, ``size`` pixels a side: the longer side scaled with antialiasing, the rest padded black."""
+    """Grey, 8 bits, ``size`` pixels a side: the longer side scaled with antialiasing, the rest padded black.
+
+    Raises:
+        ValueError: 16 bits of which the highest four are not used, as where 12 were stored: it would come out black.
+    """
     if image.mode.startswith(("I", "F")):
         values = np.asarray(image, dtype=np.float32)
-        top = 65535.0 if values.max() > 255 else 255.0
+        most = values.max()
+        if 255 < most < _DARKEST:
+            raise ValueError(f"16 bits with no value above {most:.0f} would come out black; scale its values to 65535")
+        top = 65535.0 if most > 255 else 255.0
         image = Image.fromarray((values.clip(0, top) * (255.0 / top)).round().astype(np.uint8))
     grey = image.convert("RGB").convert("L") if image.mode in ("P", "PA", "RGBA", "LA") else image.convert("L")
     scale = size / max(grey.size)

@@ -148,11 +148,13 @@ def open_source(name: str, path: Path | None, images: int, seed: int) -> Source:
         seed: of the phantoms.
 
     Raises:
-        SourceError: an unknown name, no path, or no such data there.
+        SourceError: an unknown name, no path, one for phantoms, or no such data there.
     """
     if name not in SOURCES:
         raise SourceError(f"unknown source {name!r}; the sources are {', '.join(SOURCES)}")
     if name == "phantom":
+        if path is not None:  # with source= forgotten, a training on phantoms would be taken for one on these data
+            raise SourceError(f"path={path} is no data of phantoms; give source=nih or chestmnist, or leave path= out")
         return PhantomSource(images, seed)
     if path is None:
         raise SourceError(f"source={name} needs path=, the folder or file on this disk; or take source=phantom")

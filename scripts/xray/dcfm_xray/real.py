@@ -6,6 +6,7 @@ filled up by repeating them; withheld sets are among them. The real classifier k
 utility could be, and no method is trained with it.
 """
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import partial
@@ -43,6 +44,9 @@ METRICS: Final = "metrics.json"
 RECORD: Final = "record.json"
 REAL: Final = "real"
 """In place of a method: real pictures of the training patients."""
+
+_ITS_SETTINGS: Final = ("each", "held_out", "specificity", "seed", "draws", "classifier")
+"""Those that the real classifier and its metrics depend on; evaluations with others may share them."""
 
 
 def fit_classifier(
@@ -255,16 +259,20 @@ def real_classifier(
         records.begin(record)
         sets = groups_of(problem.known)
         content = {
-            "what": "the classifier trained on real pictures, on test images; intervals 95 %, bootstrap over patients",
+            "what": "the classifier trained on real pictures, on test images; intervals 95 %, bootstrap over "
+            + ("patients" if source.knows_patients else "images, whose patients the source does not name"),
             "warning": WARNING,
             "command": command,
             "git_revision": git_revision(),
             "method": REAL,
             "data": problem.source.name,
+            "size": problem.codec.size,
+            "settings": {name: json.loads(json.dumps(asdict(settings)))[name] for name in _ITS_SETTINGS},
+            "classifier_sha256": trained.metadata["files"][MODEL],
             "training_images": int((~held).sum()),
-            "distinct_training_images": len(distinct),
+            "distinct_training_images": len(place[~held].unique()),
             "test_images": len(test),
-            "grain": residual_grain(problem.codec, read.images),
+            "grain": residual_grain(problem.codec, read.images, device),
             **judged(trained, test, sets, settings),
         }
         write_json(folder / METRICS, content)

@@ -57,6 +57,7 @@ class Source(Protocol):
         name: for reports.
         labels: one row an image, 0 or 1, in :data:`~dcfm_xray.findings.FINDINGS`' order.
         patients: a number an image; equal numbers are one patient.
+        knows_patients: whether it names patients; else each image is one, though some may be of the same.
         problems: what was left out.
         given_test: the test images where the data set comes with a split, else ``None``.
         fingerprint: changes when images or labels do, as far as can be told without decoding.
@@ -70,6 +71,9 @@ class Source(Protocol):
 
     @property
     def patients(self) -> Int[Tensor, " images"]: ...
+
+    @property
+    def knows_patients(self) -> bool: ...
 
     @property
     def problems(self) -> Problems: ...
@@ -125,6 +129,10 @@ class PhantomSource:
     @property
     def patients(self) -> Int[Tensor, " images"]:
         return self._drawn[1]
+
+    @property
+    def knows_patients(self) -> bool:
+        return True
 
     @property
     def problems(self) -> Problems:

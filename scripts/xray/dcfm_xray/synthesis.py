@@ -2,6 +2,7 @@
 
 Every set has noise of its own, drawn from a seed and its findings: equal for all methods and ways of sampling. How a
 model is sampled is chosen by *known* sets only (:mod:`dcfm.selection`), among the same candidates for all methods.
+What scores them was trained on real pictures of all hospitals, withheld sets among them (:mod:`dcfm_xray.real`).
 """
 
 from collections.abc import Callable
@@ -17,8 +18,9 @@ from dcfm.methods.sampling import Sampling, candidates
 from dcfm.metrics.manifold import membership
 from dcfm.selection import KnownOnly, Selection, select
 from dcfm.solvers import integrate
+from dcfm_xray.cache import at_once
 from dcfm_xray.classifier import Trained, features
-from dcfm_xray.encoders import Codec
+from dcfm_xray.encoders import Codec, on_device
 from dcfm_xray.evaluation_settings import EvaluationSettings
 from dcfm_xray.findings import FINDINGS, SPACE
 from dcfm_xray.models import LoadedModel
@@ -46,7 +48,7 @@ def synthesise(
     grain: float = 0.0,
     on_progress: Done | None = None,
 ) -> Pictures:
-    """Sample latents and decode them; the pictures of a set lie beside each other, in the sets' order.
+    """Sample latents and decode them on ``device``; the pictures of a set lie beside each other, in the sets' order.
 
     ``grain`` is the standard deviation, in grey levels, of white noise on them (:func:`add_grain`).
 
@@ -58,12 +60,13 @@ def synthesise(
         for label in sets.tolist()
     ]
     labels = sets.repeat_interleave(each, dim=0)
+    decoder, part = on_device(codec, device), at_once(settings.batch, codec.size)
     images: list[Tensor] = []
     for x0, y in zip(torch.cat(noise).split(settings.batch), labels.split(settings.batch), strict=True):
         latents = integrate(field, x0.to(device), y.to(device), steps=settings.steps, method=settings.solver)
         if not latents.isfinite().all():
             raise ValueError("the model makes latents that are not finite: its training diverged; train it again")
-        images.append(codec.decode(latents.float().cpu()))
+        images += [decoder.decode(some).cpu() for some in latents.float().split(part)]
         if on_progress is not None:
             on_progress(sum(map(len, images)), len(labels))
     found = add_grain(torch.cat(images), grain, set_seed(seed, [len(FINDINGS)]))
@@ -83,11 +86,13 @@ def add_grain(images: UInt8[Tensor, "n height width"], grain: float, seed: int) 
 
 
 @torch.no_grad()
-def residual_grain(codec: Codec, images: UInt8[Tensor, "n height width"]) -> float:
-    """Standard deviation, in grey levels, of what the autoencoder changes in pictures."""
+def residual_grain(codec: Codec, images: UInt8[Tensor, "n height width"], device: torch.device | str = "cpu") -> float:
+    """Standard deviation, in grey levels, of what the autoencoder changes in pictures; computed on ``device``."""
+    device = torch.device(device)
+    codec = on_device(codec, device)
     squares = [
-        (codec.decode(codec.encode(part)).float() - part.float()).square().flatten(1).mean(1)
-        for part in images.split(256)
+        (codec.decode(codec.encode(part)).float() - part.float()).square().flatten(1).mean(1).cpu()
+        for part in (some.to(device) for some in images.split(at_once(256, codec.size)))
     ]
     return float(torch.cat(squares).mean().sqrt())
 

@@ -49,7 +49,7 @@ class TableSettings:
         runs: folder of trainings.
         out: folder of results.
         train, evaluate: do what is missing; else take what is there.
-        training: overrides of ``configs/xray/train.yaml`` for what is trained.
+        training: overrides of ``configs/xray/train.yaml`` for what is trained, and for where data and autoencoder lie.
         evaluation: how.
         redo: evaluate again what was evaluated with other weights or settings, in place of an error.
         device: ``auto``, ``cpu``, ``cuda``.
@@ -129,10 +129,13 @@ def _complete(settings: TableSettings, entry: Entry, command: str, on_progress: 
     def show(what: str, done: int, total: int) -> None:
         on_progress(f"{entry}: {what}", done, total)
 
+    config = training_config(settings, entry)
     if not entry.trained(settings.runs):
-        config = training_config(settings, entry)
         train(config, progress=Watch(Path(config.out), config.tensorboard), on_progress=show)
     if settings.evaluate:
+        # Where these lie now: they may have been moved since the training.
+        given = (config.path, config.autoencoder, config.pretrained)
+        path, autoencoder, pretrained = (None if value is None else Path(value) for value in given)
         evaluate(
             entry.published(settings.runs),
             settings.results(entry),
@@ -140,6 +143,9 @@ def _complete(settings: TableSettings, entry: Entry, command: str, on_progress: 
             command=command,
             device=settings.device,
             redo=settings.redo,
+            path=path,
+            autoencoder=autoencoder,
+            pretrained=pretrained,
             on_progress=show,
         )
 
@@ -212,22 +218,29 @@ def _table(settings: TableSettings, partition: str, every_entry: Mapping[Entry, 
         found[method] = {seed: metrics for seed, metrics in there.items() if metrics is not None}
     every = [metrics for by_seed in found.values() for metrics in by_seed.values()]
     unlike = _other_trainings(found) + _unlike({method: list(by_seed.values()) for method, by_seed in found.items()})
-    ratios = []
+    unlike += _other_judges(found)
+    ratios, without = [], []
     for method in OURS:
         common = [seed for seed in found.get(method, {}) if seed in found.get(BASELINE, {})]
         if _unlike({name: [found[name][s] for s in common] for name in (method, BASELINE) if common}):
             continue  # a ratio of what was not judged alike says nothing
         for measure in ("utility", EQUAL) if common else ():
             pair = [_mean_of([found[name][s] for s in common], "novel", measure) for name in (method, BASELINE)]
-            if all(entry is not None and min(entry.value, *entry.draws) > 0 for entry in pair):
-                ours, baseline = pair
-                of = {"method": method, "baseline": BASELINE, "measure": measure, "training_seeds": common}
+            if None in pair:
+                continue
+            ours, baseline = pair
+            of = {"method": method, "baseline": BASELINE, "measure": measure, "training_seeds": common}
+            if all(min(entry.value, *entry.draws) > 0 for entry in pair):  # type: ignore[union-attr]
                 ratios.append(of | dict(ratio(ours, baseline).as_dict()))  # type: ignore[arg-type]
+            else:
+                without.append(of)
     return {
         "partition": partition,
         "data": _each_of(every, "data") or "nothing run",
+        "knows_patients": all(metrics.get("test_patients", 0) is not None for metrics in every),
         "rows": [_row(method, by_seed) for method, by_seed in found.items()],
         "ratios": ratios,
+        "without_ratio": without,
         "warnings": unlike,
     }
 
@@ -239,6 +252,20 @@ def _other_trainings(found: Mapping[str, Mapping[int, Any]]) -> list[str]:
         return []
     each = "; ".join(f"{method}: {numbers}" for method, numbers in seeds.items())
     return [f"the rows are means over different training seeds ({each}); only equal ones compare"]
+
+
+def _other_judges(found: Mapping[str, Mapping[int, Any]]) -> list[str]:
+    """A warning if a training's row of real pictures is of another classifier than the one that judged other rows."""
+    other = []
+    for seed, real in found[REAL].items():
+        for method, by_seed in found.items():
+            hashes = {real.get("classifier_sha256"), by_seed.get(seed, {}).get("judge_sha256")}
+            if len(hashes - {None}) == 2:  # metrics of before name neither
+                other.append(f"{method}, seed {seed}")
+    if not other:
+        return []
+    judged = "; ".join(other)
+    return [f"the row of real pictures is of another classifier than the one that judged {judged}; they do not compare"]
 
 
 def _unlike(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:

@@ -21,6 +21,11 @@ COUNTING = (
     "the same classifier trained on real pictures of the training patients, withheld sets included: the ceiling."
 )
 
+NO_PATIENTS = (
+    "These data name no patients: each image counts as one, and intervals are over images, too narrow where some are "
+    "of the same patient."
+)
+
 
 def number(entry: Mapping[str, Any] | None, digits: int = 2, scale: float = 1.0) -> str:
     """Value and interval, or a dash where nothing could be counted."""
@@ -97,17 +102,30 @@ def markdown(summary: Mapping[str, Any]) -> str:
             markdown_table(*rows_of(table, summary["titles"])),
             "",
         ]
+        if not table.get("knows_patients", True):
+            lines += [NO_PATIENTS, ""]
         lines += [
-            f"- Novel U{' at equal specificity' if found['measure'] == EQUAL else ''} of "
+            f"- Novel U{_at(found)} of "
             f"{summary['titles'][found['method']]} over that of {summary['titles'][found['baseline']]}: "
             f"{number(found)}{_seeds_of(found, summary)}"
             for found in table["ratios"]
+        ]
+        lines += [
+            f"- No ratio of {summary['titles'][found['method']]}'s novel U{_at(found)} to that of "
+            f"{summary['titles'][found['baseline']]}: one of them is 0 in a draw of the bootstrap"
+            f"{_seeds_of(found, summary)}"
+            for found in table.get("without_ratio", ())
         ]
         lines += [f"- Warning: {warning}" for warning in table.get("warnings", ())]
         lines.append("")
     lines += [f"Failed: {cell}: {reason}\n" for cell, reason in summary["failed"].items()]
     lines.append(f"Made by `{summary['command']}` at revision {summary['git_revision']}.")
     return "\n".join(lines) + "\n"
+
+
+def _at(found: Mapping[str, Any]) -> str:
+    """Which utility a ratio is of."""
+    return " at equal specificity" if found["measure"] == EQUAL else ""
 
 
 def _seeds_of(found: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
@@ -121,5 +139,6 @@ def latex(summary: Mapping[str, Any]) -> str:
     parts = [f"% {summary['command']}".replace("\n", " ")]
     for table in summary["tables"]:
         note = f" {COUNTING} {WARNING}" if len(parts) == 1 else ""
+        note += "" if table.get("knows_patients", True) else f" {NO_PATIENTS}"
         parts.append(latex_table(*rows_of(table, summary["titles"]), f"{table['partition']}.{note}"))
     return "\n\n".join(parts) + "\n"

@@ -199,7 +199,7 @@ def test_the_table_takes_what_is_there(runs: Path, tmp_path: Path) -> None:
     records.finish(third / "record.json", {}, ["metrics.json"])
     unlike = make_table(replace(settings, evaluate=False), "test")["tables"][0]
     assert unlike["warnings"] == [
-        "classifier.loop.steps differs between rows: 7 (ddm_l); 2 (dcfm_b); they cannot be compared"
+        "classifier.loop.steps differs between rows: 7 (ddm_l); 2 (dcfm_b, real); they cannot be compared"
     ]
     assert unlike["ratios"] == []
     assert "- Warning: classifier.loop.steps" in (tmp_path / "table.md").read_text()

@@ -24,11 +24,15 @@ class DcfmA(Method):
     title: str = "DCFM-A"
 
     def check(self, recipe: Recipe) -> None:
-        refuse_privacy(recipe)
+        if recipe.stage_one.privacy is not None:
+            raise ValueError(
+                "stage_one.privacy would protect nothing in DCFM-A, whose rounds train on the silos' data again, "
+                "without noise; use dcfm_b, or ddm_l or dfd_l with further.privacy too, or leave privacy out"
+            )
         super().check(recipe)
 
     def train(self, federation: Federation, recipe: Recipe, exchange: Exchange) -> list[Weights]:
-        refuse_privacy(recipe)
+        self.check(recipe)
         local = stage_one(federation, recipe.stage_one, local_ci=True)
         return federation.gather(federation.dcfm_a(local, recipe.peers, exchange), exchange)
 
@@ -47,12 +51,3 @@ class DcfmA(Method):
         if rule == FULL:
             return LabelMixture(networks, histograms)
         return Routed(networks, histograms, null, weights, joint=rule == "joint")
-
-
-def refuse_privacy(recipe: Recipe) -> None:
-    """Raise ``ValueError`` where Stage I is private: the rounds after it train on the same data without noise."""
-    if recipe.stage_one.privacy is not None:
-        raise ValueError(
-            "stage_one.privacy would protect nothing in DCFM-A, whose rounds train on the silos' data again, without "
-            "noise; use dcfm_b, or ddm_l or dfd_l with further.privacy too, or leave privacy out"
-        )

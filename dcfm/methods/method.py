@@ -64,12 +64,19 @@ class Method(ABC):
         """Raise ``ValueError`` where this method cannot train with a recipe: it asks for privacy, and this method would
         train without, for all or for a part. Where several methods are trained, all are asked before the first."""
         given = private_sections(recipe)
-        if given and self.decentralised and not (self.private and set(self.private) <= set(given)):
-            asked, needed = (" and ".join(f"{s}.privacy" for s in sections) for sections in (given, self.private))
+        own, missing = ([name for name in self.private if (name in given) is there] for there in (True, False))
+        if not given or not self.decentralised or (own and not missing):
+            return
+        asked, needed = (" and ".join(f"{name}.privacy" for name in names) for names in (own or given, missing))
+        if own:
             raise ValueError(
-                f"{asked} is given, with which {self.title} does not train: it would be trained without privacy; "
-                f"{f'give {needed}' if needed else 'leave it out'}, or train {self.title} in a run of its own"
+                f"{asked} is given and {needed} is not, but {self.title} trains on the same data with both, so that "
+                f"nothing would be protected; give {needed} too, or neither"
             )
+        raise ValueError(
+            f"{asked} is given, with which {self.title} does not train: it would be trained without privacy; "
+            f"{f'give {needed}' if needed else 'leave it out'}, or train {self.title} in a run of its own"
+        )
 
     @abstractmethod
     def train(self, federation: Federation, recipe: Recipe, exchange: Exchange) -> list[Weights]:
@@ -157,24 +164,8 @@ def stage_one(federation: Federation, config: LocalConfig, local_ci: bool) -> li
     return federation.stage_one(replace(config, objective=objective))
 
 
-def check_alone(recipe: Recipe) -> None:
-    """Raise ``ValueError`` where only one of Stage I and the further steps is private: the other trains on the same
-    data without noise."""
-    if (recipe.stage_one.privacy is None) != (recipe.further.privacy is None):
-        given, missing = ("stage_one", "further") if recipe.further.privacy is None else ("further", "stage_one")
-        raise ValueError(
-            f"{given}.privacy is given and {missing}.privacy is not, but DDM and DFD train on the same data with both, "
-            f"so that nothing would be protected; give {missing}.privacy too, or neither"
-        )
-
-
 def lone_experts(federation: Federation, recipe: Recipe, local_ci: bool) -> list[Weights]:
-    """The experts of DDM and DFD: Stage I and the further steps, each silo alone.
-
-    Raises:
-        ValueError: before any work, see :func:`check_alone`.
-    """
-    check_alone(recipe)
+    """The experts of DDM and DFD: Stage I and the further steps, each silo alone."""
     objective = recipe.further.objective if local_ci else without_independence(recipe.further.objective)
     first = stage_one(federation, recipe.stage_one, local_ci)
     return federation.further(first, replace(recipe.further, objective=objective), recipe.stage_one)

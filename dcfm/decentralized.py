@@ -13,11 +13,11 @@ processes may work in one folder, a method each: what their methods share one of
 """
 
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import repeat
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -38,7 +38,7 @@ from dcfm.jobs import (
 )
 from dcfm.privacy.accounting import spent
 from dcfm.seeds import training_seed
-from dcfm.silos import LabelHistogram, Silo, check_silos
+from dcfm.silos import LabelHistogram, Silo, check_silos, file_stem
 from dcfm.task import Task
 from dcfm.trainers import parallel
 from dcfm.trainers.fedavg import FedAvgConfig, RoundCheckpoint, moving_average, train_round, weighted_mean
@@ -142,7 +142,8 @@ class Federation:
         """Federated averaging (see :mod:`dcfm.trainers.fedavg`): ``T`` rounds of downloads, local steps and uploads.
 
         The artefact lies under ``out/<name>``, its messages in ``out/<name>.messages.jsonl``; both, and a checkpoint
-        every ``config.checkpoint_every`` rounds, are picked up by the same call after an interruption.
+        every ``config.checkpoint_every`` rounds, are picked up by the same call after an interruption. Where rounds are
+        long, each is checkpointed, and every silo's part within.
         """
         earlier, exchange.ledger.messages = exchange.ledger.messages, []  # which are no part of this training's file
         try:
@@ -166,20 +167,30 @@ class Federation:
         torch.manual_seed(self.seed)
         start = {key: value.clone() for key, value in self.task.network().state_dict().items()}
         done, weights, average = checkpoint.restore(start, exchange.ledger)
-        shows = self._shows(name) if parallel.is_first() else []
+        # Long rounds are shown step by step where they are trained, others when they are over.
+        shows = self._shows(name) if parallel.is_first() and not config.long else []
         steps = config.rounds * config.steps
         if done < config.rounds:
             for show in shows:
-                show(done * config.steps, steps, {})  # a bar from the start: a round can take an hour
+                show(done * config.steps, steps, {})  # a bar from the start
         training = uuid.uuid4().hex
+        within = [folder.with_name(f"{name}.{file_stem(s.name)}.checkpoint.safetensors") for s in self.silos]
         with pool(self.workers) as run:
             for number in range(done, config.rounds):
-                jobs = [
-                    (self.task, silo, exchange.download(silo.name, "weights", weights), config, number, training)
-                    for silo in self.silos
+                parts = [
+                    _Part(
+                        training,
+                        silo,
+                        exchange.download(silo.name, "weights", weights),
+                        config,
+                        number,
+                        training_seed(self.seed, i),
+                        within[i] if config.long else None,
+                        partial(self.progress, f"{name} {silo.name}", i) if self.progress and config.long else None,
+                    )
+                    for i, silo in enumerate(self.silos)
                 ]
-                seeds = [training_seed(self.seed, i) for i in range(len(jobs))]
-                moved, terms = zip(*run(_train_round, jobs, seeds, [self.device] * len(jobs)), strict=True)
+                moved, terms = zip(*run(_train_round, parts, repeat(self.task), repeat(self.device)), strict=True)
                 uploaded = [exchange.upload(s.name, "weights", w) for s, w in zip(self.silos, moved, strict=True)]
                 weights = weighted_mean(uploaded, counts)
                 average = moving_average(average, weights, config.decay(number))
@@ -187,8 +198,10 @@ class Federation:
                     for step, found in enumerate(of_steps, number * config.steps + 1):
                         show(step, steps, found)
                 due = (number + 1) % config.checkpoint_every == 0
-                if due:
+                if due or config.long:
                     checkpoint.store(number + 1, weights, average, exchange.ledger)
+                    for path in within:  # which the stored round makes needless
+                        path.unlink(missing_ok=True)
                 if self.snapshots and (due or number + 1 == config.rounds) and parallel.is_first():
                     keep_snapshot(folder, (number + 1) * config.steps, average)
         exchange.ledger.to_jsonl(messages)
@@ -273,15 +286,43 @@ _network: dict[str, nn.Module] = {}
 """Of this process's last averaging, by its name for itself: its rounds use one again, with what was recorded of it."""
 
 
-def _train_round(arguments: tuple[Any, ...], seed: int, device: str) -> tuple[Weights, list[dict[str, float]]]:
-    """A silo's weights after its part of a round, and its terms of the loss step by step."""
-    task, silo, weights, config, number, training = arguments
-    if training not in _network:
+@dataclass(frozen=True)
+class _Part:
+    """A silo's part of a round of averaging.
+
+    Attributes:
+        training: the averaging's name for itself.
+        weights: that the round starts from.
+        number: of the round, from 0.
+        checkpoint: within the round, if it is long.
+        show: makes what is called after each step, if it is.
+    """
+
+    training: str
+    silo: Silo
+    weights: Weights
+    config: FedAvgConfig
+    number: int
+    seed: int
+    checkpoint: Path | None
+    show: Callable[[], Progress] | None
+
+
+def _train_round(part: _Part, task: Task, device: str) -> tuple[Weights, list[dict[str, float]]]:
+    """A silo's weights after its part of a round, and, unless they were shown, its terms of the loss step by step."""
+    if part.training not in _network:
         _network.clear()
-        _network[training] = build_network(task, weights, device)
-    network = _network[training]
-    network.load_state_dict(weights)
+        _network[part.training] = build_network(task, part.weights, device)
+    network = _network[part.training]
+    network.load_state_dict(part.weights)
     terms: list[dict[str, float]] = []
+    progress: Progress = lambda *step: terms.append(step[2])  # noqa: E731 - a function of one line
+    if part.show is not None:
+        show, before, total = part.show(), part.number * part.config.steps, part.config.rounds * part.config.steps
+        progress = lambda done, _, found: show(before + done, total, found)  # noqa: E731 - as above
+    silo, config = part.silo, part.config
     data, labels = silo.data.to(device), silo.labels.to(device)
-    train_round(task, data, labels, network, config, number, seed=seed, progress=lambda *step: terms.append(step[2]))
+    train_round(
+        task, data, labels, network, config, part.number, seed=part.seed, progress=progress, checkpoint=part.checkpoint
+    )
     return {name: value.to("cpu", copy=True) for name, value in network.state_dict().items()}, terms

@@ -292,7 +292,8 @@ def fedavg(node: Node, parcel: Parcel) -> Parcel:
     network = build_network(node.problem.task, parcel["weights"], device)
     seed = training_seed(node.settings.seed, node.number)
     data, labels = silo.data.to(device), silo.labels.to(device)
-    train_round(node.problem.task, data, labels, network, config, number, seed=seed)
+    checkpoint = path.with_suffix(".checkpoint.safetensors") if config.long else None
+    train_round(node.problem.task, data, labels, network, config, number, seed=seed, checkpoint=checkpoint)
     if config.privacy is not None:
         node.note_privacy(config.privacy, config.batch, config.steps)
     weights = {name: value.cpu() for name, value in network.state_dict().items()}

@@ -17,7 +17,7 @@ from jaxtyping import Int, Shaped
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from dcfm.artefacts import save_tensors
+from dcfm.artefacts import plain_settings, save_tensors
 from dcfm.exchange import Ledger
 from dcfm.privacy.settings import PrivacyConfig
 from dcfm.seeds import derived
@@ -25,7 +25,10 @@ from dcfm.task import Task
 from dcfm.trainers.local import local_loss
 from dcfm.trainers.loop import LoopConfig, Progress, ResumeError, fit
 from dcfm.trainers.objective import ObjectiveConfig
-from dcfm.weights import Weights
+from dcfm.weights import Weights, fingerprint
+
+LONG_ROUND = 500
+"""Steps of a round above which it is long enough to be worth checkpoints of its own, every so many steps."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,8 @@ class FedAvgConfig:
             many short rounds the two are nearly the same; few long ones lack the small last steps otherwise.
         weight_decay, clip: of AdamW, and the largest norm of a gradient.
         ema: decay, over rounds, of the moving average of the global weights that is returned.
-        checkpoint_every: rounds between checkpoints.
+        checkpoint_every: rounds between checkpoints; rounds of more than :data:`LONG_ROUND` steps have one each, and
+            some within.
         objective: of the silos; ``independence.weight = 0`` is FedFlow without "+L".
         privacy: make the silos' trainings differentially private; not if ``None``.
     """
@@ -67,6 +71,11 @@ class FedAvgConfig:
             raise ValueError(f"rounds and checkpoint_every must be at least 1, ema in [0, 1): {self}")
         self.loop(0)
 
+    @property
+    def long(self) -> bool:
+        """Whether a round is checkpointed within, and shown step by step while it goes on."""
+        return self.steps > LONG_ROUND
+
     def decay(self, number: int) -> float:
         """Of the moving average in round ``number``, counted from 0: the first round's weights begin it."""
         return 0.0 if number == 0 else min(self.ema, (number + 1) / (number + 10))
@@ -83,7 +92,7 @@ class FedAvgConfig:
             weight_decay=self.weight_decay,
             clip=self.clip,
             ema=0.0,
-            checkpoint_every=self.steps,
+            checkpoint_every=min(self.steps, LONG_ROUND),
         )
 
 
@@ -97,16 +106,34 @@ def train_round(
     *,
     seed: int,
     progress: Progress | None = None,
+    checkpoint: Path | None = None,
 ) -> None:
     """A silo's part of round ``number``: moves ``network``, in place, ``config.steps`` steps on the silo's own data.
 
     Args:
         progress: called after each step, which is counted from the round's first.
+        checkpoint: file to write every :data:`LONG_ROUND` steps, and to go on from where it exists.
+
+    Raises:
+        ResumeError: the checkpoint is of another round, other settings, data or weights to start from.
     """
+    settings = origin = None
+    if checkpoint is not None:
+        settings = {"config": plain_settings(config), "round": number}
+        origin = {"data": fingerprint([{"data": data, "labels": labels}]), "from": fingerprint([network.state_dict()])}
     network.requires_grad_(True)
     loss = local_loss(task, data, labels, config.batch, config.objective, config.privacy)
     # Draws differ from round to round and from silo to silo, and a resumed run repeats them.
-    fit(network, loss, config.loop(number), seed=derived(seed, number), progress=progress)
+    fit(
+        network,
+        loss,
+        config.loop(number),
+        seed=derived(seed, number),
+        settings=settings,
+        origin=origin,
+        checkpoint=checkpoint,
+        progress=progress,
+    )
 
 
 def weighted_mean(weights: Sequence[Weights], counts: Sequence[int]) -> Weights:

@@ -23,7 +23,7 @@ from dcfm.decentralized import Federation
 from dcfm.exchange import Message
 from dcfm.jobs import TrainingJob
 from dcfm.silos import Silo
-from dcfm.trainers import local
+from dcfm.trainers import fedavg, local
 from dcfm.trainers.fedavg import FedAvgConfig
 from dcfm.trainers.local import LocalConfig
 from dcfm.trainers.loop import LoopConfig, Progress, ResumeError
@@ -219,6 +219,31 @@ def test_averaging_has_a_loss_curve_a_silo_and_one_that_goes_on(tmp_path: Path) 
     assert read["whole"]["silo0"]["loss"] != read["whole"]["silo1"]["loss"]
 
 
+def test_long_rounds_go_on_within(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cut off in the middle of the second silo's second round; the result and its curves are those of one run."""
+    monkeypatch.setattr(fedavg, "LONG_ROUND", 2)
+    config = FedAvgConfig(rounds=2, steps=5, batch=8, checkpoint_every=10)
+    found, curves = [], []
+    for name in ("whole", "cut"):
+        out = tmp_path / name
+        if name == "cut":
+            with pytest.raises(_Cut):
+                federation(out, progress=_CutAt(out, 8, "silo1")).fedavg("fedflow", config, federation(out).exchange())
+            left = {path.name for path in out.glob("*.checkpoint.safetensors")}
+            assert left == {f"fedflow{part}.checkpoint.safetensors" for part in ("", ".silo0", ".silo1")}
+        run = federation(out, progress=Watch(out))
+        found.append(run.fedavg("fedflow", config, run.exchange()))
+        curves.append({silo.name: read_curve(out / f"losses/fedflow-{silo.name}.csv") for silo in silos()})
+        assert not list(out.glob("*.checkpoint.safetensors"))
+    assert all(torch.equal(value, found[1][name]) for name, value in found[0].items())
+    assert curves[0] == curves[1]
+    assert all(curve["step"] == list(range(1, 11)) for curve in curves[0].values())
+    short = replace(config, rounds=5, steps=2)
+    run = federation(tmp_path / "short", progress=Watch(tmp_path / "short"))
+    run.fedavg("fedflow", short, run.exchange())  # the same number of steps, shown round by round
+    assert read_curve(tmp_path / "short/losses/fedflow-silo0.csv")["step"] == list(range(1, 11))
+
+
 def test_averaging_keeps_one_network_and_never_another_tasks(tmp_path: Path) -> None:
     """Two tasks may look alike: what tells them apart may not show in their text."""
     config = FedAvgConfig(rounds=1, steps=2, batch=8)
@@ -286,12 +311,13 @@ class _CutAt:
 
     out: Path
     step: int
+    silo: str = ""  # of one silo alone
 
     def __call__(self, name: str, position: int) -> Progress:
         watch = Watch(self.out)(name, position)
 
         def show(done: int, total: int, terms: dict[str, float]) -> None:
-            if done == self.step:
+            if done == self.step and name.endswith(self.silo):
                 raise _Cut
             watch(done, total, terms)
 

@@ -3,12 +3,15 @@
 from copy import deepcopy
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 import torch
 
 from dcfm.attributes import MaskRates
+from dcfm.trainers import fedavg
 from dcfm.trainers.fedavg import FedAvgConfig, moving_average, train_round, weighted_mean
+from dcfm.trainers.loop import ResumeError
 from dcfm.trainers.objective import ObjectiveConfig
 from tests.dcfm.trainers.toy import ToyTask, silo_data
 
@@ -83,3 +86,30 @@ def test_settings() -> None:
         FedAvgConfig(rounds=0)
     with pytest.raises(ValueError, match="learning_rate"):
         FedAvgConfig(learning_rate=-1.0)
+
+
+def test_a_long_round_goes_on_where_it_was_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To the same weights, digit for digit; from another silo's data or other weights it does not."""
+    monkeypatch.setattr(fedavg, "LONG_ROUND", 3)
+    config, task = replace(CONFIG, steps=8), ToyTask(8)
+    data, labels = silo_data([[0, 0], [0, 1]], 20, seed=0)
+    network = task.network()
+    whole, cut = deepcopy(network), deepcopy(network)
+    path = tmp_path / "round.safetensors"
+    seen: list[int] = []
+
+    def stop(done: int, total: int, terms: dict[str, float]) -> None:
+        seen.append(done)
+        if len(seen) == 5:
+            raise KeyboardInterrupt
+
+    train_round(task, data, labels, whole, config, 1, seed=1)
+    with pytest.raises(KeyboardInterrupt):
+        train_round(task, data, labels, cut, config, 1, seed=1, progress=stop, checkpoint=path)
+    for other, start, number in ((data + 1, network, 1), (data, whole, 1), (data, network, 2)):
+        with pytest.raises(ResumeError, match="delete"):
+            train_round(task, other, labels, deepcopy(start), config, number, seed=1, checkpoint=path)
+    again = deepcopy(network)
+    train_round(task, data, labels, again, config, 1, seed=1, progress=stop, checkpoint=path)
+    assert seen == [1, 2, 3, 4, 5, 4, 5, 6, 7, 8]
+    assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), again.parameters(), strict=True))

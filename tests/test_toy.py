@@ -189,3 +189,20 @@ def test_communication(tmp_path: Path) -> None:
         assert message in wrong.stderr
         assert len(wrong.stderr.splitlines()) == 1
     assert not (tmp_path / "other").exists()
+
+
+def test_many_silos(tmp_path: Path) -> None:
+    small = ("silos=[2,3]", "methods=[dcfm_b]", "seeds=[0]", "workers=0", "solver_steps=2")
+    settings = [s for s in TINY if not s.startswith("steps=")]
+    done = run(*small, f"out={tmp_path}", *settings, script="many_silos")
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "many_silos.json").read_text())
+    assert found["command"].startswith("python scripts/many_silos.py 'silos=[2,3]'")
+    assert [(p["method"], p["silos"], p["models"]) for p in found["points"]] == [("dcfm_b", 2, 2), ("dcfm_b", 3, 2)]
+    assert (tmp_path / "table.md").read_text() in done.stdout
+    assert (tmp_path / "many_silos.png").stat().st_size > 1000
+    for override, message in (("silos=[]", "give at least one of each"), ("silos=[0]", "silos=0")):
+        wrong = run(*small, override, f"out={tmp_path / 'other'}", script="many_silos")
+        assert wrong.returncode == 2
+        assert message in wrong.stderr
+        assert len(wrong.stderr.splitlines()) == 1

@@ -1,0 +1,88 @@
+"""How methods compose with more and more silos, on the toy: novel and known shares, and what a silo passes.
+
+    python scripts/many_silos.py
+    python scripts/many_silos.py silos=[2,8] 'methods=[ddm_l,dcfm_b]' seeds=[0] out=runs/many_silos-short
+
+Prints a table and writes it to ``out`` with ``many_silos.json`` and ``many_silos.png``. What it shows: docs/scale.md.
+"""
+
+import shlex
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from tqdm import tqdm
+
+from dcfm.artefacts import git_revision, write_text_atomically
+from dcfm.configuration import script, typed, writable
+from dcfm.records import write_json
+from dcfm.toy.cell import Cell
+from dcfm.toy.many_silos import Study, draw, run, table
+from dcfm.toy.problem import ProblemSettings
+from dcfm.toy.score import Sampling
+from dcfm.toy.training import read_training
+
+
+@dataclass
+class Settings:
+    """The keys of configs/many_silos.yaml and their types."""
+
+    silos: list[int]
+    methods: list[str]
+    partition: str
+    attributes: int
+    seeds: list[int]
+    samples: int
+    draws: int
+    solver_steps: int
+    workers: int
+    tuned: dict[str, Any]
+    out: str
+    training: dict[str, Any]
+
+
+@script("many_silos", "the same command goes on from what is finished")
+def main(config: DictConfig) -> None:
+    """Check, train, score, write, print."""
+    given = typed(config, Settings, "many_silos")
+    training, sampling = read_training(given.training), Sampling(given.draws, given.solver_steps)
+    cells = {
+        silos: tuple(
+            Cell(
+                ProblemSettings(
+                    partition=given.partition,
+                    attributes=given.attributes,
+                    silos=silos,
+                    samples=given.samples * silos,
+                    seed=seed,
+                ),
+                training,
+                sampling,
+                tuned=given.tuned,
+            )
+            for seed in given.seeds
+        )
+        for silos in given.silos
+    }
+    study, out = Study(cells, tuple(given.methods)), writable(given.out)
+    with tqdm(total=study.trainings(), unit="training") as bar:
+
+        def show(done: int) -> None:
+            bar.update(done - bar.n)
+
+        points = run(study, out, given.workers, show)
+    content = {
+        "command": shlex.join(["python", *sys.argv]),
+        "git_revision": git_revision(),
+        "settings": OmegaConf.to_container(config, resolve=True),
+        "points": points,
+    }
+    write_json(out / "many_silos.json", content)
+    write_text_atomically(out / "table.md", table(points) + "\n")
+    draw(points, out / "many_silos.png")
+    print(f"{table(points)}\n\nwrote {out}/many_silos.json, table.md, many_silos.png")
+
+
+if __name__ == "__main__":
+    main()

@@ -3,6 +3,8 @@
 import os
 import pickle
 import resource
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -209,6 +211,7 @@ def test_the_folders_own_test_list(tmp_path: Path) -> None:
         assert given.tolist() == [False, True]
 
 
+@pytest.mark.usefixtures("unpacked")
 def test_other_pixels_in_files_of_the_same_size_are_other_data(tmp_path: Path) -> None:
     folder, path = nih(tmp_path, "a.png,Mass,0,1\n"), tmp_path / "chestmnist.npz"
     labels = {f"{name}_labels": np.zeros((2, 14), dtype=np.uint8) for name in ("train", "val", "test")}
@@ -243,6 +246,47 @@ def test_a_folder_that_is_none(tmp_path: Path, prepare: object, message: str) ->
         NihFolder(folder)
 
 
+@pytest.fixture
+def unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where ChestMNIST's pixels are unpacked."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "dcfm" / "chestmnist"
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_chestmnist_is_unpacked_once_and_mapped(tmp_path: Path, unpacked: Path, save: Callable[..., None]) -> None:
+    """Pixels are the archive's, in the order of its splits; a second look, as another process's, writes nothing."""
+    generator = np.random.default_rng(0)
+    arrays: dict[str, np.ndarray] = {}
+    for number, split in enumerate(("train", "val", "test"), 2):
+        arrays[f"{split}_images"] = generator.integers(0, 256, (number, 28, 28), dtype=np.uint8)
+        arrays[f"{split}_labels"] = np.zeros((number, 14), dtype=np.uint8)
+    save(tmp_path / "chestmnist.npz", **arrays)
+    source = ChestMnist(tmp_path / "chestmnist.npz")
+    whole = np.concatenate([arrays[f"{split}_images"] for split in ("train", "val", "test")])
+    pictures = source.read(range(9), 28)
+    assert all(np.array_equal(p.numpy(), whole[i]) for i, p in enumerate(pictures) if isinstance(p, torch.Tensor))
+    assert len(pictures) == 9
+    files = {path: path.stat().st_mtime_ns for path in unpacked.iterdir()}
+    assert len(files) == 3
+    assert all(isinstance(images, np.memmap) for images in source._arrays[0])
+    again = pickle.loads(pickle.dumps(source))
+    assert torch.equal(again.read([8], 28)[0], pictures[8])
+    assert {path: path.stat().st_mtime_ns for path in unpacked.iterdir()} == files
+
+
+def test_what_is_not_chestmnist_is_not_unpacked(tmp_path: Path, unpacked: Path) -> None:
+    images, labels = np.zeros((3, 28, 28), dtype=np.uint8), np.zeros((3, 14), dtype=np.uint8)
+    for wrong in ({"val_images": images[:, :20]}, {"test_images": images.astype(float)}, {"test_labels": labels[:2]}):
+        arrays = {f"{s}_images": images for s in ("train", "val", "test")}
+        arrays |= {f"{s}_labels": labels for s in ("train", "val", "test")} | wrong
+        np.savez(tmp_path / "chestmnist.npz", **arrays)  # type: ignore[arg-type]
+        with pytest.raises(SourceError, match=r"ChestMNIST has \(n, size, size\) uint8 and \(n, 14\)"):
+            ChestMnist(tmp_path / "chestmnist.npz")
+    assert not unpacked.exists()
+
+
+@pytest.mark.usefixtures("unpacked")
 def test_chestmnist_in_our_order(tmp_path: Path) -> None:
     labels = np.eye(14, dtype=np.uint8)
     arrays = {}
@@ -280,8 +324,8 @@ def test_a_file_that_is_not_chestmnist(tmp_path: Path, content: bytes | None) ->
         ChestMnist(path)
 
 
-def test_a_damaged_chestmnist_is_an_error_wherever_the_damage_is(tmp_path: Path) -> None:
-    """Which error NumPy, zipfile or zlib raises depends on the byte."""
+def test_a_damaged_chestmnist_is_an_error_wherever_the_damage_is(tmp_path: Path, unpacked: Path) -> None:
+    """Which error NumPy, zipfile or zlib raises depends on the byte. Nothing damaged is kept."""
     arrays = {f"{s}_images": np.zeros((3, 28, 28), dtype=np.uint8) for s in ("train", "val", "test")}
     arrays |= {f"{s}_labels": np.zeros((3, 14), dtype=np.uint8) for s in ("train", "val", "test")}
     path = tmp_path / "chestmnist.npz"
@@ -289,10 +333,13 @@ def test_a_damaged_chestmnist_is_an_error_wherever_the_damage_is(tmp_path: Path)
     whole, refused = path.read_bytes(), 0
     for place in range(0, len(whole), 3):
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
+        shutil.rmtree(unpacked, ignore_errors=True)
         try:
             ChestMnist(path)
         except SourceError:
             refused += 1
+        else:
+            assert all(not np.load(kept).any() for kept in unpacked.iterdir())
     assert refused > 100
 
 

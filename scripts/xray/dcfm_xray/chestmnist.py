@@ -1,6 +1,9 @@
 """ChestMNIST: the NIH images in small, as MedMNIST distributes them."""
 
+import os
+import shutil
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +16,7 @@ from jaxtyping import Bool, Int
 from PIL import Image
 from torch import Tensor
 
+from dcfm.artefacts import atomically
 from dcfm.npz import DAMAGED
 from dcfm_xray.findings import FINDINGS
 from dcfm_xray.nih import to_grey
@@ -37,13 +41,20 @@ CHESTMNIST_ORDER: Final = (
 """Columns of ChestMNIST's labels (MedMNIST v2, Yang et al. 2023)."""
 
 
+SPLITS: Final = ("train", "val", "test")
+
+
 @dataclass(frozen=True)
 class ChestMnist:
     """ChestMNIST's npz (MedMNIST v2), of any of its sizes. It names no patients, so each image is a patient of
     its own; its splits are made by patients, and its test split is the one to use.
 
+    Its pixels are unpacked once into :func:`cache_folder` and read from there as they are needed, through a memory map:
+    at 224 pixels they are 5.6 GB, which would be in every process else.
+
     Raises:
         SourceError: no such file, or arrays that are not ChestMNIST's.
+        OSError: there is no room to unpack it.
     """
 
     path: Path
@@ -52,28 +63,50 @@ class ChestMnist:
         self._arrays  # noqa: B018 - what is wrong is told at once
 
     def __getstate__(self) -> dict[str, Path]:
-        """The path alone: another process reads the file, and is not sent all of its pixels."""
+        """The path alone: another process maps the pixels, and is not sent them."""
         return {"path": self.path}
 
     @cached_property
-    def _arrays(self) -> tuple[np.ndarray, Tensor, Tensor]:
+    def _arrays(self) -> tuple[list[np.ndarray], Tensor, Tensor]:
+        remedy = "download chestmnist*.npz again"
         try:
             with self.path.open("rb") as file:  # numpy leaves its own open on errors
                 found = np.load(file, allow_pickle=False)
                 if not isinstance(found, np.lib.npyio.NpzFile):
                     raise ValueError("it is one array, an .npy")
-                images = [found[f"{split}_images"] for split in ("train", "val", "test")]
-                labels = [found[f"{split}_labels"] for split in ("train", "val", "test")]
+                labels = [found[f"{split}_labels"] for split in SPLITS]
+                heads = [_head(found.zip, f"{split}_images.npy") for split in SPLITS]
         except DAMAGED as error:
+            raise SourceError(f"{self.path} is not ChestMNIST's npz ({error}); {remedy}") from error
+        shapes, kinds = [shape for shape, _ in heads], [kind for _, kind in heads]
+        if (
+            any(len(shape) != 3 or shape[1:] != shapes[0][1:] or shape[1] != shape[2] for shape in shapes)
+            or any(kind != np.uint8 for kind in kinds)
+            or any(array.shape != (shape[0], 14) for array, shape in zip(labels, shapes, strict=True))
+        ):
             raise SourceError(
-                f"{self.path} is not ChestMNIST's npz ({error}); download chestmnist*.npz again"
-            ) from error
-        pixels = np.concatenate(images)
-        if pixels.ndim != 3 or pixels.dtype != np.uint8 or any(array.shape[1:] != (14,) for array in labels):
-            raise SourceError(f"{self.path} holds {pixels.shape} {pixels.dtype}; ChestMNIST has (n, size, size) uint8")
+                f"{self.path} holds images {', '.join(f'{s} {k}' for s, k in heads)} and labels "
+                f"{', '.join(str(array.shape) for array in labels)}; ChestMNIST has (n, size, size) uint8 and (n, 14)"
+            )
+        try:
+            images = [self._unpacked(f"{split}_images.npy") for split in SPLITS]
+        except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            raise SourceError(f"{self.path} is damaged ({error}); {remedy}") from error
         order = [CHESTMNIST_ORDER.index(name) for name in FINDINGS]
-        is_test = torch.arange(len(pixels)) >= len(images[0]) + len(images[1])
-        return pixels, torch.from_numpy(np.concatenate(labels)[:, order].astype(np.int64)), is_test
+        number = sum(map(len, images))
+        is_test = torch.arange(number) >= number - len(images[-1])
+        return images, torch.from_numpy(np.concatenate(labels)[:, order].astype(np.int64)), is_test
+
+    def _unpacked(self, member: str) -> np.ndarray:
+        """An array of the archive as a memory map of its own file, which is written if it is not there."""
+        with zipfile.ZipFile(self.path) as archive:
+            entry = archive.getinfo(member)
+            target = cache_folder() / f"{entry.CRC:08x}-{entry.file_size}-{member}"
+            if not target.exists():
+                # Copying checks the checksum at the end, before the file gets its name.
+                with archive.open(entry) as packed, atomically(target) as temporary, temporary.open("wb") as unpacked:
+                    shutil.copyfileobj(packed, unpacked, 1 << 20)
+        return np.load(target, mmap_mode="r", allow_pickle=False)
 
     @property
     def name(self) -> str:
@@ -106,4 +139,25 @@ class ChestMnist:
         return digest(*checksums, self.labels, self.patients)
 
     def read(self, rows: Sequence[int], size: int) -> list[Picture | UnreadableImage]:
-        return [to_grey(Image.fromarray(self._arrays[0][row]), size) for row in rows]
+        return [to_grey(Image.fromarray(np.asarray(self._pixels(row))), size) for row in rows]
+
+    def _pixels(self, row: int) -> np.ndarray:
+        for images in self._arrays[0]:
+            if row < len(images):
+                return images[row]
+            row -= len(images)
+        raise IndexError(f"{self.path} has no image {row} more")
+
+
+def cache_folder() -> Path:
+    """Where pixels are unpacked: ``$XDG_CACHE_HOME/dcfm/chestmnist``, by default under ``~/.cache``."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dcfm" / "chestmnist"
+
+
+def _head(archive: zipfile.ZipFile, member: str) -> tuple[tuple[int, ...], np.dtype]:
+    """An array's shape and type, without its content."""
+    with archive.open(member) as file:
+        version = np.lib.format.read_magic(file)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, kind = read(file)
+    return shape, kind

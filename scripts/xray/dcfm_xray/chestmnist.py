@@ -75,7 +75,8 @@ class ChestMnist:
                 if not isinstance(found, np.lib.npyio.NpzFile):
                     raise ValueError("it is one array, an .npy")
                 labels = [found[f"{split}_labels"] for split in SPLITS]
-                heads = [_head(found.zip, f"{split}_images.npy") for split in SPLITS]
+            with zipfile.ZipFile(self.path) as archive:
+                heads = [_head(archive, f"{split}_images.npy") for split in SPLITS]
         except DAMAGED as error:
             raise SourceError(f"{self.path} is not ChestMNIST's npz ({error}); {remedy}") from error
         shapes, kinds = [shape for shape, _ in heads], [kind for _, kind in heads]

@@ -15,11 +15,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32
+from jaxtyping import Float, Float32
 
-from dcfm_envs.scene import STATE_SLICES
 from dcfm_planner.agent import Action, PlannerAgent
-from dcfm_planner.query import batched, goal_positions
+from dcfm_planner.query import at_reset, batched, goal_positions
 
 
 class _Memory:
@@ -46,17 +45,13 @@ class _Memory:
         if self._shape != observation.shape:
             self.agent.reset(observation, goal=goals, seed=seed)
         else:
-            begun = _at_reset(observations) | (goals != self._goals).any(axis=1) | (flags & ~self._flags)
+            begun = at_reset(observations) | (goals != self._goals).any(axis=1) | (flags & ~self._flags)
             if begun.all():
                 self.agent.reset(observation, goal=goals, seed=seed)
             elif begun.any():
                 self.agent.reset(observation, goal=goals, seed=seed, mask=begun)
         self._shape, self._goals, self._flags = observation.shape, goals, flags
         return self.agent.act(observation)
-
-
-def _at_reset(observations: Float[np.ndarray, "batch 28"]) -> Bool[np.ndarray, " batch"]:
-    return (observations[:, STATE_SLICES["joint_velocity"]] == 0).all(axis=1)
 
 
 class OGBenchPolicy:
@@ -93,11 +88,14 @@ class OGBenchPolicy:
             temperature: not used: a plan is a sample, and there is no cheap mode of a flow.
 
         Raises:
-            ValueError: no goal, or wrong shapes.
+            ValueError: no goal, wrong shapes, or a seed that is none.
         """
         if goals is None:
             raise ValueError("no goals: pass goals=info['goal'] of the environment's reset")
-        entropy = None if seed is None else np.asarray(seed, dtype=np.uint64).ravel().tolist()
+        try:
+            entropy = None if seed is None else np.asarray(seed, dtype=np.uint64).ravel().tolist()
+        except (OverflowError, TypeError, ValueError) as error:
+            raise ValueError(f"seed={seed!r}: give an integer of at least 0, or a JAX key") from error
         number = None if entropy is None else int(np.random.SeedSequence(entropy).generate_state(1, np.uint32)[0])
         return self._memory.act(np.asarray(observations), goals, None, number)
 
@@ -137,6 +135,8 @@ class PredictPolicy:
         """
         goal = self.goal() if callable(self.goal) else self.goal
         if isinstance(observation, dict):
+            if "observation" not in observation:
+                raise ValueError(f"an observation of {', '.join(observation)}; it needs 'observation', OGBench's state")
             goal = observation.get("desired_goal", goal)
             observation = observation["observation"]
         if goal is None:

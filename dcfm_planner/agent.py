@@ -15,6 +15,7 @@ episode the environment reset by itself, under whichever autoreset mode:
 Rows that begin together are planned in one batch.
 """
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from dcfm_planner.query import (
     NULL,
     Observation,
     Quadrant,
+    at_reset,
     batched,
     cube_positions,
     goal_positions,
@@ -49,11 +51,15 @@ class PlannerAgent:
         planner: samples the plans.
         controller: from plan and observation to action; tracks the planned effector path if not given.
         options: how plans are executed; what measured best if not given.
+
+    Raises:
+        ValueError: the planner's plans are not the cube's.
     """
 
     def __init__(
         self, planner: Planner, controller: Controller | None = None, options: ExecutionOptions | None = None
     ) -> None:
+        planner.check_cube()
         self.planner = planner
         self.controller = controller or TrackEffector()
         self.options = options or ExecutionOptions()
@@ -126,6 +132,8 @@ class PlannerAgent:
             self._single = single
             self._labels = np.full((batch, 2), NULL)
             self._ended = np.zeros(batch, dtype=bool)
+        if seed is not None and seed < 0:
+            raise ValueError(f"seed={seed}: give an integer of at least 0")
         if seed is not None:
             self._generator = np.random.default_rng(seed)
         self._labels[rows] = labels
@@ -138,12 +146,21 @@ class PlannerAgent:
 
         Raises:
             ValueError: no reset before, or another batch than the reset's.
+
+        Warns:
+            UserWarning: a row is at the first observation of an episode, and the agent in the middle of a plan.
         """
         observations, single = batched(observation)
         if len(observations) != len(self.execution) or single != self._single:
             raise ValueError(
-                f"an observation of shape {observation.shape} after a reset with "
+                f"an observation of shape {np.shape(observation)} after a reset with "
                 f"{'one of 28 numbers' if self._single else f'{len(self.execution)} rows'}: give the same shape"
+            )
+        if forgotten := np.flatnonzero(at_reset(observations) & (self.execution.step > 0) & ~self._ended).tolist():
+            warnings.warn(
+                f"the environment was reset (rows {forgotten}) and the agent was not: it follows its old plan to its "
+                "old goal; call agent.reset(observation, info) after every reset, or follow() in a vector environment",
+                stacklevel=2,
             )
         actions = self.execution.act(observations, ~self._ended).astype(np.float32)
         return actions[0] if single else actions

@@ -121,8 +121,15 @@ class Planner:
             seed: of the noise; plan ``i`` of a batch is the same however many there are.
 
         Raises:
-            ValueError: wrong shapes, numbers that do not fit together, or an unknown quadrant.
+            ValueError: wrong shapes, numbers that do not fit together, an unknown quadrant, or plans that are not the
+                cube's.
         """
+        self.check_cube()
+        if not isinstance(number, int | np.integer) or not isinstance(seed, int | np.integer) or seed < 0:
+            raise ValueError(f"number={number!r}, seed={seed!r}: give integers, number at least 1, seed at least 0")
+        for name, given in (("source", source), ("target", target)):
+            if given is not None and not isinstance(given, str | Sequence):
+                raise ValueError(f"{name}={given!r}: give the name of a quadrant, or a list of one for each plan")
         observations, single = (None, True) if observation is None else batched(observation)
         sizes = {len(given) for given in (source, target) if given is not None and not isinstance(given, str)}
         if observations is not None and not single:
@@ -166,9 +173,21 @@ class Planner:
         Args:
             labels, generator, held, start, steps: see :meth:`trajectories`.
             warm: plans to start from, carried back to time ``start``.
+
+        Raises:
+            ValueError: plans that are not the cube's, or as :meth:`trajectories`.
         """
+        self.check_cube()
         first = None if warm is None else warm.normalised
         return Plan.from_normalised(self.trajectories(labels, generator, held, warm=first, start=start, steps=steps))
+
+    def check_cube(self) -> None:
+        """Raise ``ValueError`` unless plans are of the cube, for which alone there is :class:`Plan`."""
+        if list(self.layout.columns) != list(LAYOUT.columns):
+            raise ValueError(
+                f"this planner's plans have the columns {', '.join(self.layout.columns)}, not the cube's; use "
+                "trajectories() and layout.parts (docs/own-domain.md)"
+            )
 
     @torch.no_grad()
     def trajectories(
@@ -192,8 +211,12 @@ class Planner:
             steps: solver steps; for a warm start the default is that of a plan from scratch times ``1 - start``.
 
         Raises:
-            ValueError: fewer than one step.
+            ValueError: fewer than one step, or other numbers of labels, generators and held plans.
         """
+        sizes = [len(labels), len(labels) if isinstance(generator, torch.Generator) else len(generator)]
+        sizes += [] if held is None else [len(held.values)]
+        if len(set(sizes)) > 1:
+            raise ValueError(f"{sizes} labels, generators and held plans are given; give as many of each")
         asked = self.steps if steps is None else steps
         if asked < 1:
             raise ValueError(f"steps={asked}: a plan takes at least 1 solver step")

@@ -7,14 +7,18 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
-from dcfm_envs.scene import CUBE_REST_HEIGHT, STATE_SIZE
+from dcfm_envs.scene import CUBE_REST_HEIGHT, EFFECTOR_BOUNDS, STATE_SIZE, STATE_SLICES
 from dcfm_planner.layout import COLUMNS, state_features
 from dcfm_planner.quadrants import QUADRANTS, border_distance, quadrant_index, quadrant_of
 
 LABEL_MARGIN: Final = 0.02
 """m from a border of quadrants within which a position gets no label: training leaves such segments out."""
+
+REACH_SLACK: Final = 0.1
+"""m by which a goal may lie outside the box that the effector moves in: far enough for any goal that can be meant, and
+near enough to find one that is given in cm, or in OGBench's scaled coordinates."""
 
 NULL: Final = len(QUADRANTS)
 """The label that asks for no quadrant."""
@@ -48,7 +52,7 @@ def goal_positions(goal: Any, batch: int) -> Float[np.ndarray, "batch 3"]:
         batch: number of rows.
 
     Raises:
-        ValueError: another shape, or numbers that are not finite.
+        ValueError: another shape, numbers that are not finite, or a place far from where the arm can put a cube.
     """
     values = np.asarray(goal, dtype=np.float64)
     if (
@@ -63,10 +67,30 @@ def goal_positions(goal: Any, batch: int) -> Float[np.ndarray, "batch 3"]:
     _check_finite("a goal", values)
     values = np.broadcast_to(values, (batch, values.shape[-1]))
     if values.shape[-1] == STATE_SIZE:
-        return state_features(values)[:, _CUBE]
-    if values.shape[-1] == 2:
-        return np.column_stack([values, np.full(batch, CUBE_REST_HEIGHT)])
-    return values.copy()
+        positions = state_features(values)[:, _CUBE]
+    elif values.shape[-1] == 2:
+        positions = np.column_stack([values, np.full(batch, CUBE_REST_HEIGHT)])
+    else:
+        positions = values.copy()
+    _check_within_reach(positions)
+    return positions
+
+
+def _check_within_reach(positions: Float[np.ndarray, "batch 3"]) -> None:
+    low, high = EFFECTOR_BOUNDS[0] - REACH_SLACK, EFFECTOR_BOUNDS[1] + REACH_SLACK
+    far = ((positions < low) | (positions > high)).any(axis=1)
+    if far.any():
+        box = ", ".join(f"{name} {a:.2f} to {b:.2f}" for name, a, b in zip("xyz", *EFFECTOR_BOUNDS, strict=True))
+        raise ValueError(
+            f"a goal at {np.round(positions[far][0], 3).tolist()} m, where the arm cannot put a cube; give metres in "
+            f"the world frame, within about {box}, or a whole goal observation ({STATE_SIZE} numbers)"
+        )
+
+
+def at_reset(observations: Float[np.ndarray, "batch 28"]) -> Bool[np.ndarray, " batch"]:
+    """Which observations are the first of an episode: the arm's joint velocities are exactly zero there, and after no
+    simulated step."""
+    return (observations[:, STATE_SLICES["joint_velocity"]] == 0).all(axis=1)
 
 
 def _check_finite(what: str, values: np.ndarray) -> None:

@@ -155,9 +155,13 @@ def collect(
     Train episodes are numbered from 0, validation episodes from 1,000,000, so that growing one never moves the other.
 
     Raises:
-        ValueError: a file that is to be written is there and does not come of this collection's episodes; before any
-            work.
+        ValueError: a name that is none, or a file that is to be written is there and does not come of this collection's
+            episodes, or holds more of them; before any work.
     """
+    if not name or "/" in name or name.endswith((".npz", "-marks", "-val")):
+        raise ValueError(
+            f"name={name!r}; give a file name without its ending, and not one on -marks or -val as the files beside it"
+        )
     folder = out / f"{name}-seed{plan.seed}-steps{plan.steps}.episodes"
     splits = {"": range(plan.train), "-val": range(1_000_000, 1_000_000 + plan.val)}
     for suffix, numbers in splits.items():
@@ -204,6 +208,29 @@ def _check_own(path: Path, parts: list[Path], steps: int) -> None:
             f"{path} is there and was not collected with this seed and these steps, or its episodes are gone: it would "
             "be lost. Give another name or folder, or move it away"
         )
+    rows = _rows(path)
+    if rows > len(parts) * steps:
+        raise ValueError(
+            f"{path} holds {rows} rows, and {len(parts)} episodes of {steps} steps are asked for: what is more would "
+            "be lost. Ask for as many, give another name or folder, or move it away"
+        )
+    marks = _marks(path)
+    if marks.exists() and _rows(marks, "starts") < 0:
+        raise ValueError(f"{marks} is there and holds no marks: it would be lost. Give another name, or move it away")
+
+
+def _marks(path: Path) -> Path:
+    """The file of the oracle's marks beside one of play data."""
+    return path.with_name(path.stem + "-marks.npz")
+
+
+def _rows(path: Path, array: str = "observations") -> int:
+    """Rows of one of a file's arrays; -1 if there is none."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return len(file[array])
+    except (*UNREADABLE, LookupError):
+        return -1
 
 
 def _begins_with(path: Path, row: int, part: Path) -> bool:
@@ -223,4 +250,4 @@ def _merge(parts: list[Path], path: Path, steps: int) -> None:
             episodes.append({key: file[key] for key in file.files})
     save_npz(path, {key: np.concatenate([e[key] for e in episodes]) for key in EPISODE_KEYS})
     starts = [e["oracle_starts"] + i * steps for i, e in enumerate(episodes)]
-    save_npz(path.with_name(path.stem + "-marks.npz"), {"starts": np.concatenate(starts)})
+    save_npz(_marks(path), {"starts": np.concatenate(starts)})

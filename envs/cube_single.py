@@ -221,6 +221,9 @@ class CubeSingle(CubeEnv):
     def set_state(self, qpos: np.ndarray, qvel: np.ndarray) -> Float[np.ndarray, " 28"]:
         """Put the simulation into a state (as stored in play data) and return its observation; the goal stays.
 
+        Positions and velocities do not say how hard the fingers press: the arm is held where it is and the gripper let
+        go of until the next step, so that ``gripper_contact`` depends on the state alone, and is not a grasp's.
+
         Args:
             qpos: joint positions, 6 of the arm, 8 of the fingers, then the cube's position and quaternion.
             qvel: their velocities.
@@ -238,6 +241,8 @@ class CubeSingle(CubeEnv):
             raise ValueError("qpos and qvel must be finite; check where they come from")
         self.data.qpos[:], self.data.qvel[:] = qpos, qvel
         self.data.qacc_warmstart[:] = 0
+        self.data.ctrl[:] = 0
+        self.data.ctrl[self._arm_actuator_ids] = qpos[self._arm_joint_ids]
         mujoco.mj_forward(self.model, self.data)
         mujoco.mj_rnePostConstraint(self.model, self.data)
         self.pre_step()

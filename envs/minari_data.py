@@ -84,7 +84,8 @@ def export_minari(play: PlayData, name: str, out: Path | None = None) -> Path:
     buffers = [
         _buffer(minari, play, first, last, number) for number, (first, last) in enumerate(play.episodes().tolist())
     ]
-    incoming = folder / f".incoming-{uuid.uuid4().hex[:8]}"
+    # Absolute: Minari puts a relative root before its paths more than once.
+    incoming = folder.absolute() / f".incoming-{uuid.uuid4().hex[:8]}"
     try:
         with _root(incoming), warnings.catch_warnings():
             warnings.filterwarnings("ignore", module="minari")  # that author and code are not given

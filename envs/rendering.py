@@ -2,18 +2,20 @@
 
 ``MUJOCO_GL`` decides once, when mujoco is imported, and a backend that does not work may fail late, draw black or hang.
 So each candidate draws a small scene in a process of its own, under a time limit, and is taken only if the picture is
-not black. Where no pictures are drawn, mujoco is imported :func:`without_pictures`, which needs no GL at all.
+not black. Where no pictures are drawn, mujoco is imported :func:`without_pictures`, which needs no GL at all; a process
+that wants pictures after that, or after mujoco chose a GL that cannot draw, is given one that can.
 """
 
 from __future__ import annotations
 
 import functools
+import importlib
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
 PROBE_TIMEOUT: Final = 20.0
 """Seconds that a backend has to draw one picture."""
@@ -43,11 +45,6 @@ with mujoco.Renderer(model, 32, 32) as renderer:
 _OFF: Final = (
     "mujoco was imported with its rendering switched off; start Python without MUJOCO_GL=disable (on a machine without "
     "a screen: MUJOCO_GL=egl), or run without video"
-)
-
-_OFF_BY_US: Final = (
-    "mujoco was imported without its rendering, since this process evaluated or collected before: make the environment "
-    "with pictures first, before evaluating or collecting in this process, or make it in a process of its own"
 )
 
 _switched_off: list[bool] = []
@@ -133,19 +130,32 @@ def prepare_rendering(timeout: float = PROBE_TIMEOUT) -> str:
         the backend.
 
     Raises:
-        RenderingError: no backend draws here, or mujoco is imported already with one that does not.
+        RenderingError: no backend draws here, or mujoco was imported with drawing switched off by the user.
     """
     mujoco = sys.modules.get("mujoco")
-    if mujoco is not None and not hasattr(mujoco, "GLContext"):
-        raise RenderingError(_OFF_BY_US if _switched_off else _OFF)
-    if mujoco is None or os.environ.get("MUJOCO_GL"):
-        backend = find_gl_backend(timeout)
-        os.environ["MUJOCO_GL"] = backend
-        return backend
+    off = mujoco is not None and not hasattr(mujoco, "GLContext")
+    if off and not _switched_off:
+        raise RenderingError(_OFF)
+    given = os.environ.get("MUJOCO_GL")
     default = "cgl" if sys.platform == "darwin" else "glfw"  # what mujoco takes where MUJOCO_GL is not set
-    if reason := _failure(default, timeout):
+    if mujoco is not None and not off and not given and not _failure(default, timeout):
+        return default
+    backend = find_gl_backend(timeout)
+    os.environ["MUJOCO_GL"] = backend
+    if mujoco is not None and (off or not given):
+        _choose_again(mujoco, backend)
+    return backend
+
+
+def _choose_again(mujoco: Any, backend: str) -> None:
+    """Let mujoco, which is imported, choose its GL by ``MUJOCO_GL`` as it is now: it does so in a module of its own,
+    where every new renderer looks."""
+    names = ("mujoco.rendering.classic.gl_context", "mujoco.gl_context")  # where newer and older versions have it
+    chosen = [importlib.reload(sys.modules[name]) for name in names if name in sys.modules]
+    context = getattr(chosen[0], "GLContext", None) if chosen else None
+    if context is None:
         raise RenderingError(
-            f"mujoco was imported before MUJOCO_GL was set, and its default, {default}, cannot draw here ({reason}): "
-            f"start Python with MUJOCO_GL={find_gl_backend(timeout)}"
+            f"mujoco was imported before MUJOCO_GL was set, and this version cannot choose again: start Python with "
+            f"MUJOCO_GL={backend}"
         )
-    return default
+    mujoco.GLContext = context

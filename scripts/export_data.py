@@ -38,6 +38,7 @@ def export_npz(play: PlayData, path: Path) -> Path:
     """
     if path.exists():
         raise ValueError(f"{path} exists; delete it, or choose another name= or out=")
+    path.parent.mkdir(parents=True, exist_ok=True)
     save_npz(path, {"observations": play.observations, "actions": play.actions, "terminals": play.terminals})
     return path
 

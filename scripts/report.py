@@ -1,6 +1,6 @@
 """Make one HTML file of any folders of results: tables, maps, loss curves, pictures, films. It opens offline.
 
-    python scripts/report.py 'folders=[docs/results/planner_table/chosen,docs/results/cost,runs/video]'
+    python scripts/report.py 'folders=[docs/results/planner_table/chosen,docs/results/cost]'
     python scripts/report.py 'folders=[runs/noniid]' title='My training' out=runs/noniid/report.html
 
 The keys are described in configs/report.yaml.
@@ -15,7 +15,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from dcfm.configuration import script, typed, writable
-from dcfm.report.page import make_report
+from dcfm.report.page import check_folders, make_report
 
 
 @dataclass
@@ -34,10 +34,12 @@ def main(config: DictConfig) -> None:
     given = typed(config, Settings, "report")
     if not 0 < given.largest < math.inf:
         raise ValueError(f"largest={given.largest}: give a size in MB above 0")
-    out = Path(given.out)
+    out, folders = Path(given.out), [Path(folder) for folder in given.folders]
+    if out.suffix.lower() not in (".html", ".htm"):
+        raise ValueError(f"out={out}: give the name of an HTML file, which ends in .html")
+    check_folders(folders)
     writable(out.parent)
     command = shlex.join(["python", *sys.argv])
-    folders = [Path(folder) for folder in given.folders]
     make_report(folders, out, title=given.title, command=command, largest=int(given.largest * 1e6))
     print(f"wrote {out}: {out.stat().st_size / 1e6:.1f} MB")
 

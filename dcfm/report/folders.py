@@ -27,10 +27,17 @@ def section(folder: Path, title: str, largest: int) -> Section:
     Raises:
         ReportError: a file is damaged.
     """
+    shown, left = _walk(folder, title, largest)
+    named = [Folded(f"{len(left)} files not shown", [Text("\n".join(left))])] if left else []
+    return Section(title, [*shown.blocks, *named], shown.sections)
+
+
+def _walk(folder: Path, title: str, largest: int) -> tuple[Section, list[str]]:
+    """The folder's section, and the names of the files that are not in it, below it too."""
     found = sorted(folder.iterdir(), key=lambda path: path.name)
     plain = [path for path in found if not path.is_symlink() and not path.name.startswith(".")]
     here = [path for path in plain if path.is_file()]
-    films = {path.stem for path in here if path.suffix.lower() in VIDEOS}
+    films = {path.stem for path in here if path.suffix.lower() in VIDEOS and path.stat().st_size <= largest}
     blocks: list[Any] = []
     left = [path.name for path in found if path.is_symlink()]
     for ending in READERS:
@@ -44,14 +51,15 @@ def section(folder: Path, title: str, largest: int) -> Section:
     if (folder / LOSSES).is_dir():
         blocks += [_curve(path) for path in sorted((folder / LOSSES).glob("*.csv")) if not path.is_symlink()]
     left += [path.name for path in here if path.suffix.lower() not in READERS]
-    if left and blocks:
-        blocks.append(Folded(f"{len(left)} files not shown", [Text("\n".join(left))]))
-    below = [
-        section(path, path.name, largest)
-        for path in plain
-        if path.is_dir() and path.name not in _SKIPPED and not path.name.endswith(".snapshots")
-    ]
-    return Section(title, blocks, [inner for inner in below if inner.blocks or inner.sections])
+    below = []
+    for path in plain:
+        if not path.is_dir() or path.name in _SKIPPED or path.name.endswith(".snapshots"):
+            continue
+        inner, names = _walk(path, path.name, largest)
+        if inner.blocks or inner.sections:
+            below.append(inner)
+        left += [f"{path.name}/{name}" for name in names]
+    return Section(title, blocks, below), left
 
 
 def _curve(path: Path) -> Any:

@@ -13,6 +13,15 @@ from dcfm.report.folders import section
 INSTALL = "pip install 'dcfm[report]'"
 
 
+def check_folders(folders: Sequence[Path]) -> None:
+    """Raise ``ReportError`` unless there is at least one, and each is a folder."""
+    if not folders:
+        raise ReportError("folders=[]: give folders of results, e.g. 'folders=[runs/toy/default,docs/results/cost]'")
+    for folder in folders:
+        if not folder.is_dir():
+            raise ReportError(f"{folder} is no folder; give folders that scripts wrote, such as runs/toy/default")
+
+
 def make_report(folders: Sequence[Path], out: Path, *, title: str, command: str, largest: int = 20_000_000) -> None:
     """Read folders of results and write a report of them, whole or not at all.
 
@@ -32,11 +41,7 @@ def make_report(folders: Sequence[Path], out: Path, *, title: str, command: str,
         from jinja2 import Environment, PackageLoader, StrictUndefined
     except ImportError as error:
         raise ReportError(f"{error}; {INSTALL}") from error
-    if not folders:
-        raise ReportError("folders=[]: give folders of results, e.g. 'folders=[runs/toy/default,docs/results/cost]'")
-    for folder in folders:
-        if not folder.is_dir():
-            raise ReportError(f"{folder} is no folder; give folders that scripts wrote, such as runs/toy/default")
+    check_folders(folders)
     if out.is_dir():
         raise ReportError(f"out={out} is a folder; give the name of a file, such as {out / 'report.html'}")
     sections = [section(folder, str(folder), largest) for folder in folders]

@@ -98,6 +98,10 @@ class PointMaze:
     guidance = (1.0, 1.0)
     max_steps = 800
 
+    def __post_init__(self) -> None:
+        if self.walks < 1 or self.seed < 0:
+            raise ValueError(f"walks={self.walks} and seed={self.seed}: at least 1 walk, and a seed of at least 0")
+
     def evaluation(self) -> PlainEvaluation:
         return PlainEvaluation(self)
 
@@ -115,8 +119,8 @@ class PointMaze:
                 paths, labels = np.split(stored["positions"], stored["ends"][:-1]), torch.from_numpy(stored["labels"])
         except KeyError as error:
             raise ValueError(f"{source} holds other data than walks ({error}); give data= of another file") from error
-        except (EOFError, BadZipFile) as error:
-            raise ValueError(f"{source} is damaged ({error!r}); remove it to collect anew") from error
+        except (OSError, EOFError, ValueError, BadZipFile) as error:
+            raise ValueError(f"{source} is no file of walks, or damaged ({error}); remove it first") from error
         trajectories = torch.from_numpy(np.array([rows_of(path, horizon) for path in paths])).float()
         return Segments(LAYOUT.normalise(trajectories), labels, {"walks": len(paths)})
 

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import gymnasium
@@ -17,6 +18,7 @@ import dcfm_envs
 from dcfm.artefacts import ArtefactError
 from dcfm_envs.scene import STATE_SIZE, STATE_SLICES
 from dcfm_planner import PlannerAgent
+from dcfm_planner.domains import maze
 from dcfm_planner.layout import COLUMNS
 from dcfm_planner.models import ModelError, weights_folder
 from dcfm_planner.planner import Planner
@@ -35,6 +37,13 @@ def agent(noise_planner: Planner) -> PlannerAgent:
 def observation(still: Tensor, observe: Callable) -> np.ndarray:
     """The cube in TL."""
     return observe(still.numpy())[0]
+
+
+def moving(observations: np.ndarray) -> np.ndarray:
+    """The same with the arm's joints in motion, as after any simulated step."""
+    found = observations.copy()
+    found[..., STATE_SLICES["joint_velocity"]] = 0.1
+    return found
 
 
 def test_importing_the_package_does_not_import_mujoco() -> None:
@@ -104,6 +113,7 @@ def test_a_mask_begins_its_rows_and_leaves_the_others(agent: PlannerAgent, obser
     batch = np.stack([observation] * 3)
     agent.reset(batch, goal=GOAL, seed=0)
     agent.act(batch)
+    batch = moving(batch)
     agent.act(batch)
     before = agent.plan.normalised.clone()
     goals = np.stack([GOAL, [0.5, -0.2, 0.02], GOAL])
@@ -158,6 +168,7 @@ def test_rows_are_followed_one_by_one(scenes: list[gymnasium.Env], noise_planner
     envs = vector(scenes, AutoresetMode.NEXT_STEP)
     agent = PlannerAgent(noise_planner)
     observations, infos = envs.reset(seed=0)
+    observations = moving(observations)
     agent.reset(observations, infos, seed=0, autoreset="NextStep")
     ended = [[False, True], [False, False], [True, False], [False, False]]
     seen, actions = [], []
@@ -171,7 +182,7 @@ def test_rows_are_followed_one_by_one(scenes: list[gymnasium.Env], noise_planner
 def test_rows_that_begin_together_are_planned_in_one_batch(perfect_planner: Callable, still: Tensor) -> None:
     planner, field = perfect_planner(still.repeat(16, 1))
     agent = PlannerAgent(planner)
-    batch = np.zeros((4, STATE_SIZE))
+    batch = moving(np.zeros((4, STATE_SIZE)))
     agent.reset(batch, goal=GOAL, seed=0)
     agent.act(batch)
     assert [len(labels) for labels in field.labels] == [4] * planner.steps
@@ -225,6 +236,22 @@ def test_what_cannot_be_says_what_to_do(agent: PlannerAgent, observation: np.nda
     agent.reset(batch, goal=GOAL, autoreset="SameStep")
     with pytest.raises(ValueError, match=r"give terminated \| truncated"):
         agent.follow(batch, {}, np.zeros(3, dtype=bool))
+
+
+def test_a_forgotten_reset_is_told(agent: PlannerAgent, observation: np.ndarray) -> None:
+    """The environment begins anew, its joints at rest, while the agent is in the middle of a plan."""
+    agent.reset(observation, goal=GOAL)
+    for seen in (observation, moving(observation)):
+        agent.act(seen)  # no warning, which would be an error here
+    with pytest.warns(UserWarning, match=r"the environment was reset \(rows \[0\]\) and the agent was not"):
+        agent.act(observation)
+
+
+def test_a_planner_of_another_domain_is_refused(noise_planner: Planner) -> None:
+    other = replace(noise_planner, layout=maze.LAYOUT)
+    for use in (lambda: PlannerAgent(other), other.plan):
+        with pytest.raises(ValueError, match=r"the columns position, not the cube's; use trajectories\(\)"):
+            use()
 
 
 def test_loads_by_name_or_path(tmp_path: Path, observation: np.ndarray) -> None:

@@ -1,5 +1,7 @@
 """The protocols hold for the domains that ship, and withheld combinations are what their names say."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from omegaconf import OmegaConf
@@ -52,3 +54,13 @@ def test_the_task_takes_the_domains_shape_and_holds_its_goal() -> None:
     velocity = task.network()(x, torch.rand(64), torch.zeros(64, 2, dtype=torch.long), held)
     assert velocity.shape == x.shape
     assert (velocity[held] == 0).all()
+
+
+def test_the_maze_says_what_is_wrong_with_its_walks(tmp_path: Path) -> None:
+    for settings in ({"walks": 0}, {"walks": -1}, {"seed": -1}):
+        with pytest.raises(ValueError, match="at least 1 walk"):
+            PointMaze(**settings)
+    (tmp_path / "text.npz").write_text("no walks")
+    for source in (tmp_path / "text.npz", tmp_path):
+        with pytest.raises(ValueError, match="is no file of walks, or damaged"):
+            PointMaze().segments(str(source), horizon=16)

@@ -161,5 +161,9 @@ def test_plan_says_what_cannot_be(at_rest: Planner) -> None:
         at_rest.plan(source=[])
     with pytest.raises(ValueError, match="unknown quadrant 'XX'"):
         at_rest.plan("XX")
+    with pytest.raises(ValueError, match="seed=-1: give integers"):
+        at_rest.plan("TL", seed=-1)
+    with pytest.raises(ValueError, match=r"\[3, 1\] labels, generators and held plans"):
+        at_rest.sample(torch.zeros(3, 2, dtype=torch.long), [torch.Generator()])
     with pytest.raises(ValueError, match=r"a goal of shape \(4,\)"):
         at_rest.plan(goal=np.zeros(4))

@@ -40,6 +40,12 @@ def test_goals_in_three_forms() -> None:
         goal_positions(np.zeros((3, 3)), 2)
 
 
+@pytest.mark.parametrize("goal", [[52.5, -20.0], [0.525, -0.2, 0.9], [0.0, 0.0], [0.4, 1.5, 0.2]])
+def test_goals_in_other_units_are_refused(goal: list[float]) -> None:
+    with pytest.raises(ValueError, match=r"where the arm cannot put a cube; give metres.*x 0.25 to 0.60"):
+        goal_positions(goal, 2)
+
+
 def test_observations_single_and_many() -> None:
     assert batched(np.zeros(28, dtype=np.float32))[0].shape == (1, 28)
     assert batched(np.zeros((3, 28)))[1] is False

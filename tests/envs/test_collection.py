@@ -112,6 +112,35 @@ def test_another_s_file_is_not_replaced(whole: Path, tmp_path: Path) -> None:
         collect(plan, tmp_path, workers=0)
 
 
+def test_a_smaller_plan_takes_nothing_away(whole: Path, tmp_path: Path) -> None:
+    (folder,) = whole.glob("*.episodes")
+    shutil.copytree(folder, tmp_path / folder.name)
+    file = tmp_path / "cube-single-play-v0.npz"
+    shutil.copy(whole / file.name, file)
+    before = file.read_bytes()
+    with pytest.raises(ValueError, match=rf"holds {2 * STEPS} rows, and 1 episodes of {STEPS} steps are asked for"):
+        collect(CollectionPlan(train=1, val=0, seed=5, steps=STEPS), tmp_path, workers=0)
+    assert file.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "play.npz", "play-marks", "play-val"])
+def test_names_that_another_file_would_have(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="give a file name without its ending"):
+        collect(CollectionPlan(train=1, val=0, steps=STEPS), tmp_path, name=name, workers=0)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_in_the_marks_place_is_not_replaced(whole: Path, tmp_path: Path) -> None:
+    (folder,) = whole.glob("*.episodes")
+    shutil.copytree(folder, tmp_path / folder.name)
+    shutil.copy(whole / "cube-single-play-v0.npz", tmp_path)
+    marks = tmp_path / "cube-single-play-v0-marks.npz"
+    save_npz(marks, {"observations": np.zeros((3, 28))})
+    with pytest.raises(ValueError, match="holds no marks: it would be lost"):
+        collect(CollectionPlan(train=2, val=0, seed=5, steps=STEPS), tmp_path, workers=0)
+    assert list(contents(marks)) == ["observations"]
+
+
 def test_processes_change_nothing(whole: Path, tmp_path: Path) -> None:
     collect(CollectionPlan(train=1, val=0, seed=5, steps=STEPS), tmp_path, workers=1)
     arrays = contents(tmp_path / "cube-single-play-v0.npz")

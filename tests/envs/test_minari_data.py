@@ -45,6 +45,16 @@ def test_there_and_back(tmp_path: Path, terminals: np.ndarray) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == [NAME]
 
 
+def test_a_folder_may_be_relative(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the script's default is."""
+    monkeypatch.chdir(tmp_path)
+    given = play()
+    folder = export_minari(given, NAME, Path("data/minari"))
+    assert folder == Path("data/minari") / NAME
+    assert_same(given, import_minari(folder))
+    assert [path.name for path in (tmp_path / "data/minari").iterdir()] == [NAME]
+
+
 def test_minari_itself_reads_transitions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given = play()
     export_minari(given, f"mine/{NAME}", tmp_path)

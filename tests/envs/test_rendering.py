@@ -66,17 +66,34 @@ assert "mujoco" not in sys.modules
 for name, begin in places.items():
     begin()
     assert os.environ.pop("MUJOCO_GL", None) is None, f"{name} leaves drawing switched off for child processes"
-gymnasium.make(dcfm_envs.CUBE_SINGLE, render_mode="rgb_array")
+plain = gymnasium.make(dcfm_envs.CUBE_SINGLE)
+plain.reset(seed=0)
+env = gymnasium.make(dcfm_envs.CUBE_SINGLE, render_mode="rgb_array")
+env.reset(seed=0)
+assert env.render().std() > 5, "the picture is blank"
+"""
+
+PLAIN_THEN_DRAW = """
+import gymnasium
+import dcfm_envs
+
+plain = gymnasium.make(dcfm_envs.CUBE_SINGLE)
+plain.reset(seed=0)
+env = gymnasium.make(dcfm_envs.CUBE_SINGLE, render_mode="rgb_array")
+env.reset(seed=0)
+assert env.render().std() > 5, "the picture is blank"
 """
 
 
-def test_evaluating_first_is_told() -> None:
-    """Whatever imports mujoco to draw nothing leaves the variable as it was, and the error says what to do."""
+@pytest.mark.parametrize("program", [EVALUATE_THEN_DRAW, PLAIN_THEN_DRAW], ids=["evaluated", "plain"])
+def test_pictures_may_come_later(program: str) -> None:
+    """Whatever imports mujoco to draw nothing leaves the variable as it was, and pictures can be drawn afterwards."""
     environment = {key: value for key, value in os.environ.items() if key != "MUJOCO_GL"}
-    command = [sys.executable, "-W", "ignore", "-c", EVALUATE_THEN_DRAW]
+    command = [sys.executable, "-W", "ignore", "-c", program]
     run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
-    assert "RenderingError: mujoco was imported without its rendering" in run.stderr, run.stderr
-    assert "make the environment with pictures first" in run.stderr
+    if "mujoco cannot draw on this machine" in run.stderr:
+        pytest.skip("no GL works on this machine")
+    assert run.returncode == 0, run.stderr
 
 
 def test_a_choice_of_the_user_s_stays(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,7 +160,9 @@ def test_too_late(backends: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setitem(sys.modules, "mujoco", Mujoco)  # type: ignore[arg-type]
     assert prepare_rendering() == "egl"
     monkeypatch.delenv("MUJOCO_GL")
-    with pytest.raises(RenderingError, match=r"no screen.*start Python with MUJOCO_GL=egl"):
+    monkeypatch.delitem(sys.modules, "mujoco.rendering.classic.gl_context", raising=False)
+    monkeypatch.delitem(sys.modules, "mujoco.gl_context", raising=False)
+    with pytest.raises(RenderingError, match=r"this version cannot choose again: start Python with MUJOCO_GL=egl"):
         prepare_rendering()
 
 

@@ -5,8 +5,9 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
-from dcfm.report.blocks import Folded
+from dcfm.report.blocks import Folded, Picture, Text
 from dcfm.report.curves import POINTS, draw
 from dcfm.report.files import ReportError
 from dcfm.report.folders import section
@@ -60,6 +61,20 @@ def test_large_files_are_named(results: Path) -> None:
     blocks = section(results, "r", 3000).blocks
     left = next(block for block in blocks if isinstance(block, Folded) and "not shown" in block.title)
     assert "trials.csv" in str(left.blocks[0])
+
+
+def test_what_is_too_large_or_below_is_named(tmp_path: Path) -> None:
+    """A GIF is shown where the film of its name is too large; files below are named where nothing else is shown."""
+    (tmp_path / "film.mp4").write_bytes(b"x" * 4000)
+    Image.new("L", (4, 4)).save(tmp_path / "film.gif")
+    (tmp_path / "published" / "dcfm_b").mkdir(parents=True)
+    (tmp_path / "published" / "dcfm_b" / "model.npz").write_bytes(b"x")
+    found = section(tmp_path, "r", 3000)
+    shown, left = found.blocks
+    assert isinstance(shown, Picture)
+    assert isinstance(left, Folded)
+    assert left.blocks == [Text("film.mp4 (0.0 MB)\npublished/dcfm_b/model.npz")]
+    assert not found.sections
 
 
 def test_only_ledgers_are_read_as_ledgers(results: Path, tmp_path: Path) -> None:

@@ -75,6 +75,16 @@ def check_list(name: str, given: Sequence[str | int], allowed: Sequence[str] | N
         raise ComparisonError(f"{name}={list(given)} names something twice; name each once")
 
 
+OF_THE_TABLE: Final = {
+    "methods": "methods",
+    "partition": "partitions",
+    "seed": "seeds",
+    "device": "device",
+    "out": "runs",
+}
+"""Keys of a training that a table decides, and the table's own for each."""
+
+
 def training_config(
     entry: Entry, runs: Path, module: str, name: str, *, device: str, training: Sequence[str]
 ) -> DictConfig:
@@ -89,8 +99,12 @@ def training_config(
         training: further overrides.
 
     Raises:
-        ComparisonError: overrides that the configuration does not take.
+        ComparisonError: overrides that the configuration does not take, or that the entry decides.
     """
+    for word in training:
+        key = word.partition("=")[0].lstrip("+~")
+        if key in OF_THE_TABLE:
+            raise ComparisonError(f"training=[{word}]: the table says that; give {OF_THE_TABLE[key]}= beside training=")
     overrides = [
         *training,
         f"methods=[{entry.method}]",

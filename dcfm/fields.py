@@ -89,9 +89,11 @@ def composed_velocity(
 
 
 def check_values(y: Int[Tensor, "batch k"], null: Int[Tensor, " k"]) -> None:
-    """Raise ``ValueError`` unless every entry is a value of its attribute or its null token; a network may take others
-    without a word, and answer something else."""
+    """Raise ``ValueError`` unless there is a column an attribute, and every entry one of its values or its null token;
+    a network may take others without a word, and answer something else."""
     null = null.to(y.device)
+    if y.ndim != 2 or y.shape[1] != len(null):  # one column would be taken for all attributes
+        raise ValueError(f"labels of shape {tuple(y.shape)}; give (n, {len(null)}), a column an attribute")
     if (beyond := (y < 0) | (y > null)).any():
         row, i = (int(place) for place in beyond.nonzero()[0])
         raise ValueError(f"label {int(y[row, i])} of attribute {i}, which has 0 to {int(null[i]) - 1} and null")

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from dcfm.artefacts import git_revision, write_text_atomically
 from dcfm.configuration import script, typed, writable
 from dcfm.records import write_json
-from dcfm.toy.cell import Cell
+from dcfm.toy.cell import Cell, tell_hidden
 from dcfm.toy.communication import Study, draw, run, table
 from dcfm.toy.problem import ProblemSettings
 from dcfm.toy.score import Sampling
@@ -51,6 +51,7 @@ def main(config: DictConfig) -> None:
     """Check, train, score, write, print."""
     given = typed(config, Settings, "communication")
     training, sampling = read_training(given.training), Sampling(given.draws, given.solver_steps)
+    tell_hidden(sys.argv[1:], given.tuned, [*given.averaging, *given.once])
     cells = [
         Cell(
             ProblemSettings(

@@ -50,6 +50,7 @@ def run(config: DictConfig) -> None:
     torch.set_num_threads(1)
     problem_settings = ProblemSettings(seed=given.seed, samples=given.samples)
     cell = Cell(problem_settings, read_training(given.training), Sampling(draws=given.draws), tuned=given.tuned)
+    cell.training_of("dcfm_b")  # what cannot be is an error before it is changed
     own = given.tuned.get("dcfm_b", {})  # DCFM-B as it is tuned, but without the CI term of its student
     without = {**own, "student": {**own.get("student", {}), "weight": 0.0}}
     bare = Cell(problem_settings, cell.training, cell.sampling, tuned=given.tuned | {"dcfm_b": without})

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from dcfm.artefacts import git_revision, write_text_atomically
 from dcfm.configuration import script, typed, writable
 from dcfm.records import write_json
-from dcfm.toy.cell import Cell
+from dcfm.toy.cell import Cell, tell_hidden
 from dcfm.toy.many_silos import Study, draw, run, table
 from dcfm.toy.problem import ProblemSettings
 from dcfm.toy.score import Sampling
@@ -46,7 +46,10 @@ class Settings:
 def main(config: DictConfig) -> None:
     """Check, train, score, write, print."""
     given = typed(config, Settings, "many_silos")
+    if len(set(given.silos)) != len(given.silos):
+        raise ValueError(f"silos={given.silos}: a number occurs twice")
     training, sampling = read_training(given.training), Sampling(given.draws, given.solver_steps)
+    tell_hidden(sys.argv[1:], given.tuned, given.methods)
     cells = {
         silos: tuple(
             Cell(

@@ -44,6 +44,12 @@ def main(config: DictConfig) -> None:
     given = typed(config, Settings, "scale")
     if not (given.silos and given.peers and given.seeds):
         raise ValueError("silos, peers and seeds must each have at least one entry")
+    for name in ("silos", "peers", "seeds"):
+        values = getattr(given, name)
+        if len(set(values)) != len(values):
+            raise ValueError(f"{name}={values}: an entry occurs twice")
+    if given.training.get("peers_per_round") is not None:
+        raise ValueError(f"training.peers_per_round={given.training['peers_per_round']}: give peers= instead")
     training, sampling = read_training(given.training), Sampling(given.draws, given.steps)
     cells = [
         ScaleCell(silos, peers, seed, given.samples, training, sampling)

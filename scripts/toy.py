@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from dcfm.configuration import script, typed, writable
 from dcfm.methods import registry
-from dcfm.toy.cell import Cell, check_cells
+from dcfm.toy.cell import Cell, check_cells, tell_hidden
 from dcfm.toy.deal import read_partitions
 from dcfm.toy.experiment import run_cells
 from dcfm.toy.figure import draw
@@ -85,6 +85,7 @@ def read_settings(config: DictConfig) -> tuple[list[Cell], list[str], int, Path]
 def run(config: DictConfig) -> None:
     """Check, train, score, write, print."""
     cells, methods, workers, out = read_settings(config)
+    tell_hidden(sys.argv[1:], cells[0].tuned if cells else {}, methods)
     check_cells(cells, methods, out, workers)
     writable(out)
     command = shlex.join(["python", *sys.argv])

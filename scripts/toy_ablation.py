@@ -42,6 +42,9 @@ def run(config: DictConfig) -> None:
     """Check, train, score, write."""
     given = typed(config, Settings, "toy_ablation")
     training, sampling = read_training(given.training), Sampling(given.draws, given.steps)
+    for key, instead in (("seed", "seeds"), ("partition", "partition")):
+        if key in given.problem:
+            raise ValueError(f"problem.{key}={given.problem[key]}: give {instead}= instead")
     problem, factors = read_problem(given.problem), read_factors(given.factors)
     if not given.seeds or not factors:
         raise ValueError(f"seeds={given.seeds} and factors={list(factors)}; give at least one of each")

@@ -53,7 +53,7 @@ def run(config: DictConfig) -> None:
         parts = {"observed": problem.observed, "withheld": problem.withheld, "never looked at": problem.missing}
         problems.append(cell.identity()["problem"] | {name: rows.tolist() for name, rows in parts.items()})
     for variants in candidates.values():  # all methods' before the first one's trainings
-        check_problems(cells, variants, Path(given.out))
+        check_problems(cells, variants, Path(given.out), given.workers)
     out = writable(given.out)
     chosen: dict[str, Any] = {
         "command": shlex.join(["python", *sys.argv]),

@@ -34,6 +34,8 @@ def read_factors(given: Mapping[str, Any]) -> dict[str, dict[str, list[Variant]]
                 raise ValueError(
                     f"factors.{factor}.{value}={methods!r}; give changes by method ({', '.join(registry.names())})"
                 )
+            if wrong := {m: c for m, c in methods.items() if not isinstance(c, Mapping | None)}:
+                raise ValueError(f"factors.{factor}.{value}: {wrong!r}; give what changes in the training, by name")
             found[factor][str(value)] = [
                 Variant(f"{factor}={value}", method, changes or {}) for method, changes in methods.items()
             ]

@@ -1,6 +1,7 @@
 """A cell of the toy experiment: one problem and how it is learnt; and what can be wrong with it before any work."""
 
 import json
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,6 +14,8 @@ from dcfm.toy.problem import Problem, ProblemSettings, make_problem
 from dcfm.toy.score import Sampling
 from dcfm.toy.task import ToyTask
 from dcfm.toy.training import Training, change_training
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,35 @@ class Cell:
             "tuned": self.identity()["tuned"].get(name, {}),
             "method": registry.settings_of(name, **changes),
         }
+
+
+def tell_hidden(overrides: Sequence[str], tuned: Mapping[str, Any], methods: Sequence[str]) -> list[str]:
+    """Warn of settings of ``training`` that were given and that a method's own tuning hides.
+
+    Args:
+        overrides: of the command line, e.g. ``training.pooled.weight=9``.
+        tuned: by method, see :class:`Cell`.
+        methods: that are asked for.
+
+    Returns:
+        The warnings.
+    """
+    lines = []
+    for override in overrides:
+        key, _, value = override.partition("=")
+        section, *path = key.lstrip("+").split(".")
+        for name in methods if section == "training" and path else ():
+            own: Any = tuned.get(name)
+            for part in path:
+                own = own.get(part) if isinstance(own, Mapping) else None
+            if own is not None and not isinstance(own, Mapping):
+                place = ".".join(["tuned", name, *path])
+                lines.append(
+                    f"{override} changes nothing for {name}, whose own {place}={own} goes before; give {place}={value}"
+                )
+    for line in lines:
+        log.warning(line)
+    return lines
 
 
 def record_path(folder: Path, method: str) -> Path:

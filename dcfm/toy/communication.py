@@ -57,6 +57,9 @@ class Study:
                 f"averaging={list(self.averaging)}, rounds={list(self.rounds)}, once={list(self.once)}: nothing is "
                 "compared; give averaging= and rounds=, or once=, or all three"
             )
+        names = (*self.averaging, *self.once)
+        if len(set(names)) != len(names):
+            raise ValueError(f"averaging={list(self.averaging)}, once={list(self.once)}: a method occurs twice")
         if len(set(self.rounds)) != len(self.rounds) or not all(1 <= rounds <= self.steps for rounds in self.rounds):
             raise ValueError(f"rounds={list(self.rounds)}; give numbers from 1 to steps={self.steps}, none twice")
 
@@ -99,7 +102,7 @@ BESIDE: Final = 0.9
 
 def draw(points: Sequence[Point], path: Path) -> None:
     """Novel and known share against models a silo: averaging as lines over its rounds, the others as marks, those of
-    equally many models side by side."""
+    equally many models side by side; what passes no models as a line across."""
     figure = Figure(figsize=(9, 3.4), layout="constrained")
     axes = figure.subplots(1, 2, sharey=True)
     for axis, kind in zip(axes, ("novel", "known"), strict=True):
@@ -107,6 +110,9 @@ def draw(points: Sequence[Point], path: Path) -> None:
         for i, title in enumerate(dict.fromkeys(point["title"] for point in points)):
             rows = sorted((p for p in points if p["title"] == title and kind in p), key=lambda p: p["models"])
             x, shares = [row["models"] for row in rows], [row[kind] for row in rows]
+            if x and not any(x):
+                axis.axhline(shares[0]["mean"], color=f"C{i}", linestyle="--", label=title)
+                continue
             line = "o-" if any(row["rounds"] for row in rows) else "D"
             if line == "D":
                 marks.update(x)

@@ -22,7 +22,7 @@ DEALS: Final = ("iid", "noniid", "dirichlet")
 def check_deal(kind: str, silos: int) -> None:
     """Raise ``ValueError`` for an unknown arrangement or fewer than one silo."""
     if kind not in DEALS:
-        raise ValueError(f"unknown partition {kind!r}; the toy's partitions are {', '.join(DEALS)}, or both")
+        raise ValueError(f"unknown partition {kind!r}; the toy's partitions are {', '.join(DEALS)}")
     if silos < 1:
         raise ValueError(f"silos={silos}; give at least one")
 

@@ -56,7 +56,7 @@ def run_cell(
     records = {}
     for name in methods:
         path = record_path(folder, name)
-        if not path.exists():
+        if not path.exists() or not samples_path(folder, name).exists():
             record = _run_method(cell, problem, federation, name, folder)
             write_text_atomically(path, json.dumps(record, indent=2, allow_nan=False) + "\n")
         records[name] = json.loads(path.read_text(encoding="utf-8"))
@@ -121,7 +121,7 @@ def _run_method(cell: Cell, problem: Problem, federation: Federation, name: str,
         results[rule] = score_samples(problem.mixture, everything, is_known, x, generator)
         if rule == chosen.chosen:
             shown = x[:, :SHOWN].contiguous()
-    save_tensors(folder / "samples" / f"{name}.safetensors", {"samples": shown, "labels": everything})
+    save_tensors(samples_path(folder, name), {"samples": shown, "labels": everything})
     return {
         "title": method.title,
         "decentralised": method.decentralised,
@@ -134,6 +134,11 @@ def _run_method(cell: Cell, problem: Problem, federation: Federation, name: str,
         "cost": {"units": trained.ledger.units(), "bytes": trained.ledger.bytes()},
         "seconds": round(trained.seconds, 1),
     }
+
+
+def samples_path(folder: Path, method: str) -> Path:
+    """Where a cell's folder keeps a finished method's samples for the figure."""
+    return folder / "samples" / f"{method}.safetensors"
 
 
 def choose_rule(cell: Cell, problem: Problem, fields: dict[str, Field]) -> Selection:

@@ -26,7 +26,7 @@ class Study:
         methods: each a line over the numbers of silos.
 
     Raises:
-        ValueError: nothing to compare, or cells of another number of silos.
+        ValueError: nothing to compare, a method twice, or cells of another number of silos.
     """
 
     cells: Mapping[int, tuple[Cell, ...]]
@@ -37,6 +37,8 @@ class Study:
             raise ValueError(
                 f"silos={list(self.cells)}, methods={list(self.methods)} and the seeds: give at least one of each"
             )
+        if len(set(self.methods)) != len(self.methods):
+            raise ValueError(f"methods={list(self.methods)}: a method occurs twice")
         wrong = [n for n, cells in self.cells.items() if any(cell.problem.silos != n for cell in cells)]
         if wrong:
             raise ValueError(f"the cells of {wrong} silos are of problems with other numbers of silos")
@@ -72,7 +74,8 @@ def draw(points: Sequence[Point], path: Path) -> None:
             draw_shares(axis, [p["silos"] for p in rows], [p[kind] for p in rows], f"C{i}", "o-", label=title)
             axis.set(title=f"{kind} combinations", ylim=(-0.02, 1.02))
         rows = [p for p in points if p["title"] == title]
-        axes[2].plot([p["silos"] for p in rows], [p["models"] for p in rows], f"C{i}o-", label=title)
+        if any(p["models"] for p in rows):  # pooled passes none, which has no place on a logarithmic axis
+            axes[2].plot([p["silos"] for p in rows], [p["models"] for p in rows], f"C{i}o-", label=title)
     axes[2].set(title="models that a silo sends and receives", yscale="log")
     axes[2].yaxis.set_major_formatter("{x:g}")
     for axis in axes:

@@ -70,8 +70,8 @@ def _point(name: str, place: Mapping[str, int | None], records: Sequence[Mapping
         "method": name,
         "title": records[0]["title"],
         **place,
-        "models": max(cost["units"].values()),
-        "bytes": max(cost["bytes"].values()),
+        "models": max(cost["units"].values(), default=0),  # pooled passes none
+        "bytes": max(cost["bytes"].values(), default=0),
         "rules": [record["rule"] for record in records],
         **_shares(records),
         "by_rule": {rule: _shares([record["by_rule"][rule] for record in records]) for rule in RULES},

@@ -46,10 +46,10 @@ class ProblemSettings:
     def __post_init__(self) -> None:
         check_attributes(self.attributes)
         check_deal(self.partition, self.silos)
-        if self.seed < 0 or self.samples < 1 or self.withheld < 0:
+        if not 0 <= self.seed < 2**32 or self.samples < 1 or self.withheld < 0:
             raise ValueError(
                 f"seed={self.seed}, samples={self.samples}, withheld={self.withheld}: seed and withheld must be at "
-                "least 0, samples at least 1"
+                "least 0, seed below 2^32, samples at least 1"
             )
 
     @property

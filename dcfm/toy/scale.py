@@ -103,7 +103,10 @@ def run(cells: Sequence[ScaleCell], out: Path, progress: Callable[[], object] | 
 
 
 def _read(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8"))
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged ({error}); remove it to simulate it again") from error
 
 
 def simulate(cell: ScaleCell, out: Path) -> dict[str, Any]:

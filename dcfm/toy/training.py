@@ -46,7 +46,7 @@ class Phase:
 
 @dataclass(frozen=True)
 class Training:
-    """All of the toy's trainings.
+    """All of the toy's trainings; the defaults are those of ``configs/toy_training/default.yaml``.
 
     Args:
         width, depth: of the network, see :class:`~dcfm.toy.network.PointNetwork`.
@@ -75,18 +75,18 @@ class Training:
     batch: int = 128
     warmup: int = 100
     ema: float = 0.995
-    stage_one: Phase = Phase()
-    peers: Phase = Phase(steps=1500, learning_rate=1e-3, weight=0.3)
+    stage_one: Phase = Phase(1200, 3e-3, 0.01, 0.01)
+    peers: Phase = Phase(800, 2e-3, 0.01, 0.01, weight=0.1)
     rounds: int = 1
     peers_per_round: int | None = None
-    student: Phase = Phase(labels="global")
+    student: Phase = Phase(1200, 3e-3, 0.002, 0.002, weight=5.0, labels="global")
     replay_paths: int = 256
     replay_steps: int = 12
-    fedavg: Phase = Phase(steps=35)
+    fedavg: Phase = Phase(20, 3e-3, 0.01, 0.01)
     fedavg_rounds: int = 100
     fedavg_ema: float = 0.8
     fedavg_continuous: bool | None = None
-    pooled: Phase = Phase(steps=3500, labels="global")
+    pooled: Phase = Phase(2000, 3e-3, 0.01, 0.01, weight=5.0, labels="global")
 
     def __post_init__(self) -> None:
         if min(self.width, self.depth) < 1:

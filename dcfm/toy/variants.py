@@ -108,8 +108,14 @@ def check_variants(cell: Cell, variants: Sequence[Variant], folder: Path) -> dic
     if len(cells) != len(variants):
         raise ValueError(f"variants {[f'{v.method}/{v.name}' for v in variants]}: a name occurs twice in a method")
     for name, changed in cells.items():
-        check_settings(folder / name / "settings.json", changed.identity())
+        method = name.split("/")[0]
+        check_settings(folder / name / "settings.json", _identity(changed, method), younger=("method",))
     return cells
+
+
+def _identity(cell: Cell, method: str) -> dict[str, Any]:
+    """All settings that a variant's record must agree with, its method's own among them."""
+    return cell.identity() | {"method": cell.own(method)["method"]}
 
 
 def run_variants(cell: Cell, variants: Sequence[Variant], folder: Path, score: Scorer) -> dict[str, dict[str, Any]]:
@@ -129,20 +135,27 @@ def run_variants(cell: Cell, variants: Sequence[Variant], folder: Path, score: S
     same: dict[str, str] = {}
     for variant, (name, changed) in zip(variants, cells.items(), strict=True):
         # Two variants may come to the same, such as the defaults of two factors.
-        first = same.setdefault(json.dumps([variant.method, changed.identity()], sort_keys=True), name)
+        first = same.setdefault(json.dumps([variant.method, _identity(changed, variant.method)], sort_keys=True), name)
         path = folder / first / "record.json"
         if not path.exists():
             fields = _train(changed, problem, variant.method, folder, name)
             record = score(changed, problem, fields)
             write_text_atomically(path, json.dumps(record, indent=1, allow_nan=False) + "\n")
-        records[name] = json.loads(path.read_text(encoding="utf-8"))
+        records[name] = _read(path)
     return records
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged ({error}); remove {path.parent} to make it again") from error
 
 
 def _train(cell: Cell, problem: Problem, method: str, folder: Path, name: str) -> dict[str, Field]:
     out = folder / name
     out.mkdir(parents=True, exist_ok=True)
-    write_text_atomically(out / "settings.json", json.dumps(cell.identity(), indent=1) + "\n")
+    write_text_atomically(out / "settings.json", json.dumps(_identity(cell, method), indent=1) + "\n")
     stores = _stores(cell, folder)
     for pattern, store in stores.items():
         for path in store.glob(pattern):
@@ -176,12 +189,15 @@ def _stores(cell: Cell, folder: Path) -> dict[str, Path]:
     return {"stage1*": store(first), "further*": store(then)}
 
 
-def check_problems(cells: Sequence[Cell], variants: Sequence[Variant], out: Path) -> None:
+def check_problems(cells: Sequence[Cell], variants: Sequence[Variant], out: Path, workers: int) -> None:
     """Everything that can be wrong with :func:`run_problems`, before any problem is trained on.
 
     Raises:
-        ValueError: no problem, two of one partition and seed, or what :func:`check_variants` finds.
+        ValueError: fewer than 0 workers, no problem, two of one partition and seed, or what
+            :func:`check_variants` finds.
     """
+    if workers < 0:
+        raise ValueError(f"workers={workers}; give 0 (this process) or more")
     names = [cell.name for cell in cells]
     if not cells or len(set(names)) != len(names):
         raise ValueError(f"the problems are {names}; give at least one, each with a partition or seed of its own")
@@ -198,7 +214,7 @@ def run_problems(
     Raises:
         ValueError: what :func:`check_problems` finds.
     """
-    check_problems(cells, variants, out)
+    check_problems(cells, variants, out, workers)
     jobs = [(cell, variants, out / cell.name, score) for cell in cells]
     if workers == 0:
         return [run_variants(*job) for job in jobs]

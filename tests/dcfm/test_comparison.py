@@ -48,14 +48,22 @@ def test_lists_that_cannot_be(given: tuple[str | int, ...], allowed: tuple[str, 
         check_list("names", given, allowed)
 
 
-def test_a_training_is_the_entrys_whatever_else_is_asked_for() -> None:
+def test_a_training_is_the_entrys() -> None:
     def config(*training: str):
         return training_config(ENTRY, Path("r"), "dcfm_configs", "train_planner", device="cpu", training=training)
 
-    found = config("preset=quick", "seed=8")
+    found = config("preset=quick", "workers=1")
     assert (found.seed, found.partition, list(found.methods), found.out) == (3, "noniid", ["dcfm_a"], "r/noniid/seed3")
     with pytest.raises(ComparisonError, match=r"no_such=1.*does not fit configs/train_planner\.yaml"):
         config("no_such=1")
+    for word, own in (
+        ("seed=8", "seeds"),
+        ("methods=[ddm]", "methods"),
+        ("++partition=iid", "partitions"),
+        ("out=x", "runs"),
+    ):
+        with pytest.raises(ComparisonError, match=rf"the table says that; give {own}= beside training="):
+            config("preset=quick", word)
 
 
 @pytest.mark.parametrize("runs", ["a,b", "x=y", "ü e", "(a)", "{a}", "[a]", "a#b", "it's", '"', "${seed}", "a: b"])

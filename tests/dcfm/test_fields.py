@@ -9,6 +9,7 @@ from dcfm.fields import (
     Guided,
     Held,
     Routed,
+    check_values,
     composed_velocity,
     evaluate_labels,
     joint_weights,
@@ -38,6 +39,13 @@ def test_guidance_is_one_weight_an_attribute(weights: tuple[float, ...], separab
         Composed(separable, separable.null, weights)
     with pytest.raises(ValueError, match="give one an attribute, 2"):
         routed(separable, weights=weights)
+
+
+@pytest.mark.parametrize("shape", [(3, 1), (3, 3), (3,)])
+def test_labels_have_a_column_an_attribute(shape: tuple[int, ...]) -> None:
+    """One column alone would be taken for both."""
+    with pytest.raises((ValueError, TypeError), match=r"give \(n, 2\), a column an attribute|TypeCheckError|type"):
+        check_values(torch.zeros(shape, dtype=torch.long), torch.tensor([2, 2]))
 
 
 class TestComposition:

@@ -10,7 +10,9 @@ from dcfm.toy.problem import ProblemSettings
 from dcfm.toy.score import Sampling
 from dcfm.toy.training import Phase, Training
 
-TRAINING = Training(8, 1, 16, stage_one=Phase(steps=2), peers=Phase(steps=2), student=Phase(steps=2))
+TRAINING = Training(
+    8, 1, 16, stage_one=Phase(steps=2), peers=Phase(steps=2), student=Phase(steps=2), pooled=Phase(steps=2)
+)
 
 
 def cell(seed: int, missing: int | None = None) -> Cell:
@@ -61,6 +63,13 @@ def test_points_count_the_models_that_a_silo_passes(tmp_path: Path) -> None:
     assert (tmp_path / "picture.png").stat().st_size > 5000
 
 
+def test_what_passes_no_models_is_a_line_across(tmp_path: Path) -> None:
+    points = run(study(once=("pooled",), rounds=(1,), cells=(cell(0),)), tmp_path, 0)
+    assert [p["models"] for p in points] == [0, 2]
+    draw(points, tmp_path / "picture.png")
+    assert (tmp_path / "picture.png").stat().st_size > 5000
+
+
 def test_what_is_finished_is_read_and_other_settings_are_refused(tmp_path: Path) -> None:
     few = study(once=(), rounds=(2,))
     first = run(few, tmp_path, 0)
@@ -83,6 +92,7 @@ def test_a_problem_without_novel_combinations_has_known_ones(tmp_path: Path) -> 
     [
         ({"averaging": ("dcfm_b",)}, "dcfm_b: averaging= takes fedflow, fedflow_l, factored"),
         ({"once": ("factored",)}, "factored: averaging= takes"),
+        ({"once": ("dcfm_b", "dcfm_b")}, "a method occurs twice"),
         ({"rounds": (8,)}, "give numbers from 1 to steps=7"),
         ({"rounds": (0,)}, "give numbers from 1 to steps=7"),
         ({"rounds": (2, 2)}, "none twice"),

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dcfm.methods import registry
 from dcfm.selection import KnownOnly, LeakError
-from dcfm.toy.cell import Cell, check_cells
+from dcfm.toy.cell import Cell, check_cells, tell_hidden
 from dcfm.toy.choice import choose, read_candidates
 from dcfm.toy.experiment import run_cells, summary
 from dcfm.toy.mixture import Mixture
@@ -182,6 +182,53 @@ def test_variants_share_stage_one_and_known_scores_never_see_the_novel(tmp_path:
     with pytest.raises(LeakError):
         count(base, problem, guarded, problem.missing, 1)
     assert score_all(base, problem, {"joint": still, "composed": still})["novel"][1] == 40
+
+
+def test_variants_of_a_method_of_other_settings_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    listed = tmp_path / "registry"
+    shutil.copytree(registry.FOLDER, listed)
+    monkeypatch.setattr(registry, "FOLDER", listed)
+    variants = [Variant("plain", "ddm")]
+    first = run_variants(cell(), variants, tmp_path / "out", score_known)
+    assert run_variants(cell(), variants, tmp_path / "out", score_known) == first
+    record = tmp_path / "out/ddm/plain/record.json"
+    whole = record.read_text()
+    record.write_text("{")
+    with pytest.raises(ValueError, match=r"record\.json is damaged.*to make it again"):
+        run_variants(cell(), variants, tmp_path / "out", score_known)
+    record.write_text(whole)
+    with (listed / "ddm.yaml").open("a") as file:
+        file.write("local_ci: true\n")
+    with pytest.raises(ValueError, match=r"other settings \(method\.local_ci\)"):
+        run_variants(cell(), variants, tmp_path / "out", score_known)
+
+
+def test_samples_that_are_gone_are_made_again(tmp_path: Path) -> None:
+    first = run_cells([cell()], ["ddm"], tmp_path, workers=0)
+    samples = tmp_path / "noniid/seed0/samples/ddm.safetensors"
+    before = samples.read_bytes()
+    samples.unlink()
+    again = run_cells([cell()], ["ddm"], tmp_path, workers=0)
+    assert samples.read_bytes() == before
+    assert again[0]["methods"]["ddm"]["combinations"] == first[0]["methods"]["ddm"]["combinations"]
+
+
+def test_what_a_tuning_hides_is_told() -> None:
+    tuned = {"pooled": {"pooled": {"weight": 1.0}}, "fedflow": {"fedavg": {"steps": 10}, "fedavg_rounds": 200}}
+    given = [
+        "training.pooled.weight=9",
+        "+training.fedavg_rounds=20",
+        "training.fedavg.weight=3",
+        "seed=1",
+        "training=x",
+    ]
+    assert tell_hidden(given, tuned, ["ddm", "pooled", "fedflow"]) == [
+        "training.pooled.weight=9 changes nothing for pooled, whose own tuned.pooled.pooled.weight=1.0 goes before; "
+        "give tuned.pooled.pooled.weight=9",
+        "+training.fedavg_rounds=20 changes nothing for fedflow, whose own tuned.fedflow.fedavg_rounds=200 goes before; "
+        "give tuned.fedflow.fedavg_rounds=20",
+    ]
+    assert tell_hidden(given, tuned, ["ddm"]) == []
 
 
 def test_a_variant_changes_what_it_names_alone(tmp_path: Path) -> None:

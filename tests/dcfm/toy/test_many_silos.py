@@ -1,5 +1,7 @@
 """The study of numbers of silos: what it trains, what a silo passes, what is refused, and that it goes on."""
 
+import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -63,7 +65,19 @@ def test_what_is_finished_is_read_and_other_settings_are_refused(tmp_path: Path)
         run(Study({2: (other,)}, ("dcfm_b",)), tmp_path, 0)
 
 
+def test_pooled_passes_no_models(tmp_path: Path) -> None:
+    training = replace(TRAINING, pooled=Phase(steps=2))
+    cells = {n: (replace(cell(n, 0), training=training),) for n in (2, 3)}
+    points = run(Study(cells, ("pooled", "dcfm_b")), tmp_path, 0)
+    assert [p["models"] for p in points] == [0, 0, 2, 2]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        draw(points, tmp_path / "picture.png")
+
+
 def test_bad_settings(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="a method occurs twice"):
+        study(2, methods=("dcfm_b", "dcfm_b"))
     for cells, methods in (({}, ("dcfm_b",)), ({2: ()}, ("dcfm_b",)), ({2: (cell(2, 0),)}, ())):
         with pytest.raises(ValueError, match="at least one of each"):
             Study(cells, methods)

@@ -2,9 +2,11 @@
 
 import pytest
 import torch
+from hydra import compose, initialize_config_module
+from omegaconf import OmegaConf
 
 from dcfm.toy.problem import ProblemSettings, make_problem, read_problem
-from dcfm.toy.training import Phase, Training, read_training
+from dcfm.toy.training import Training, read_training
 
 
 @pytest.mark.parametrize("attributes", [2, 3, 4, 5])
@@ -65,9 +67,15 @@ def test_a_recipe_is_made_of_the_given_numbers() -> None:
     assert recipe.further.loop.steps == 21
     assert recipe.further.objective == recipe.stage_one.objective
     assert recipe.peers.objective.independence.weight == 2.0
-    assert recipe.student.objective.masks.full == pytest.approx(1 - 0.2 - Phase().uncond)
+    assert recipe.student.objective.masks.full == pytest.approx(1 - 0.2 - Training().student.uncond)
     assert {c.loop.batch for c in (recipe.stage_one, recipe.peers, recipe.student, recipe.pooled)} == {32}
     assert read_training({}) == Training()
+
+
+def test_defaults_are_those_of_the_configuration() -> None:
+    with initialize_config_module("dcfm_configs", version_base="1.3"):
+        given = OmegaConf.to_container(compose("toy").training, resolve=True)
+    assert read_training(given) == Training()  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -225,8 +225,8 @@ def test_what_a_tuning_hides_is_told() -> None:
     assert tell_hidden(given, tuned, ["ddm", "pooled", "fedflow"]) == [
         "training.pooled.weight=9 changes nothing for pooled, whose own tuned.pooled.pooled.weight=1.0 goes before; "
         "give tuned.pooled.pooled.weight=9",
-        "+training.fedavg_rounds=20 changes nothing for fedflow, whose own tuned.fedflow.fedavg_rounds=200 goes before; "
-        "give tuned.fedflow.fedavg_rounds=20",
+        "+training.fedavg_rounds=20 changes nothing for fedflow, whose own tuned.fedflow.fedavg_rounds=200 goes before"
+        "; give tuned.fedflow.fedavg_rounds=20",
     ]
     assert tell_hidden(given, tuned, ["ddm"]) == []
 

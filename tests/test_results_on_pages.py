@@ -41,6 +41,13 @@ def test_the_toy_s_table_of_rounds_is_the_file_s() -> None:
     assert shown == (REPOSITORY / "docs/results/communication/toy/table.md").read_text()
 
 
+def test_the_toy_s_table_of_silos_is_the_file_s() -> None:
+    page = (REPOSITORY / "docs/scale.md").read_text()
+    shown = page.partition("<!-- methods -->\n")[2].partition("<!-- end methods -->")[0]
+    assert shown == (REPOSITORY / "docs/results/scale/methods/table.md").read_text()
+    assert len(shown.splitlines()) == 17
+
+
 def test_the_planner_s_tables_of_rounds_are_the_file_s() -> None:
     page = (REPOSITORY / "docs/communication.md").read_text()
     shown = page.partition("<!-- planner -->\n")[2].partition("<!-- end planner -->")[0]

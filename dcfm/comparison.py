@@ -99,11 +99,18 @@ def training_config(
         training: further overrides.
 
     Raises:
-        ComparisonError: overrides that the configuration does not take, or that the entry decides.
+        ComparisonError: overrides that the configuration does not take, or other values for what the entry decides.
     """
+    own = {
+        "methods": f"[{entry.method}]",
+        "partition": entry.partition,
+        "seed": str(entry.seed),
+        "device": device,
+        "out": str(entry.training(runs)),
+    }
     for word in training:
-        key = word.partition("=")[0].lstrip("+~")
-        if key in OF_THE_TABLE:
+        key, _, value = word.lstrip("+~").partition("=")
+        if value != own.get(key, value):
             raise ComparisonError(f"training=[{word}]: the table says that; give {OF_THE_TABLE[key]}= beside training=")
     overrides = [
         *training,

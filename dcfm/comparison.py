@@ -79,10 +79,9 @@ OF_THE_TABLE: Final = {
     "methods": "methods",
     "partition": "partitions",
     "seed": "seeds",
-    "device": "device",
     "out": "runs",
 }
-"""Keys of a training that a table decides, and the table's own for each."""
+"""Keys of a training that a table decides and that its results depend on, and the table's own for each."""
 
 
 def training_config(
@@ -105,7 +104,6 @@ def training_config(
         "methods": f"[{entry.method}]",
         "partition": entry.partition,
         "seed": str(entry.seed),
-        "device": device,
         "out": str(entry.training(runs)),
     }
     for word in training:

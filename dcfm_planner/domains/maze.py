@@ -120,9 +120,7 @@ class PointMaze:
         except KeyError as error:
             raise ValueError(f"{source} holds other data than walks ({error}); give data= of another file") from error
         except (OSError, EOFError, ValueError, BadZipFile) as error:
-            raise ValueError(
-                f"{source} is no file of walks, or damaged ({error}); give another, or remove it"
-            ) from error
+            raise ValueError(f"{source} is no file of walks or damaged ({error}); give another or remove it") from error
         trajectories = torch.from_numpy(np.array([rows_of(path, horizon) for path in paths])).float()
         return Segments(LAYOUT.normalise(trajectories), labels, {"walks": len(paths)})
 

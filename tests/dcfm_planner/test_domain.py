@@ -62,5 +62,5 @@ def test_the_maze_says_what_is_wrong_with_its_walks(tmp_path: Path) -> None:
             PointMaze(**settings)
     (tmp_path / "text.npz").write_text("no walks")
     for source in (tmp_path / "text.npz", tmp_path):
-        with pytest.raises(ValueError, match="is no file of walks, or damaged"):
+        with pytest.raises(ValueError, match="is no file of walks or damaged"):
             PointMaze().segments(str(source), horizon=16)

@@ -69,7 +69,7 @@ def test_a_file_of_any_name_is_collected_once_and_damage_is_said(tmp_path: Path)
     assert [path.name for path in tmp_path.iterdir()] == ["walks"]
     assert torch.equal(PointMaze(walks=1).segments(str(source), 16).trajectories, first.trajectories)
     source.write_bytes(source.read_bytes()[:200])
-    with pytest.raises(ValueError, match=r"walks is no file of walks, or damaged .*; give another, or remove it"):
+    with pytest.raises(ValueError, match=r"walks is no file of walks or damaged .*; give another or remove it"):
         PointMaze(walks=1).segments(str(source), 16)
 
 

@@ -75,15 +75,6 @@ def check_list(name: str, given: Sequence[str | int], allowed: Sequence[str] | N
         raise ComparisonError(f"{name}={list(given)} names something twice; name each once")
 
 
-OF_THE_TABLE: Final = {
-    "methods": "methods",
-    "partition": "partitions",
-    "seed": "seeds",
-    "out": "runs",
-}
-"""Keys of a training that a table decides and that its results depend on, and the table's own for each."""
-
-
 def training_config(
     entry: Entry, runs: Path, module: str, name: str, *, device: str, training: Sequence[str]
 ) -> DictConfig:
@@ -100,16 +91,17 @@ def training_config(
     Raises:
         ComparisonError: overrides that the configuration does not take, or other values for what the entry decides.
     """
-    own = {
-        "methods": f"[{entry.method}]",
-        "partition": entry.partition,
-        "seed": str(entry.seed),
-        "out": str(entry.training(runs)),
+    # What the table decides and results depend on: its key for each, and the entry's value.
+    decided = {
+        "methods": ("methods", f"[{entry.method}]"),
+        "partition": ("partitions", entry.partition),
+        "seed": ("seeds", str(entry.seed)),
+        "out": ("runs", str(entry.training(runs))),
     }
     for word in training:
         key, _, value = word.lstrip("+~").partition("=")
-        if value != own.get(key, value):
-            raise ComparisonError(f"training=[{word}]: the table says that; give {OF_THE_TABLE[key]}= beside training=")
+        if key in decided and value != decided[key][1]:
+            raise ComparisonError(f"training=[{word}]: the table says that; give {decided[key][0]}= beside training=")
     overrides = [
         *training,
         f"methods=[{entry.method}]",

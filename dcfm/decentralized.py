@@ -316,11 +316,15 @@ def _train_round(part: _Part, task: Task, device: str) -> tuple[Weights, list[di
     network = _network[part.training]
     network.load_state_dict(part.weights)
     terms: list[dict[str, float]] = []
-    progress: Progress = lambda *step: terms.append(step[2])  # noqa: E731 - a function of one line
-    if part.show is not None:
-        show, before, total = part.show(), part.number * part.config.steps, part.config.rounds * part.config.steps
-        progress = lambda done, _, found: show(before + done, total, found)  # noqa: E731 - as above
     silo, config = part.silo, part.config
+    show = None if part.show is None else part.show()
+
+    def progress(done: int, _: int, found: dict[str, float]) -> None:
+        if show is None:
+            terms.append(found)
+        else:
+            show(part.number * config.steps + done, config.rounds * config.steps, found)
+
     data, labels = silo.data.to(device), silo.labels.to(device)
     train_round(
         task, data, labels, network, config, part.number, seed=part.seed, progress=progress, checkpoint=part.checkpoint

@@ -198,7 +198,10 @@ def collect(
 
 
 def _check_own(path: Path, parts: list[Path], steps: int) -> None:
-    """Whether ``path`` may be written: it is absent, or was merged of these episodes, as far as can be seen."""
+    """Whether ``path`` and its marks may be written: absent, or of these episodes, as far as can be seen."""
+    marks = _marks(path)
+    if marks.exists() and _rows(marks, "starts") < 0:
+        raise ValueError(f"{marks} is there and holds no marks: it would be lost. Give another name, or move it away")
     if not path.exists():
         return
     there = [(row * steps, part) for row, part in enumerate(parts) if part.exists()]
@@ -214,9 +217,6 @@ def _check_own(path: Path, parts: list[Path], steps: int) -> None:
             f"{path} holds {rows} rows, and {len(parts)} episodes of {steps} steps are asked for: what is more would "
             "be lost. Ask for as many, give another name or folder, or move it away"
         )
-    marks = _marks(path)
-    if marks.exists() and _rows(marks, "starts") < 0:
-        raise ValueError(f"{marks} is there and holds no marks: it would be lost. Give another name, or move it away")
 
 
 def _marks(path: Path) -> Path:

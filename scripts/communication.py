@@ -7,19 +7,17 @@ A silo takes as many optimizer steps whatever the rounds, but for a remainder. P
 with ``communication.json`` and ``communication.png``. What it shows: docs/communication.md.
 """
 
-import shlex
 import sys
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
-from tqdm import tqdm
 
-from dcfm.artefacts import git_revision, write_text_atomically
 from dcfm.configuration import script, typed, writable
-from dcfm.records import write_json
 from dcfm.toy.cell import Cell, tell_hidden
 from dcfm.toy.communication import Study, draw, run, table
+from dcfm.toy.points import write_study
 from dcfm.toy.problem import ProblemSettings
 from dcfm.toy.score import Sampling
 from dcfm.toy.training import read_training
@@ -69,22 +67,8 @@ def main(config: DictConfig) -> None:
     ]
     study = Study(tuple(cells), tuple(given.averaging), tuple(given.rounds), given.steps, tuple(given.once))
     out = writable(given.out)
-    with tqdm(total=study.trainings(), unit="training") as bar:
-
-        def show(done: int) -> None:
-            bar.update(done - bar.n)
-
-        points = run(study, out, given.workers, show)
-    content = {
-        "command": shlex.join(["python", *sys.argv]),
-        "git_revision": git_revision(),
-        "settings": OmegaConf.to_container(config, resolve=True),
-        "points": points,
-    }
-    write_json(out / "communication.json", content)
-    write_text_atomically(out / "table.md", table(points) + "\n")
-    draw(points, out / "communication.png")
-    print(f"{table(points)}\n\nwrote {out}/communication.json, table.md, communication.png")
+    plain = OmegaConf.to_container(config, resolve=True)
+    write_study("communication", study.trainings(), partial(run, study, out, given.workers), table, draw, out, plain)
 
 
 if __name__ == "__main__":

@@ -6,19 +6,17 @@
 Prints a table and writes it to ``out`` with ``many_silos.json`` and ``many_silos.png``. What it shows: docs/scale.md.
 """
 
-import shlex
 import sys
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
-from tqdm import tqdm
 
-from dcfm.artefacts import git_revision, write_text_atomically
 from dcfm.configuration import script, typed, writable
-from dcfm.records import write_json
 from dcfm.toy.cell import Cell, tell_hidden
 from dcfm.toy.many_silos import Study, draw, run, table
+from dcfm.toy.points import write_study
 from dcfm.toy.problem import ProblemSettings
 from dcfm.toy.score import Sampling
 from dcfm.toy.training import read_training
@@ -69,22 +67,8 @@ def main(config: DictConfig) -> None:
         for silos in given.silos
     }
     study, out = Study(cells, tuple(given.methods)), writable(given.out)
-    with tqdm(total=study.trainings(), unit="training") as bar:
-
-        def show(done: int) -> None:
-            bar.update(done - bar.n)
-
-        points = run(study, out, given.workers, show)
-    content = {
-        "command": shlex.join(["python", *sys.argv]),
-        "git_revision": git_revision(),
-        "settings": OmegaConf.to_container(config, resolve=True),
-        "points": points,
-    }
-    write_json(out / "many_silos.json", content)
-    write_text_atomically(out / "table.md", table(points) + "\n")
-    draw(points, out / "many_silos.png")
-    print(f"{table(points)}\n\nwrote {out}/many_silos.json, table.md, many_silos.png")
+    plain = OmegaConf.to_container(config, resolve=True)
+    write_study("many_silos", study.trainings(), partial(run, study, out, given.workers), table, draw, out, plain)
 
 
 if __name__ == "__main__":

@@ -3,14 +3,19 @@
 A *point* is a method at one place of that line, over seeds.
 """
 
+import shlex
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
+from tqdm import tqdm
 
+from dcfm.artefacts import git_revision, write_text_atomically
 from dcfm.methods.method import RULES
+from dcfm.records import write_json
 from dcfm.toy.cell import Cell, check_cells
 from dcfm.toy.experiment import run_cells
 from dcfm.toy.report import mean_interval
@@ -62,6 +67,39 @@ def run_parts(
         before += len(part.cells) * len(part.methods)
         show(0, before)
     return points
+
+
+def write_study(
+    name: str,
+    trainings: int,
+    run: Callable[[Callable[[int], None]], list[dict[str, Any]]],
+    table: Callable[[Sequence[Point]], str],
+    draw: Callable[[Sequence[Point], Path], None],
+    out: Path,
+    settings: Any,
+) -> None:
+    """Run a study under a bar; print its table and write it with ``<name>.json`` and ``<name>.png``.
+
+    Args:
+        name: of the study, and of its script.
+        trainings: how many methods are trained in all.
+        run: given what to call with the number of finished trainings, the points.
+        table, draw: of the points, as Markdown and into a file.
+        out: folder.
+        settings: plain data, recorded.
+    """
+    with tqdm(total=trainings, unit="training") as bar:
+
+        def show(done: int) -> None:
+            bar.update(done - bar.n)
+
+        points = run(show)
+    command = shlex.join(["python", *sys.argv])
+    content = {"command": command, "git_revision": git_revision(), "settings": settings, "points": points}
+    write_json(out / f"{name}.json", content)
+    write_text_atomically(out / "table.md", table(points) + "\n")
+    draw(points, out / f"{name}.png")
+    print(f"{table(points)}\n\nwrote {out}/{name}.json, table.md, {name}.png")
 
 
 def _point(name: str, place: Mapping[str, int | None], records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

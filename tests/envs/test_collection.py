@@ -130,10 +130,12 @@ def test_names_that_another_file_would_have(name: str, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_a_file_in_the_marks_place_is_not_replaced(whole: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("beside", [True, False], ids=["beside its data", "alone"])
+def test_a_file_in_the_marks_place_is_not_replaced(whole: Path, tmp_path: Path, beside: bool) -> None:
     (folder,) = whole.glob("*.episodes")
     shutil.copytree(folder, tmp_path / folder.name)
-    shutil.copy(whole / "cube-single-play-v0.npz", tmp_path)
+    if beside:
+        shutil.copy(whole / "cube-single-play-v0.npz", tmp_path)
     marks = tmp_path / "cube-single-play-v0-marks.npz"
     save_npz(marks, {"observations": np.zeros((3, 28))})
     with pytest.raises(ValueError, match="holds no marks: it would be lost"):

@@ -156,11 +156,16 @@ def recipe_of(training: Any) -> dict[str, Any]:
 
 def recipe_differences(asked: Mapping[str, Any], there: Mapping[str, Any]) -> list[str]:
     """Where two recipes differ, a text a key. Settings that either lacks are left out: configurations grow, and an
-    older artefact says nothing of keys that are younger than it. Not so privacy: what says nothing of it has none."""
+    older artefact says nothing of keys that are younger than it. Not so privacy: what says nothing of it has none. A
+    section that one gives and the other switches off (``null``) is a difference."""
     one, other = dict(_leaves(asked)), dict(_leaves(there))
     for key in (key for key in {**one, **other} if key.endswith(f".{PRIVACY}")):
         one.setdefault(key, None)
         other.setdefault(key, None)
+    for off, given in ((one, other), (other, one)):
+        for section in [key for key, value in off.items() if value is None and key not in given]:
+            if within := {key: value for key, value in given.items() if key.startswith(f"{section}.")}:
+                given[section] = within
     return [f"{key}: {other[key]!r} there, {one[key]!r} now" for key in one if key in other and one[key] != other[key]]
 
 

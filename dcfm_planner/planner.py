@@ -53,11 +53,17 @@ class HeldEntries:
         actions: Float[np.ndarray, "batch steps_before action"] | None = None,
     ) -> "HeldEntries":
         """Hold the first ``steps`` states (SI units; for the cube :func:`~dcfm_planner.layout.state_features`) and the
-        actions that were taken in all but the last of them, if given. One step is a start state."""
+        actions that were taken in all but the last of them, if given. One step is a start state.
+
+        Raises:
+            ValueError: more states than the horizon has steps, or another number of actions than states less one.
+        """
         values, mask = self.values.clone(), self.mask.clone()
         steps, state = states.shape[1], self.layout.state
         if not 1 <= steps <= values.shape[1]:
             raise ValueError(f"a history of {steps} steps; it must have 1 to {values.shape[1]} (the horizon)")
+        if actions is not None and actions.shape[1] != steps - 1:
+            raise ValueError(f"{actions.shape[1]} actions between {steps} states; give {steps - 1}, or none at all")
         values[:, :steps, :state] = self.layout.normalise(torch.as_tensor(states, dtype=values.dtype))
         mask[:, :steps, :state] = True
         if actions is not None and actions.shape[1]:

@@ -9,6 +9,7 @@ Prints a table and writes it to ``out`` with ``scale.json`` and ``scale.png``. W
 import shlex
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ from tqdm import tqdm
 from dcfm.artefacts import write_text_atomically
 from dcfm.configuration import script, typed, writable
 from dcfm.records import write_json
-from dcfm.toy.scale import ScaleCell, run
+from dcfm.toy.scale import ScaleCell, check_cells, run
 from dcfm.toy.scale_report import draw, table
 from dcfm.toy.score import Sampling
 from dcfm.toy.training import read_training
@@ -57,6 +58,7 @@ def main(config: DictConfig) -> None:
         for seed in given.seeds
         for peers in given.peers
     ]
+    check_cells(cells, Path(given.out))
     out = writable(given.out)
     torch.set_num_threads(1)
     with tqdm(total=len(cells), unit="simulation") as bar:

@@ -125,10 +125,13 @@ def test_scale(tmp_path: Path) -> None:
     assert all(c["bytes_held"] == c["models_held"] * c["model_bytes"] for c in cells)
     assert cells[2]["bytes_a_silo"] < cells[3]["bytes_a_silo"]
     assert (tmp_path / "scale.png").stat().st_size > 1000
+    wrong = run("scale", "silos=[0]", f"out={tmp_path / 'other'}", *TINY)
+    assert wrong.returncode == 2
+    assert not (tmp_path / "other").exists()
     wrong = run("scale", "silos=[2]", "peers=[null,few]", f"out={tmp_path / 'other'}", *TINY)
     assert wrong.returncode == 2
     assert wrong.stderr.splitlines()[-1] == "error: peers='few'; give whole numbers of 1 or more, or null for all"
-    assert not list((tmp_path / "other").glob("*"))
+    assert not (tmp_path / "other").exists()
 
 
 TRAINING = Training(

@@ -76,12 +76,8 @@ class ScaleCell:
         return json.loads(json.dumps(asdict(self)))
 
 
-def run(cells: Sequence[ScaleCell], out: Path, progress: Callable[[], object] | None = None) -> list[dict[str, Any]]:
-    """All records in order; those that lie in ``out`` already are read.
-
-    Raises:
-        ValueError: before any work: a problem that cannot be made, or records of other settings.
-    """
+def check_cells(cells: Sequence[ScaleCell], out: Path) -> None:
+    """Raise ``ValueError`` for a problem that cannot be made, or records of other settings in ``out``."""
     for cell in cells:
         if isinstance(cell.peers, bool) or not isinstance(cell.peers, int | None):
             raise ValueError(f"peers={cell.peers!r}; give whole numbers of 1 or more, or null for all")
@@ -91,6 +87,15 @@ def run(cells: Sequence[ScaleCell], out: Path, progress: Callable[[], object] | 
             make_problem(cell.problem)
         if cell.path(out).exists() and _read(cell.path(out))["settings"] != cell.settings():
             raise ValueError(f"{cell.path(out)} is of other settings; remove {out}, or choose another out=")
+
+
+def run(cells: Sequence[ScaleCell], out: Path, progress: Callable[[], object] | None = None) -> list[dict[str, Any]]:
+    """All records in order; those that lie in ``out`` already are read.
+
+    Raises:
+        ValueError: before any work, see :func:`check_cells`.
+    """
+    check_cells(cells, out)
     records = []
     for cell in cells:
         path = cell.path(out)

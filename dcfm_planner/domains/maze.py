@@ -117,10 +117,16 @@ class PointMaze:
         try:
             with open(source, "rb") as file, np.load(file) as stored:
                 paths, labels = np.split(stored["positions"], stored["ends"][:-1]), torch.from_numpy(stored["labels"])
+                seed = int(stored["seed"]) if "seed" in stored else None  # walks from elsewhere have none
         except KeyError as error:
             raise ValueError(f"{source} holds other data than walks ({error}); give data= of another file") from error
         except (OSError, EOFError, ValueError, BadZipFile) as error:
             raise ValueError(f"{source} is no file of walks or damaged ({error}); give another or remove it") from error
+        if seed is not None and (len(paths), seed) != (self.walks, self.seed):
+            raise ValueError(
+                f"{source} was collected with walks={len(paths)} and seed={seed}, not walks={self.walks} and "
+                f"seed={self.seed}; give these, or data= of another file"
+            )
         trajectories = torch.from_numpy(np.array([rows_of(path, horizon) for path in paths])).float()
         return Segments(LAYOUT.normalise(trajectories), labels, {"walks": len(paths)})
 
@@ -135,7 +141,7 @@ class PointMaze:
             show(number + 1, self.walks)
         with atomically(path) as temporary, open(temporary, "wb") as file:  # a name alone would get .npz at its end
             ends = np.cumsum([len(path) for path in paths])
-            np.savez(file, positions=np.concatenate(paths), ends=ends, labels=labels)
+            np.savez(file, positions=np.concatenate(paths), ends=ends, labels=labels, seed=self.seed)
 
     def _rooms(self, labels: Sequence[int]) -> list[str]:
         return [values[label] for values, label in zip(SPACE.values, labels, strict=True)]

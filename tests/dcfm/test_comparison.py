@@ -104,3 +104,10 @@ def test_a_recipe_without_privacy_is_not_one_with_it() -> None:
     louder = {"fedavg": {"rounds": 2, "privacy": private | {"noise_multiplier": 2.0}}}
     assert len(recipe_differences(louder, with_it)) == 1
     assert recipe_differences({"fedavg": {"new": 1}}, plain) == []  # other keys may be younger than an artefact
+
+
+def test_recipes_tell_a_section_that_is_switched_off() -> None:
+    on, off = {"student": {"replay": {"paths": 8}}}, {"student": {"replay": None}}
+    assert recipe_differences(on, off) == ["student.replay: None there, {'student.replay.paths': 8} now"]
+    assert recipe_differences(off, on) == ["student.replay: {'student.replay.paths': 8} there, None now"]
+    assert recipe_differences(off, off) == recipe_differences(on, on) == []

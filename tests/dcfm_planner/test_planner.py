@@ -80,6 +80,8 @@ def test_warm_start_keeps_what_the_plan_was(generator: torch.Generator) -> None:
 def test_history_must_fit() -> None:
     with pytest.raises(ValueError, match="history of 13 steps; it must have 1 to 12"):
         HeldEntries.none(1, HORIZON).with_history(np.zeros((1, 13, STATE_COLUMNS)))
+    with pytest.raises(ValueError, match="4 actions between 4 states; give 3, or none"):
+        HeldEntries.none(1, HORIZON).with_history(np.zeros((1, 4, STATE_COLUMNS)), np.zeros((1, 4, 5)))
 
 
 def test_plan_names_units_and_parts() -> None:

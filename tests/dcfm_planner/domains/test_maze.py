@@ -68,6 +68,9 @@ def test_a_file_of_any_name_is_collected_once_and_damage_is_said(tmp_path: Path)
     first = PointMaze(walks=1).segments(str(source), 16)
     assert [path.name for path in tmp_path.iterdir()] == ["walks"]
     assert torch.equal(PointMaze(walks=1).segments(str(source), 16).trajectories, first.trajectories)
+    for other in (PointMaze(walks=2), PointMaze(walks=1, seed=1)):
+        with pytest.raises(ValueError, match=r"was collected with walks=1 and seed=0, not walks=\d and seed=\d; give"):
+            other.segments(str(source), 16)
     source.write_bytes(source.read_bytes()[:200])
     with pytest.raises(ValueError, match=r"walks is no file of walks or damaged .*; give another or remove it"):
         PointMaze(walks=1).segments(str(source), 16)

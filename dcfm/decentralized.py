@@ -36,7 +36,8 @@ from dcfm.jobs import (
     pool,
     run_job,
 )
-from dcfm.privacy.accounting import spent
+from dcfm.privacy.accounting import sampling_rate, spent
+from dcfm.privacy.settings import PrivacyConfig
 from dcfm.seeds import training_seed
 from dcfm.silos import LabelHistogram, Silo, check_silos, file_stem
 from dcfm.task import Task
@@ -84,7 +85,8 @@ class Federation:
 
     def exchange(self) -> Exchange:
         """A new exchange between these silos, its template the task's network."""
-        return Exchange([silo.name for silo in self.silos], template=self.task.network().state_dict())
+        names, template = [silo.name for silo in self.silos], self.task.network().state_dict()
+        return Exchange(names, template=template, space=self.task.space)
 
     def stage_one(self, config: LocalConfig) -> list[Weights]:
         """Every silo alone (Eqs. 8-11); returns each one's EMA weights. Without the CI term (Eq. 9 alone, the baselines
@@ -106,6 +108,7 @@ class Federation:
         part: int,
         earlier: tuple[LocalConfig, ...] = (),
     ) -> list[Weights]:
+        check_private_sizes(config.privacy, config.loop.batch, self.silos)
         stage = stage if config.objective.independence.weight > 0 else f"{stage}_no_ci"
         jobs = [
             TrainingJob(
@@ -139,7 +142,8 @@ class Federation:
         return [received[self.silos[0].name][silo.name] for silo in self.silos]
 
     def fedavg(self, name: str, config: FedAvgConfig, exchange: Exchange) -> Weights:
-        """Federated averaging (see :mod:`dcfm.trainers.fedavg`): ``T`` rounds of downloads, local steps and uploads.
+        """Federated averaging (see :mod:`dcfm.trainers.fedavg`): label histograms, whose totals weigh the mean, then
+        ``T`` rounds of downloads, local steps and uploads.
 
         The artefact lies under ``out/<name>``, its messages in ``out/<name>.messages.jsonl``; both, and a checkpoint
         every ``config.checkpoint_every`` rounds, are picked up by the same call after an interruption. Where rounds are
@@ -153,10 +157,10 @@ class Federation:
             exchange.ledger.messages[:0] = earlier
 
     def _fedavg(self, name: str, config: FedAvgConfig, exchange: Exchange) -> Weights:
+        check_private_sizes(config.privacy, config.batch, self.silos)
         for silo in self.silos:
             check_data(self.task, silo.data, silo.labels)
         folder, template = self.out / name, self.task.network().state_dict()
-        counts = [len(silo) for silo in self.silos]
         data_hash = fingerprint([{"data": silo.data, "labels": silo.labels} for silo in self.silos])
         identity = identity_of(self.task, name, plain_settings(config), self.seed)
         messages = folder.with_name(f"{name}.messages.jsonl")
@@ -167,6 +171,10 @@ class Federation:
         torch.manual_seed(self.seed)
         start = {key: value.clone() for key, value in self.task.network().state_dict().items()}
         done, weights, average = checkpoint.restore(start, exchange.ledger)
+        if not done:  # what the mean is weighted by, once
+            for silo, histogram in zip(self.silos, self.histograms, strict=True):
+                exchange.upload(silo.name, "histogram", histogram.state_dict())
+        counts = [histogram.total for histogram in self.histograms]
         # Long rounds are shown step by step where they are trained, others when they are over.
         shows = self._shows(name) if parallel.is_first() and not config.long else []
         steps = config.rounds * config.steps
@@ -174,9 +182,11 @@ class Federation:
             for show in shows:
                 show(done * config.steps, steps, {})  # a bar from the start
         training = uuid.uuid4().hex
-        within = [folder.with_name(f"{name}.{file_stem(s.name)}.checkpoint.safetensors") for s in self.silos]
+        for path in self._within(folder, done - 1):  # of a round that was stored, and then cut off
+            path.unlink(missing_ok=True)
         with pool(self.workers) as run:
             for number in range(done, config.rounds):
+                within = self._within(folder, number)
                 parts = [
                     _Part(
                         training,
@@ -214,6 +224,11 @@ class Federation:
         parallel.wait()
         checkpoint.path.unlink(missing_ok=True)
         return average
+
+    def _within(self, folder: Path, number: int) -> list[Path]:
+        """Each silo's checkpoint within a round of averaging."""
+        stems = [f"{folder.name}.{file_stem(silo.name)}" for silo in self.silos]
+        return [folder.with_name(f"{stem}.round_{number}.checkpoint.safetensors") for stem in stems]
 
     def _shows(self, name: str) -> list[Progress]:
         """What to call after each step of a silo's part of ``name``, silo by silo; none without progress."""
@@ -280,6 +295,16 @@ class Federation:
         common = (self.task, self.seed, self.device, self.progress, self.snapshots)
         with pool(self.workers) as run:
             return run(run_job, jobs, *(repeat(value) for value in common))
+
+
+def check_private_sizes(privacy: PrivacyConfig | None, batch: int, silos: Sequence[Silo]) -> None:
+    """Raise ``ValueError``, before any of them trains, if a silo has too few samples for private batches."""
+    if privacy is not None:
+        for silo in silos:
+            try:
+                sampling_rate(batch, len(silo))
+            except ValueError as error:
+                raise ValueError(f"silo {silo.name!r}: {error}") from error
 
 
 _network: dict[str, nn.Module] = {}

@@ -4,8 +4,9 @@ Four kinds of message pass, each checked to be what it says, so that no sample c
 
 ==============  ===========================================================================================
 ``weights``     names, shapes and types of the declared architecture, finite
-``histogram``   a :class:`~dcfm.silos.LabelHistogram`: counts of label combinations
-``scalars``     up to :data:`MOST_SCALARS` single finite numbers (losses, sample counts) of a type in :data:`NUMBERS`
+``histogram``   a :class:`~dcfm.silos.LabelHistogram`: counts of combinations of the task's own attributes
+``scalars``     up to :data:`MOST_SCALARS` single finite numbers (losses, sample counts) of a type in :data:`NUMBERS`,
+                named as in :data:`NAME`: a name is no room for a text
 ``sums``        for a common normaliser: ``count`` of at least :data:`FEWEST_SUMMED` samples, and per coordinate
                 their ``sum`` and ``sum_of_squares``, of a type in :data:`NUMBERS`
 ==============  ===========================================================================================
@@ -23,6 +24,7 @@ FedAvg over ``T`` rounds ``2 T``.
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -34,6 +36,7 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from dcfm.artefacts import write_text_atomically
+from dcfm.attributes import AttributeSpace
 from dcfm.silos import LabelHistogram
 from dcfm.weights import Weights, check_architecture, check_finite, model_size
 
@@ -42,6 +45,8 @@ Payload = dict[str, Tensor]
 SERVER: Final = "server"
 """The name of the other end of uploads and downloads; no silo may have it."""
 MOST_SCALARS: Final = 64
+NAME: Final = re.compile("[a-z][a-z0-9_]{0,31}")
+"""Of a scalar."""
 FEWEST_SUMMED: Final = 16
 NUMBERS: Final = (torch.float32, torch.float64, torch.int64)
 """Types of scalars and sums: what every receiver can compute with."""
@@ -169,20 +174,30 @@ class Exchange:
         silos: their names.
         template: tensors with the names and shapes of the one architecture that all silos train, for example a
             network's ``state_dict()``. Only weights of this architecture pass.
+        space: the attributes; histograms of others, in which samples could hide, do not pass. ``None`` lets all pass,
+            for messages that are only counted.
         ledger: of an earlier part of the same run, to be continued.
 
     Raises:
         ValueError: no silo, a name given twice or reserved, or an empty template.
     """
 
-    def __init__(self, silos: list[str], *, template: Mapping[str, Tensor], ledger: Ledger | None = None) -> None:
+    def __init__(
+        self,
+        silos: list[str],
+        *,
+        template: Mapping[str, Tensor],
+        space: AttributeSpace | None = None,
+        ledger: Ledger | None = None,
+    ) -> None:
         if not silos or len(set(silos)) != len(silos) or {SERVER, "all"} & set(silos):
             raise ValueError(f"silos = {silos}; give at least one, names unique and neither {SERVER!r} nor 'all'")
         if not template:
             raise ValueError("the template is empty; give the state_dict of the network that the silos train")
         self.silos = tuple(silos)
-        self._template = {name: tensor.detach().to("meta") for name, tensor in template.items()}
-        self.ledger = Ledger(model_size(self._template)) if ledger is None else ledger
+        self.template = {name: tensor.detach().to("meta") for name, tensor in template.items()}
+        self.space = space
+        self.ledger = Ledger(model_size(self.template)) if ledger is None else ledger
 
     def allgather(
         self, kind: str, payloads: Mapping[str, Payload], wanted: Mapping[str, Sequence[str]] | None = None
@@ -246,7 +261,9 @@ class Exchange:
                 f"messages of kind {kind!r} do not pass; the kinds are {', '.join(KINDS)}. Samples stay in their silo"
             )
         try:
-            KINDS[kind](payload, self._template)
+            KINDS[kind](payload, self.template)
+            if kind == "histogram" and self.space is not None:
+                _check_space(payload, self.space)
         except ValueError as error:
             raise ValueError(f"silo {silo!r}: this is no message of kind {kind!r}: {error}") from error
         return _Packed.of(payload)
@@ -282,6 +299,13 @@ def _check_histogram(payload: Payload, template: Weights) -> None:
     LabelHistogram.from_state_dict(payload)
 
 
+def _check_space(payload: Payload, space: AttributeSpace) -> None:
+    given = tuple(payload["cardinalities"].tolist())
+    if given != space.cardinalities:
+        shown = f"{str(given[:8])[:-1]}, ...)" if len(given) > 8 else str(given)
+        raise ValueError(f"it is over attributes of {shown} values, the task's have {space.cardinalities}")
+
+
 def _check_numbers(payload: Payload) -> None:
     other = {name: str(tensor.dtype) for name, tensor in payload.items() if tensor.dtype not in NUMBERS}
     if other:
@@ -292,6 +316,8 @@ def _check_scalars(payload: Payload, template: Weights) -> None:
     if not 0 < len(payload) <= MOST_SCALARS or any(tensor.ndim for tensor in payload.values()):
         shapes = {name: tuple(tensor.shape) for name, tensor in list(payload.items())[:3]}
         raise ValueError(f"{len(payload)} tensors, {shapes} ...; give 1 to {MOST_SCALARS} of shape ()")
+    if other := [name for name in payload if not NAME.fullmatch(name)]:
+        raise ValueError(f"the name {other[0][:40]!r}; scalars' names are of up to 32 of a-z, 0-9, _, a letter first")
     _check_numbers(payload)
     check_finite(payload)
 

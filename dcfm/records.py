@@ -34,8 +34,12 @@ def finish(record: Path, asked: Mapping[str, Any], files: Sequence[str], kept: M
     write_text_atomically(record, text + "\n")
 
 
-def read(record: Path) -> dict[str, Any] | None:
+def read(record: Path, only: Sequence[str] | None = None) -> dict[str, Any] | None:
     """A record, or ``None`` where the work is not done.
+
+    Args:
+        record: its path.
+        only: the files of those that it is of to look at; all of them, if not given.
 
     Raises:
         RecordError: it is damaged, or its files are missing or were changed.
@@ -49,6 +53,8 @@ def read(record: Path) -> dict[str, Any] | None:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise RecordError(f"{record} is damaged ({error!r}); {remedy}") from error
     for name, expected in files:
+        if only is not None and name not in only:
+            continue
         path = record.parent / name
         if not path.is_file() or file_hash(path) != expected:
             raise RecordError(f"{path} is missing or not the file that {record.name} was written for; {remedy}")

@@ -2,17 +2,14 @@
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
+from subprocess import CompletedProcess
 
-REPOSITORY = Path(__file__).parents[1]
+from tests.commands import run_script
 
 
-def run(*overrides: str) -> subprocess.CompletedProcess[str]:
-    env = dict(os.environ, OMP_NUM_THREADS="1")
-    command = [sys.executable, "scripts/benchmark_planner.py", *overrides]
-    return subprocess.run(command, cwd=REPOSITORY, env=env, capture_output=True, text=True, timeout=280)
+def run(*overrides: str) -> CompletedProcess[str]:
+    return run_script("scripts/benchmark_planner.py", *overrides)
 
 
 def test_measures_and_writes(tmp_path: Path) -> None:

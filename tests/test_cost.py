@@ -1,20 +1,16 @@
 """scripts/cost.py counts, sets every count beside its formula, and writes both down."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 
-REPOSITORY = Path(__file__).parents[1]
+from tests.commands import run_script
 
 
-def run(*overrides: str) -> subprocess.CompletedProcess[str]:
-    env = dict(os.environ, OMP_NUM_THREADS="1")
-    command = [sys.executable, "scripts/cost.py", *overrides]
-    return subprocess.run(command, cwd=REPOSITORY, env=env, capture_output=True, text=True, timeout=280)
+def run(*overrides: str) -> CompletedProcess[str]:
+    return run_script("scripts/cost.py", *overrides)
 
 
 def test_counts_and_writes(tmp_path: Path) -> None:

@@ -1,23 +1,18 @@
 """scripts/export_data.py: to Minari and back is the same file, to LeRobot a folder; bad input is one line."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import numpy as np
 import pytest
 
 from dcfm_envs.play_data import load_play
 from dcfm_planner.segments import cut
+from tests.commands import run_script
 
-REPOSITORY = Path(__file__).parents[1]
 
-
-def run(*overrides: str) -> subprocess.CompletedProcess[str]:
-    env = dict(os.environ, OMP_NUM_THREADS="1")
-    command = [sys.executable, "scripts/export_data.py", *overrides]
-    return subprocess.run(command, cwd=REPOSITORY, env=env, capture_output=True, text=True, timeout=120)
+def run(*overrides: str) -> CompletedProcess[str]:
+    return run_script("scripts/export_data.py", *overrides)
 
 
 @pytest.fixture

@@ -1,18 +1,14 @@
 """scripts/images/benchmark.py measures what it says and writes it down."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
+from subprocess import CompletedProcess
 
-REPOSITORY = Path(__file__).parents[1]
+from tests.commands import run_script
 
 
-def run(*overrides: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "scripts/images/benchmark.py", *overrides]
-    env = dict(os.environ, OMP_NUM_THREADS="1")
-    return subprocess.run(command, cwd=REPOSITORY, env=env, capture_output=True, text=True, timeout=280)
+def run(*overrides: str) -> CompletedProcess[str]:
+    return run_script("scripts/images/benchmark.py", *overrides)
 
 
 def test_measures_and_writes(tmp_path: Path) -> None:

@@ -1,10 +1,8 @@
 """scripts/images/evaluate.py: a tiny model judged through the command line, and bad input in one line."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import torch
 
@@ -13,14 +11,11 @@ from dcfm_images.digits import load_digits
 from dcfm_images.models import publish
 from dcfm_images.problem import SPACE, make_problem
 from dcfm_images.task import ImageTask
+from tests.commands import run_script
 
-REPOSITORY = Path(__file__).parents[1]
 
-
-def run(*overrides: str) -> subprocess.CompletedProcess[str]:
-    env = dict(os.environ, OMP_NUM_THREADS="1")
-    command = [sys.executable, "scripts/images/evaluate.py", *overrides]
-    return subprocess.run(command, cwd=REPOSITORY, env=env, capture_output=True, text=True, timeout=280)
+def run(*overrides: str) -> CompletedProcess[str]:
+    return run_script("scripts/images/evaluate.py", *overrides)
 
 
 def publish_tiny(folder: Path) -> None:

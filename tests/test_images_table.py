@@ -1,8 +1,6 @@
 """scripts/images/table.py: settings checked, a table of nothing made."""
 
-import importlib.util
 import json
-import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -10,19 +8,12 @@ import pytest
 from hydra import compose, initialize_config_module
 
 from dcfm_images.report import FILES
-
-REPOSITORY = Path(__file__).parents[1]
+from tests.commands import script_module
 
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("images_table", REPOSITORY / "scripts" / "images" / "table.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["images_table"] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
+    return script_module("scripts/images/table.py")
 
 
 def test_a_table_of_nothing_is_refused_and_one_of_something_made(

@@ -1,12 +1,11 @@
 """scripts/images/train.py: a short run through worker processes, and bad input as one clear error."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
+from subprocess import CompletedProcess
 
-REPOSITORY = Path(__file__).parents[1]
+from tests.commands import run_script
+
 SMALL = [
     "task.size=8",
     "task.channels=[8]",
@@ -22,10 +21,8 @@ SMALL = [
 ]
 
 
-def run(*overrides: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "scripts/images/train.py", *overrides]
-    env = dict(os.environ, OMP_NUM_THREADS="1")
-    return subprocess.run(command, cwd=REPOSITORY, env=env, capture_output=True, text=True, timeout=280)
+def run(*overrides: str) -> CompletedProcess[str]:
+    return run_script("scripts/images/train.py", *overrides)
 
 
 def test_a_short_run(tmp_path: Path) -> None:

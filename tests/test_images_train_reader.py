@@ -1,9 +1,7 @@
 """scripts/images/train_reader.py: a reader of a few made digits, and bad input in one line."""
 
 import gzip
-import importlib.util
 import struct
-import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -13,20 +11,12 @@ from hydra import compose, initialize_config_module
 
 from dcfm_images.digits import FILES
 from dcfm_images.reader import load_reader
-
-REPOSITORY = Path(__file__).parents[1]
+from tests.commands import script_module
 
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    path = REPOSITORY / "scripts" / "images" / "train_reader.py"
-    spec = importlib.util.spec_from_file_location("images_train_reader", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["images_train_reader"] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
+    return script_module("scripts/images/train_reader.py")
 
 
 @pytest.fixture

@@ -1,24 +1,19 @@
 """scripts/ogbench_eval.py: one episode in a process of its own, and one clear error for each bad input."""
 
-import importlib.util
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
+from subprocess import CompletedProcess
 from types import ModuleType
 
 import pytest
 from hydra import compose, initialize_config_module
 
-REPOSITORY = Path(__file__).parents[1]
+from tests.commands import run_script, script_module
 
 
-def run(*overrides: str) -> subprocess.CompletedProcess[str]:
-    env = dict(os.environ, OMP_NUM_THREADS="1")
-    command = [sys.executable, "scripts/ogbench_eval.py", "device=cpu", *overrides]
-    return subprocess.run(command, cwd=REPOSITORY, env=env, capture_output=True, text=True, timeout=280)
+def run(*overrides: str) -> CompletedProcess[str]:
+    return run_script("scripts/ogbench_eval.py", "device=cpu", *overrides)
 
 
 def test_one_episode_of_a_diagonal_task(tmp_path: Path) -> None:
@@ -36,13 +31,7 @@ def test_one_episode_of_a_diagonal_task(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("ogbench_eval", REPOSITORY / "scripts" / "ogbench_eval.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["ogbench_eval"] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
+    return script_module("scripts/ogbench_eval.py")
 
 
 @pytest.mark.parametrize(

@@ -3,16 +3,14 @@
 import json
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from dcfm_planner.domains.maze import PointMaze
 from dcfm_planner.models import ModelError, available, load_planner
+from tests.commands import REPOSITORY, run_script
 
-REPOSITORY = Path(__file__).parents[1]
 PAGE = (REPOSITORY / "docs" / "own-domain.md").read_text()
 SMALL = [
     "preset=maze",
@@ -38,9 +36,8 @@ def test_the_page_shows_the_packages_maze() -> None:
 
 
 def run(folder: Path, script: str, *overrides: str) -> str:
-    env = dict(os.environ, MUJOCO_GL="disable", OMP_NUM_THREADS="1", PYTHONPATH=str(folder))
-    command = [sys.executable, f"scripts/{script}.py", "--config-dir", str(folder), "domain=mine", *overrides]
-    done = subprocess.run(command, cwd=REPOSITORY, env=env, capture_output=True, text=True, timeout=280)
+    words = ("--config-dir", str(folder), "domain=mine", *overrides)
+    done = run_script(f"scripts/{script}.py", *words, environment=dict(os.environ, PYTHONPATH=str(folder)))
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
 

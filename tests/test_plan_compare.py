@@ -1,19 +1,18 @@
 """scripts/plan_compare.py on shipped results, in a process of its own, and what it says of what cannot be."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 
-REPOSITORY = Path(__file__).parents[1]
+from tests.commands import REPOSITORY, run_script
+
 SHIPPED = "docs/results/planner_table/chosen/noniid/seed0"
 
 
-def run(*overrides: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "scripts/plan_compare.py", *overrides]
-    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=120)
+def run(*overrides: str) -> CompletedProcess[str]:
+    return run_script("scripts/plan_compare.py", *overrides)
 
 
 def test_shipped_results_compared(tmp_path: Path) -> None:

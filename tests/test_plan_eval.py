@@ -1,11 +1,8 @@
 """scripts/plan_eval.py: a short evaluation in a process of its own, and one clear error for each bad input."""
 
-import importlib.util
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
+from subprocess import CompletedProcess
 from types import ModuleType
 
 import pytest
@@ -13,25 +10,16 @@ from hydra import compose, initialize_config_module
 
 from dcfm_planner.evaluation.controls import CONTROLS
 from dcfm_planner.models import weights_folder
+from tests.commands import run_script, script_module
 
-REPOSITORY = Path(__file__).parents[1]
 
-
-def run(*overrides: str) -> subprocess.CompletedProcess[str]:
-    env = dict(os.environ, OMP_NUM_THREADS="1")
-    command = [sys.executable, "scripts/plan_eval.py", *overrides]
-    return subprocess.run(command, cwd=REPOSITORY, env=env, capture_output=True, text=True, timeout=280)
+def run(*overrides: str) -> CompletedProcess[str]:
+    return run_script("scripts/plan_eval.py", *overrides)
 
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("plan_eval", REPOSITORY / "scripts" / "plan_eval.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["plan_eval"] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
+    return script_module("scripts/plan_eval.py")
 
 
 def settings(script: ModuleType, *overrides: str):

@@ -1,12 +1,9 @@
 """scripts/plan_table.py: a comparison of shipped planners in a process of its own, then collected without them."""
 
-import importlib.util
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
+from subprocess import CompletedProcess
 from types import ModuleType
 
 import pytest
@@ -14,25 +11,16 @@ from hydra import compose, initialize_config_module
 
 from dcfm_planner.comparison.report import FILES
 from dcfm_planner.models import weights_folder
+from tests.commands import run_script, script_module
 
-REPOSITORY = Path(__file__).parents[1]
 
-
-def run(*overrides: str) -> subprocess.CompletedProcess[str]:
-    env = dict(os.environ, OMP_NUM_THREADS="1", MUJOCO_GL="disable")
-    command = [sys.executable, "scripts/plan_table.py", *overrides]
-    return subprocess.run(command, cwd=REPOSITORY, env=env, capture_output=True, text=True, timeout=280)
+def run(*overrides: str) -> CompletedProcess[str]:
+    return run_script("scripts/plan_table.py", *overrides)
 
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("plan_table", REPOSITORY / "scripts" / "plan_table.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["plan_table"] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
+    return script_module("scripts/plan_table.py")
 
 
 def test_compared_then_collected(script: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

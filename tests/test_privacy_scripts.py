@@ -1,10 +1,8 @@
 """scripts/audit.py, privacy_curve.py, scale.py: tiny runs from start to end, resumed, one clear error a bad input."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
@@ -17,15 +15,13 @@ from dcfm.toy.scale import ScaleCell
 from dcfm.toy.scale_report import draw, own_share, table
 from dcfm.toy.score import Sampling
 from dcfm.toy.training import Phase, Training
+from tests.commands import REPOSITORY, run_script
 
-REPOSITORY = Path(__file__).parents[1]
 TINY = ("training.width=8", "training.stage_one.steps=2", "training.peers.steps=2", "training.student.steps=2")
 
 
-def run(script: str, *overrides: str) -> subprocess.CompletedProcess[str]:
-    env = dict(os.environ, OMP_NUM_THREADS="1")
-    command = [sys.executable, f"scripts/{script}.py", *overrides]
-    return subprocess.run(command, cwd=REPOSITORY, env=env, capture_output=True, text=True, timeout=280)
+def run(script: str, *overrides: str) -> CompletedProcess[str]:
+    return run_script(f"scripts/{script}.py", *overrides)
 
 
 def test_audit(tmp_path: Path) -> None:
@@ -112,6 +108,13 @@ def test_seconds_of_the_scale_study_are_plain_numbers(tmp_path: Path, drawn: lis
     shown = [axis.get_major_formatter()(place) for place in axis.get_majorticklocs() if low <= place <= high]
     assert shown == ["1", "2", "5"]
     assert not any(axis.get_minor_formatter()(place) for place in axis.get_minorticklocs())
+
+
+def test_a_scale_study_that_was_only_resumed_is_drawn(tmp_path: Path, drawn: list[Figure]) -> None:
+    cells = json.loads((REPOSITORY / "docs/results/scale/scale.json").read_text())["cells"]
+    draw([cell | {"cpu_seconds_a_silo": None} for cell in cells], tmp_path / "scale.png")
+    assert len(drawn[0].axes[0].lines) > 1
+    assert not any(len(line.get_xdata()) for line in drawn[0].axes[1].lines)  # type: ignore[arg-type]
 
 
 def test_scale(tmp_path: Path) -> None:

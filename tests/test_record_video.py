@@ -1,12 +1,10 @@
 """scripts/record_video.py: films that can be read back, and one clear error for each bad input."""
 
-import importlib.util
 import json
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
+from subprocess import CompletedProcess
 from types import ModuleType
 
 import imageio.v3 as imageio
@@ -17,16 +15,14 @@ from hydra import compose, initialize_config_module
 from dcfm_planner.evaluation.trials import Trial
 from dcfm_planner.models import load_planner
 from dcfm_planner.video.recording import Recording
+from tests.commands import run_script, script_module
 from tests.films import read_mp4
 
-REPOSITORY = Path(__file__).parents[1]
 
-
-def run(*overrides: str, gl: str | None = None) -> subprocess.CompletedProcess[str]:
-    env = {key: value for key, value in os.environ.items() if key != "MUJOCO_GL"}
-    env |= {"OMP_NUM_THREADS": "1"} | ({"MUJOCO_GL": gl} if gl else {})
-    command = [sys.executable, "scripts/record_video.py", "device=cpu", *overrides]
-    return subprocess.run(command, cwd=REPOSITORY, env=env, capture_output=True, text=True, timeout=280)
+def run(*overrides: str, gl: str | None = None) -> CompletedProcess[str]:
+    environment = {key: value for key, value in os.environ.items() if key != "MUJOCO_GL"}
+    environment |= {"MUJOCO_GL": gl} if gl else {}
+    return run_script("scripts/record_video.py", "device=cpu", *overrides, environment=environment)
 
 
 def test_films_of_two_methods_on_one_problem(tmp_path: Path) -> None:
@@ -59,13 +55,7 @@ def test_films_of_two_methods_on_one_problem(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("record_video", REPOSITORY / "scripts" / "record_video.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["record_video"] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
+    return script_module("scripts/record_video.py")
 
 
 @pytest.mark.parametrize(

@@ -1,17 +1,13 @@
 """scripts/report.py: one file from the results that this repository holds, and bad input is one line."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
+from subprocess import CompletedProcess
 
-REPOSITORY = Path(__file__).parents[1]
+from tests.commands import run_script
 
 
-def run(*overrides: str) -> subprocess.CompletedProcess[str]:
-    env = dict(os.environ, OMP_NUM_THREADS="1")
-    command = [sys.executable, "scripts/report.py", *overrides]
-    return subprocess.run(command, cwd=REPOSITORY, env=env, capture_output=True, text=True, timeout=120)
+def run(*overrides: str) -> CompletedProcess[str]:
+    return run_script("scripts/report.py", *overrides)
 
 
 def test_the_results_of_this_repository(tmp_path: Path) -> None:

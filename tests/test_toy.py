@@ -1,11 +1,8 @@
 """The scripts of the toy and of communication: tiny runs from start to end, one clear error a bad input."""
 
-import importlib.util
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
+from subprocess import CompletedProcess
 from types import ModuleType
 
 import pytest
@@ -13,8 +10,8 @@ from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
 
 from dcfm.methods import registry
+from tests.commands import run_script, script_module
 
-REPOSITORY = Path(__file__).parents[1]
 TINY = (
     "samples=40",
     "draws=30",
@@ -29,20 +26,12 @@ TINY = (
 )
 
 
-def run(*overrides: str, script: str = "toy") -> subprocess.CompletedProcess[str]:
-    env = dict(os.environ, OMP_NUM_THREADS="1")
-    command = [sys.executable, f"scripts/{script}.py", *overrides]
-    return subprocess.run(command, cwd=REPOSITORY, env=env, capture_output=True, text=True, timeout=280)
+def run(*overrides: str, script: str = "toy") -> CompletedProcess[str]:
+    return run_script(f"scripts/{script}.py", *overrides)
 
 
 def load(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, REPOSITORY / "scripts" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
+    return script_module(f"scripts/{name}.py")
 
 
 @pytest.fixture(scope="module")

@@ -1,11 +1,8 @@
 """scripts/train_planner.py: presets compose into typed settings, bad input is one clear error, a short run works."""
 
-import importlib.util
-import os
-import subprocess
-import sys
 from dataclasses import fields
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 import torch
@@ -20,8 +17,8 @@ from dcfm_envs.play_data import load_play
 from dcfm_planner.card import planner_card
 from dcfm_planner.models import load_planner, weights_folder
 from dcfm_planner.task import PlannerTask
+from tests.commands import run_script, script_module
 
-REPOSITORY = Path(__file__).parents[1]
 SMALL = [
     "task.channels=[8,16]",
     "task.condition=8",
@@ -64,11 +61,9 @@ def test_presets_are_typed_and_complete(preset: str) -> None:
     assert settings["student"].objective.independence.labels == "global"
 
 
-def run(folder: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "scripts/train_planner.py", *overrides]
+def run(folder: Path, *overrides: str) -> CompletedProcess[str]:
     out = () if any(word.startswith("out=") for word in overrides) else (f"out={folder / 'out'}",)
-    env = dict(os.environ, MUJOCO_GL="disable", OMP_NUM_THREADS="1")
-    return subprocess.run([*command, *out], cwd=REPOSITORY, env=env, capture_output=True, text=True, timeout=280)
+    return run_script("scripts/train_planner.py", *overrides, *out)
 
 
 @pytest.mark.parametrize(
@@ -97,11 +92,7 @@ def test_bad_input_is_one_error_before_any_work(tmp_path: Path, overrides: list[
 
 
 def test_shipping_replaces_the_whole_folder(tmp_path: Path) -> None:
-    spec = importlib.util.spec_from_file_location("train_planner", REPOSITORY / "scripts/train_planner.py")
-    assert spec is not None
-    assert spec.loader is not None
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
+    script = script_module("scripts/train_planner.py")
     name = "cube-single/noniid/dcfm_b"
     source, target = weights_folder() / name, tmp_path / "weights/dcfm_b"
     target.mkdir(parents=True)

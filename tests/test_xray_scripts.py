@@ -1,12 +1,11 @@
 """scripts/xray: the autoencoder and a model are trained, judged and tabled by command; bad input is one clear error."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
+from subprocess import CompletedProcess
 
-REPOSITORY = Path(__file__).parents[1]
+from tests.commands import run_script
+
 TRAIN = [
     "images=1500",
     "test_share=0.4",
@@ -29,10 +28,8 @@ TRAIN = [
 JUDGE = ["each=4", "held_out=0.25", "rules=[joint]", "evaluations=2", "draws=5", "width=8", "steps=2", "device=cpu"]
 
 
-def run(script: str, *overrides: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, f"scripts/xray/{script}.py", *overrides]
-    env = dict(os.environ, OMP_NUM_THREADS="1")
-    return subprocess.run(command, cwd=REPOSITORY, env=env, capture_output=True, text=True, timeout=280)
+def run(script: str, *overrides: str) -> CompletedProcess[str]:
+    return run_script(f"scripts/xray/{script}.py", *overrides)
 
 
 def test_autoencoder_training_judging_and_table(tmp_path: Path) -> None:

@@ -62,10 +62,26 @@ def certified(folder: Path, addresses: Sequence[str]) -> bool:
     """Whether :func:`make_certificates` was here, for these addresses at least, and what it wrote has not run out."""
     if not all((folder / name).exists() for name in ("server.key", "server.pem", "ca.pem")):
         return False
-    found = x509.load_pem_x509_certificate((folder / "server.pem").read_bytes())
+    found = read_certificate(folder / "server.pem")
     names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     in_time = datetime.datetime.now(datetime.UTC) < found.not_valid_after_utc
     return in_time and {_alternative(address) for address in addresses} <= set(names)
+
+
+def read_certificate(path: Path) -> x509.Certificate:
+    """A certificate's file.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        return x509.load_pem_x509_certificate(path.read_bytes())
+    except ValueError as error:
+        reason = str(error).split(". See")[0]
+        raise ValueError(
+            f"{path} is no certificate ({reason}); at a silo, bring the server's ca.pem again; at the server, remove "
+            f"{path.parent}, start it again and give every silo the new ca.pem"
+        ) from error
 
 
 def make_node_key(path: Path) -> Path:

@@ -12,11 +12,10 @@ from typing import Any
 from omegaconf import DictConfig
 
 from dcfm.artefacts import write_text_atomically
-from dcfm.federated.client import silo_path
 from dcfm.federated.processes import Flower, flower
 from dcfm.federated.server import claimed
 from dcfm.federated.settings import Settings, composed, quoted, written
-from dcfm.federated.silo_files import write_silo
+from dcfm.federated.silo_files import silo_path, write_silo
 from dcfm.federated.tasks import FederatedTask, read_run
 from dcfm.silos import check_silos
 

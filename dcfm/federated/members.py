@@ -27,11 +27,12 @@ from flwr.app import Message
 from flwr.common.constant import ErrorCode
 from flwr.serverapp import Grid
 
-from dcfm.artefacts import load_tensors, save_tensors, write_text_atomically
+from dcfm.artefacts import write_text_atomically
 from dcfm.attributes import AttributeSpace
 from dcfm.exchange import Exchange
+from dcfm.federated import received
 from dcfm.federated.left_out import LeftOut
-from dcfm.federated.parcels import Parcel, kind_of, pack, scalar, scalars, unpack
+from dcfm.federated.parcels import Parcel, kind_of, pack, scalar, unpack
 from dcfm.federated.settings import Settings
 from dcfm.silos import LabelHistogram
 from dcfm.weights import Weights
@@ -385,15 +386,10 @@ class Members:
             raise
 
     def _keep(self, label: str, number: int, parcel: Parcel) -> None:
-        for key, payload in parcel.items():
-            save_tensors(self.out / "received" / label / str(number) / f"{key}.safetensors", payload)
-        save_tensors(self.out / "received" / label / str(number) / "complete.safetensors", scalars(entries=len(parcel)))
+        received.keep(self.out / "received" / label / str(number), parcel)
 
     def _kept(self, label: str, number: int) -> Parcel | None:
-        folder = self.out / "received" / label / str(number)
-        if not (folder / "complete.safetensors").exists():
-            return None
-        return {path.stem: load_tensors(path) for path in folder.glob("*.safetensors") if path.stem != "complete"}
+        return received.kept(self.out / "received" / label / str(number))
 
     def _drop(self, number: int, why: str) -> None:
         self.dropped[number] = why

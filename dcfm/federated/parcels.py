@@ -11,6 +11,7 @@ from safetensors.torch import load, save
 from torch import Tensor, tensor
 
 from dcfm.exchange import KINDS, Payload
+from dcfm.weights import Weights, fingerprint
 
 Parcel = dict[str, Payload]
 """Payloads by ``kind`` or ``kind/number``."""
@@ -68,6 +69,11 @@ def scalar(parcel: Mapping[str, Payload], name: str) -> int:
     if not isinstance(value, Tensor) or value.ndim or value.is_complex() or not float(value).is_integer():
         raise ValueError(f"the message has no whole number {name!r} among its scalars")
     return int(value)
+
+
+def mark(weights: Weights) -> int:
+    """A number by which a silo finds which of its networks the server means; small enough for a scalar."""
+    return int(fingerprint([weights])[:6], 16)
 
 
 def by_number(parcel: Mapping[str, Payload], kind: str) -> dict[int, Payload]:

@@ -57,6 +57,10 @@ class Flower:
     host: str = LOOPBACK
     running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        if not 0 < self.port < 65536:
+            raise ValueError(f"port={self.port}; give a number from 1 to 65535")
+
     @property
     def address(self) -> str:
         """Of the SuperLink."""

@@ -12,7 +12,7 @@ import torch
 from dcfm.artefacts import plain_settings
 from dcfm.exchange import SERVER
 from dcfm.federated.members import Members
-from dcfm.federated.parcels import Parcel, scalars
+from dcfm.federated.parcels import Parcel, mark, scalars
 from dcfm.federated.strategies import FedFlow, SiloGrid, label_of
 from dcfm.federated.tasks import FederatedTask, fedavg_config
 from dcfm.jobs import TrainingJob, run_job
@@ -70,7 +70,8 @@ def dcfm_a(members: Members, problem: FederatedTask) -> Result:
     for number in range(1, config.rounds + 1):
         chosen = choose_peers(sorted(weights), config.peers_per_round, number, seed=members.settings.seed)
         parcels = {
-            n: from_others(members, {m: weights[m] for m in chosen[n]}, n) | {"scalars": scalars(round=number)}
+            n: from_others(members, {m: weights[m] for m in chosen[n]}, n)
+            | {"scalars": scalars(round=number, own=mark(weights[n]))}
             for n in weights
         }
         answers = members.ask(f"peers_{number}", "train.peers", parcels)
@@ -88,7 +89,10 @@ def dcfm_b(members: Members, problem: FederatedTask) -> Result:
         student = distilled(members, problem, weights)
     else:
         silo = members.settings.silo_names.index(place)
-        answers = members.ask("distil", "train.distil", {silo: from_others(members, weights, silo)})
+        parcel = from_others(members, weights, silo)
+        if silo in weights:
+            parcel["scalars"] = scalars(own=mark(weights[silo]))
+        answers = members.ask("distil", "train.distil", {silo: parcel})
         if silo not in answers:
             raise RuntimeError(
                 f"{place}, which was to distil, {members.dropped[silo]}; start again, or with distil_on=server"

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import torch
 from flwr.app import Context
@@ -106,12 +106,13 @@ def make_members(grid: Grid, config: DictConfig) -> tuple[Members, FederatedTask
     """
     settings, problem = read_run(config)
     out = claimed(Path(settings.out), config)
-    exchange = Exchange(settings.silo_names, template=problem.task.network().state_dict())
+    task = problem.task
+    exchange = Exchange(settings.silo_names, template=task.network().state_dict(), space=task.space)
     path = out / "ledger.jsonl"
     if path.exists():
         exchange.ledger = Ledger.from_jsonl(path, exchange.ledger.model_size)
-    usable = partial(check_velocities, problem.task)
-    return Members(grid, settings, problem.task.space, exchange, out, usable), problem
+    usable = partial(check_velocities, task)
+    return Members(grid, settings, task.space, exchange, out, usable), problem
 
 
 def claimed(out: Path, config: DictConfig) -> Path:
@@ -122,10 +123,23 @@ def claimed(out: Path, config: DictConfig) -> Path:
     """
     writable(out)
     path, own = out / "run.json", json.loads(json.dumps(identity(config)))
-    old = json.loads(path.read_text(encoding="utf-8")) if path.exists() else own
+    old = _read_identity(path) if path.exists() else own
     # Runs of before a setting was one of operation wrote it down.
     differing = sorted(k for k in (old.keys() | own.keys()) - OPERATION if old.get(k) != own.get(k))
     if differing:
         raise ValueError(f"{out} is of a run with other settings ({', '.join(differing)}); choose another out=")
     artefacts.write_text_atomically(path, json.dumps(own, indent=2) + "\n")
     return out
+
+
+def _read_identity(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(found, dict):
+            return found
+        raise ValueError(f"a {type(found).__name__}")
+    except ValueError as error:
+        raise ValueError(
+            f"{path}, which says whose folder this is, is damaged ({error}); if {path.parent} is of the run with these "
+            "settings, delete the file, else choose another out="
+        ) from error

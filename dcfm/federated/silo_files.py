@@ -10,7 +10,7 @@ from pathlib import Path
 from jaxtyping import Int, Shaped
 from torch import Tensor
 
-from dcfm.artefacts import load_tensors, save_tensors
+from dcfm.artefacts import load_tensors, save_tensors, write_text_atomically
 from dcfm.silos import Silo
 
 
@@ -34,4 +34,30 @@ def read_silo(path: str | Path, name: str) -> Silo:
     tensors = load_tensors(path)
     if set(tensors) != {"data", "labels"}:
         raise ValueError(f"{path} holds {sorted(tensors)}; a silo's file holds data and labels, see write_silo")
-    return Silo(name, tensors["data"], tensors["labels"].long())
+    return Silo(name, tensors["data"], tensors["labels"])
+
+
+def silo_path(out: str | Path, number: int) -> Path:
+    """Where a simulation keeps the file of a silo."""
+    return Path(out) / "silos" / str(number) / "data.safetensors"
+
+
+def work_of(data: str | Path) -> Path:
+    """Where a silo keeps its work: the folder ``work`` beside its data."""
+    return Path(data).parent / "work"
+
+
+def claim(data: str | Path) -> None:
+    """Mark a silo's work folder as that of its data file.
+
+    Raises:
+        ValueError: it is another file's, and two silos would overwrite each other's work.
+    """
+    marker = work_of(data) / "data_file"
+    if not marker.exists():
+        write_text_atomically(marker, Path(data).name)
+    elif (other := marker.read_text(encoding="utf-8")) != Path(data).name:
+        raise ValueError(
+            f"{marker.parent} holds the work of {other}; give each silo's data a folder of its own, or, if {other} was "
+            f"renamed, delete {marker}"
+        )

@@ -10,6 +10,7 @@ import logging
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from dcfm import locks
 from dcfm.privacy.accounting import epsilon
 from dcfm.records import write_json
 
@@ -39,6 +40,11 @@ def note(path: Path, part: Part, delta: float) -> None:
     Raises:
         ValueError: the file does not tell what was spent before.
     """
+    with locks.alone(path.with_name(f".{path.name}.lock")):  # two SuperNodes of one silo may note at once
+        _note(path, part, delta)
+
+
+def _note(path: Path, part: Part, delta: float) -> None:
     parts = _read(path) if path.exists() else []
     if part.network and part.network in {other.network for other in parts}:
         return

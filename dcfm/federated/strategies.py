@@ -70,11 +70,16 @@ class SiloGrid(Grid):
                 "choose a strategy that sends no more than weights and server-round"
             )
         number = int(contents[0].config_records["config"]["server-round"]) - 1  # type: ignore[arg-type] - a number
-        weights = dict(contents[0].array_records["arrays"].to_torch_state_dict())
+        sent = dict(contents[0].array_records["arrays"].to_torch_state_dict())
+        # Some strategies compute in float64.
+        types = {name: value.dtype for name, value in self.members.exchange.template.items()}
+        weights = {name: value.to(types.get(name, value.dtype)) for name, value in sent.items()}
         parcels = {n: {"weights": weights, "scalars": scalars(round=number)} for n in sorted(asked)}
         answers = self.members.ask(label_of(number), "train.fedavg", parcels)
         counts = {n: self.members.histograms[n].total for n in answers}
-        return [Message(_reply(answers[n]["weights"], counts[n]), reply_to=asked[n]) for n in answers]
+        # In the order of what was sent, by which some strategies tell which tensor is which.
+        moved = {n: {name: answers[n]["weights"][name] for name in sent} for n in answers}
+        return [Message(_reply(moved[n], counts[n]), reply_to=asked[n]) for n in answers]
 
     def _unused(self, *_: object, **__: object) -> NoReturn:
         raise NotImplementedError("a strategy trains silos through send_and_receive alone")

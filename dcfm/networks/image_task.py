@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from jaxtyping import Bool, Float
@@ -19,6 +19,9 @@ class ImageUNetTask(ABC):
     Args:
         channels, blocks, fold, condition, heads, predict, precision, compile: see
             :class:`~dcfm.networks.image_unet.ImageUNet`.
+
+    Raises:
+        ValueError: a size that is no whole number, or channels that are no list of them.
     """
 
     channels: Sequence[int] = (64, 128)
@@ -29,6 +32,14 @@ class ImageUNetTask(ABC):
     predict: str = "clean"
     precision: str = "float32"
     compile: str = "never"
+
+    def __post_init__(self) -> None:
+        for field in fields(self):  # what a configuration may hold is anything
+            value = getattr(self, field.name)
+            if isinstance(field.default, int) and (isinstance(value, bool) or not isinstance(value, int)):
+                raise ValueError(f"{field.name}={value!r}; give a whole number")
+        if not isinstance(self.channels, Sequence) or any(type(c) is not int for c in self.channels):
+            raise ValueError(f"channels={self.channels!r}; give a list of whole numbers, one a level")
 
     @property
     @abstractmethod

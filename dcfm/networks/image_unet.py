@@ -107,7 +107,7 @@ class ImageUNet(nn.Module):
         compile: str = "never",
     ) -> None:
         super().__init__()
-        check_shape(shape, channels, fold, blocks, heads)
+        check_shape(shape, channels, fold, blocks, heads, condition)
         for name, value, allowed in (
             ("predict", predict, PREDICTIONS),
             ("precision", precision, PRECISIONS),
@@ -189,12 +189,14 @@ class ImageUNet(nn.Module):
         return functional.pixel_shuffle(self.leave(functional.silu(self.norm(h))), self.fold)
 
 
-def check_shape(shape: Sequence[int], channels: Sequence[int], fold: int, blocks: int, heads: int) -> None:
+def check_shape(
+    shape: Sequence[int], channels: Sequence[int], fold: int, blocks: int, heads: int, condition: int
+) -> None:
     """Raise ``ValueError`` unless a network of these sizes can take pictures of that shape."""
-    if len(shape) != 3 or not channels or min(*shape, *channels, fold, blocks, heads) < 1:
+    if len(shape) != 3 or not channels or min(*shape, *channels, fold, blocks, heads, condition) < 1:
         raise ValueError(
             f"shape={list(shape)} is channels, height and width; channels={list(channels)} of one level or more, "
-            f"fold={fold}, blocks={blocks} and heads={heads} are at least 1"
+            f"fold={fold}, blocks={blocks}, heads={heads} and condition={condition} are at least 1"
         )
     unit = fold * 2 ** (len(channels) - 1)
     if shape[1] % unit or shape[2] % unit:

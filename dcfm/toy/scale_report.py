@@ -61,14 +61,16 @@ def draw(records: Sequence[Record], path: Path) -> None:
     before = sorted({(r["silos"], r["recovery"]["stage_one"]["novel"]["value"]) for r in records})
     axes[2].plot(*zip(*before, strict=True), "k:", label="before the round", linewidth=1)
     axes[0].set(ylabel="MB of models in a silo", yscale="log")
-    axes[1].set(ylabel="CPU s of a silo, a round", yscale="log")
+    axes[1].set(ylabel="CPU s of a silo, a round")
     axes[2].set(ylabel="share in the novel mode", ylim=(0, 1.02))
     for axis in axes:
         axis.set(xlabel="silos", xscale="log")
         axis.set_xscale("log", base=2)
-    axes[1].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))  # it spans about a decade: plain numbers, not powers
-    axes[1].yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes[1].yaxis.set_minor_formatter(NullFormatter())
+    if any(r["cpu_seconds_a_silo"] is not None for r in records):  # a logarithmic axis of nothing cannot be drawn
+        axes[1].set_yscale("log")
+        axes[1].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))  # it spans about a decade: plain numbers, no powers
+        axes[1].yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes[1].yaxis.set_minor_formatter(NullFormatter())
     axes[2].legend(fontsize=8)
     with atomically(path) as temporary:
         figure.savefig(temporary, dpi=100)

@@ -16,8 +16,10 @@ from omegaconf import DictConfig
 from dcfm.configuration import script, typed, writable
 
 try:
+    from dcfm.federated.certificates import read_certificate
+    from dcfm.federated.counts import check_epsilon
     from dcfm.federated.processes import Flower, FlowerError
-    from dcfm.federated.silo_files import read_silo
+    from dcfm.federated.silo_files import claim, read_silo
 except ModuleNotFoundError as error:
     sys.exit(f"error: {error.name} is missing; install the extra: pip install 'dcfm[federated]'")
 
@@ -45,12 +47,14 @@ def prepare(given: Settings) -> tuple[Flower, str]:
     Raises:
         ValueError: one of them is not, with what to do.
     """
-    if given.number < 0 or given.suppress < 0 or given.ranks < 1 or (given.epsilon is not None and given.epsilon <= 0):
+    if given.number < 0 or given.suppress < 0 or given.ranks < 1:
         raise ValueError(
-            f"number={given.number} and suppress={given.suppress} must be at least 0, ranks={given.ranks} at least 1, "
-            f"epsilon={given.epsilon} positive or null"
+            f"number={given.number} and suppress={given.suppress} must be at least 0, ranks={given.ranks} at least 1"
         )
+    if given.epsilon is not None:
+        check_epsilon(given.epsilon)
     read_silo(given.data, f"silo{given.number}")
+    claim(given.data)
     engine = Flower(writable(given.folder), False, given.port, given.server)
     public = engine.public_key(given.number)
     if not (engine.certificates / "ca.pem").exists():
@@ -58,6 +62,7 @@ def prepare(given: Settings) -> tuple[Flower, str]:
             f"{engine.certificates / 'ca.pem'} is missing: bring it from the server's folder certificates, and bring "
             f"{public} into the server's folder nodes"
         )
+    read_certificate(engine.certificates / "ca.pem")
     noise = "" if given.epsilon is None else f" epsilon={given.epsilon}"
     return engine, f"suppress={given.suppress} ranks={given.ranks}{noise}"
 

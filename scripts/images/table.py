@@ -92,7 +92,7 @@ def run(config: DictConfig) -> None:
     summary = summarise(settings, command, failed)
     written = write_table(settings, summary)
     print(f"\n{markdown(summary)}\nwrote {', '.join(written)} to {out}")
-    check_failed(failed)
+    check_failed(summary["failed"])
 
 
 @script("images/table", "nothing that was done is lost: the same command goes on from here")

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from dcfm.attributes import AttributeSpace
 from dcfm.exchange import FEWEST_SUMMED, KINDS, MOST_SCALARS, Exchange, Ledger
 from dcfm.silos import LabelHistogram, Silo
 from dcfm.weights import model_size
@@ -34,6 +35,20 @@ def silo(generator: torch.Generator) -> Silo:
 
 def histogram_of(silo: Silo) -> dict[str, Tensor]:
     return LabelHistogram.from_labels(silo.labels, (2, 2)).state_dict()
+
+
+def test_samples_do_not_pass_as_labels_of_other_attributes(weights: dict[str, Tensor], silo: Silo) -> None:
+    """Bytes could be the values of attributes that nobody has; nor is a scalar's name room for a text."""
+    exchange = Exchange(SILOS, template=weights, space=AttributeSpace.from_cardinalities(2, 2))
+    rows = torch.randint(256, (5, 784), generator=torch.Generator().manual_seed(0)).unique(dim=0)
+    hidden = LabelHistogram(rows, torch.ones(5, dtype=torch.long), (256,) * 784)
+    with pytest.raises(ValueError, match=r"over attributes of \(256, .*, \.\.\.\) values, the task's have \(2, 2\)"):
+        exchange.upload("a", "histogram", hidden.state_dict())
+    for name in ("A text, and its end.", "x" * 33, "", "Loss"):
+        with pytest.raises(ValueError, match="scalars' names are of up to 32 of a-z, 0-9, _"):
+            exchange.upload("a", "scalars", {name: torch.tensor(1.0)})
+    assert not exchange.ledger.messages
+    exchange.upload("a", "histogram", histogram_of(silo))
 
 
 def sums_of(data: Tensor) -> dict[str, Tensor]:

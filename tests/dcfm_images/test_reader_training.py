@@ -55,7 +55,7 @@ def test_shares_have_intervals() -> None:
 
 
 @pytest.mark.parametrize(
-    "bad", [{"epochs": 0}, {"sizes": ()}, {"sizes": (4,)}, {"noise": -1.0}, {"learning_rate": 0.0}]
+    "bad", [{"epochs": 0}, {"batch": 3}, {"sizes": ()}, {"sizes": (4,)}, {"noise": -1.0}, {"learning_rate": 0.0}]
 )
 def test_impossible_settings(bad: dict) -> None:
     with pytest.raises(ValueError, match=r"sizes|learning"):

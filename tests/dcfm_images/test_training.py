@@ -1,6 +1,7 @@
 """Presets are typed and fair to the baselines; a small training publishes, resumes and refuses another problem."""
 
 import json
+import shutil
 from dataclasses import fields
 from pathlib import Path
 
@@ -85,6 +86,9 @@ def test_train_publishes_resumes_and_refuses_another_problem(folder: Path, tmp_p
     assert len(stamps) == 2
     train(configuration(*words, "methods=[dcfm_b]"))
     assert stamps == {path: path.stat().st_mtime_ns for path in stamps}
+    shutil.copytree(folder, tmp_path / "moved")  # the same digits
+    train(configuration(*words, f"folder={tmp_path / 'moved'}", "methods=[dcfm_b]"))
+    assert stamps == {path: path.stat().st_mtime_ns for path in stamps}
     for change, named in (("observed=60", "known"), ("task.predict=velocity", "task"), ("seed=1", "seed")):
         with pytest.raises(ValueError, match=rf"is of another training: .*{named}"):
             train(configuration(*words, change))
@@ -102,6 +106,11 @@ def test_train_publishes_resumes_and_refuses_another_problem(folder: Path, tmp_p
         ("silos=three", "silos"),
         ("+sillos=3", "sillos"),
         ("task.fold=3", "divide"),
+        ("task.channels=8", "channels=8; give a list of whole numbers"),
+        ("task.channels=[8,a]", "give a list of whole numbers"),
+        ("task.condition=0", "condition=0 are at least 1"),
+        ("task.size=8.0", r"size=8\.0; give a whole number"),
+        ("task.heads=null", "heads=None; give a whole number"),
         ("task.predict=noise", "velocity, clean"),
         ("stage_one.loop.steps=0", "at least 1"),
         ("folder=nowhere", "does not hold"),

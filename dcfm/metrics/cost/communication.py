@@ -99,8 +99,9 @@ class Protocol:
 
 
 def federated_averaging(rounds: int) -> Protocol:
-    """``T`` downloads and uploads. The last average stays with the server: a silo that is to sample needs one more."""
-    return Protocol(downloads=rounds, uploads=rounds)
+    """``T`` downloads and uploads, and a label histogram, which says how many samples a silo's weights stand for. The
+    last average stays with the server: a silo that is to sample needs one more."""
+    return Protocol(downloads=rounds, uploads=rounds, histogram_uploads=1)
 
 
 def experts() -> Protocol:

@@ -138,6 +138,9 @@ class Evaluation:
         """The name of the candidate that known combinations choose; ``selection.json`` is written if missing."""
         settings = self.settings
         if len(settings.rules) == 1 and settings.rules[0] in CANDIDATES:
+            if self.redo:  # an earlier choice is not that of these results
+                for name in (SELECTION_RECORD, SELECTION):
+                    (self.out / name).unlink(missing_ok=True)
             return settings.rules[0]
         asked = {
             "weights_sha256": self.model.metadata["files"][MODEL],

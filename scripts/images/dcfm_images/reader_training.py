@@ -61,11 +61,12 @@ class ReaderConfig:
     noise: float = 0.05
 
     def __post_init__(self) -> None:
-        if min(self.epochs, self.batch, *self.channels) < 1 or not 0 < self.learning_rate < math.inf or not self.sizes:
+        small = min(self.epochs, *self.channels) < 1 or self.batch < QUARTERS
+        if small or not 0 < self.learning_rate < math.inf or not self.sizes:
             raise ValueError(
                 f"epochs={self.epochs}, batch={self.batch}, channels={list(self.channels)}, sizes={list(self.sizes)}, "
-                f"learning_rate={self.learning_rate}: epochs, batch and channels are at least 1, the learning rate is "
-                "above 0, and there is at least one size"
+                f"learning_rate={self.learning_rate}: epochs and channels are at least 1, batch is at least "
+                f"{QUARTERS}, the learning rate above 0, and there is at least one size"
             )
         if min(self.sizes) < 8 or min(self.turn, self.scale, self.shift, self.blur, self.noise) < 0:
             raise ValueError(
@@ -90,6 +91,8 @@ def augment(
 
 def train_reader(digits: Digits, config: ReaderConfig, *, seed: int = 0, on_step: Progress | None = None) -> Reader:
     """Train from the start, on the CPU; the seed decides everything. Returns the reader in evaluation mode."""
+    if len(digits) < QUARTERS:
+        raise ValueError(f"{len(digits)} digits; a reader learns from at least {QUARTERS}")
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     reader = Reader(config.channels).train()

@@ -1,23 +1,27 @@
 """The table's files, each whole or not at all."""
 
 import json
+import logging
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from dcfm.artefacts import write_text_atomically
 from dcfm.comparison import Entry
 from dcfm.records import write_json
+from dcfm_images.evaluation_settings import EvaluationError
 from dcfm_images.figures import draw_combinations, draw_curves, draw_grid, draw_manifolds
 from dcfm_images.matrices import kept_at, matrix_of, same
-from dcfm_images.results import PICTURES, read_pictures, read_points
+from dcfm_images.results import PICTURES, POINTS, read_pictures, read_points
 from dcfm_images.table_settings import REAL, TableSettings
 from dcfm_images.text import latex, markdown
 
+log = logging.getLogger(__name__)
+
 FILES = ("table.md", "table.tex", "manifolds.png", "table.json")
 """Those that every table has; grids, matrices and curves are there where something was run."""
-
-CURVES = {"curve": "evaluations", "snapshots": "training_steps", "guidance": "guidance"}
-"""Kinds of curves, and what their points are against."""
 
 
 def write_table(settings: TableSettings, summary: Mapping[str, Any]) -> list[str]:
@@ -51,17 +55,27 @@ def _pictures(settings: TableSettings, titles: Mapping[str, str], partition: str
     if matrix is not None:
         written.append(f"combinations-{suffix}")
         draw_combinations(matrix, out / written[-1])
-        there = {m: entry.results(out) for m, entry in entries.items() if (entry.results(out) / PICTURES).is_file()}
-        if there:
-            rows = {titles[m]: read_pictures(there[m]) if m in there else None for m in entries}
+        rows = {titles[m]: _grid_row(entry, out) for m, entry in entries.items()}
+        if any(row is not None for row in rows.values()):
             written.append(f"grid-{suffix}")
             draw_grid(rows, [(d, c) for d, c in matrix["novel"]], out / written[-1])
-    for kind, key in CURVES.items():
+    for kind, key in POINTS.items():
         curves = {titles[m]: read_points(entry.results(out), kind) for m, entry in entries.items()}
         if curves := {title: points for title, points in curves.items() if points}:
             written.append(f"{kind}-{suffix}")
             draw_curves(curves, key, out / written[-1])
     return written
+
+
+def _grid_row(entry: Entry, out: Path) -> dict[tuple[int, int], np.ndarray] | None:
+    """An entry's pictures by combination, if it has any that can be read."""
+    if not (entry.results(out) / PICTURES).is_file():
+        return None
+    try:
+        return read_pictures(entry.results(out))
+    except EvaluationError as error:
+        log.warning("%s is not in the grid: %s", entry, error)
+        return None
 
 
 def _matrix(settings: TableSettings, partition: str, seed: int) -> dict[str, Any] | None:

@@ -1,6 +1,7 @@
 """The files of an evaluation, each written whole or not at all."""
 
 import json
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -9,16 +10,23 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 
+from dcfm import records
 from dcfm.artefacts import atomically
 from dcfm.npz import DAMAGED
 from dcfm_images.evaluation_settings import EvaluationError
 from dcfm_images.pictures import Pictures
+
+log = logging.getLogger(__name__)
 
 METRICS: Final = "metrics.json"
 RECORD: Final = "record.json"
 SELECTION: Final = "selection.json"
 SELECTION_RECORD: Final = "selection.record.json"
 PICTURES: Final = "pictures.npz"
+POINTS: Final = {"curve": "evaluations", "snapshots": "training_steps", "guidance": "guidance"}
+"""Kinds of curves, and what their points are against."""
+SAME: Final = ("method", "weights_sha256", "reader_sha256", "reference_sha256", "features", "seed")
+"""What a curve's points have in common with the metrics beside them."""
 KEPT: Final = 10
 """Pictures of each combination in :data:`PICTURES`."""
 
@@ -29,10 +37,27 @@ def read_metrics(out: Path) -> dict[str, Any]:
 
 
 def read_points(out: Path, kind: str) -> list[dict[str, Any]]:
-    """The points of ``curve``, ``snapshots`` or ``guidance`` in a folder of results, in order; none if it has none."""
-    records_there = sorted((out / kind).glob("*.record.json"))
-    paths = [path.with_name(path.name.replace(".record", "")) for path in records_there]
-    return [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+    """The points of ``curve``, ``snapshots`` or ``guidance`` in a folder of results, in order; none if it has none.
+
+    Those that are damaged, or of another model, other silos or noise than the folder's metrics, are left out with a
+    warning: ``redo`` makes again what is asked for alone.
+    """
+    points: list[dict[str, Any]] = []
+    whose = read_metrics(out) if (out / METRICS).is_file() else {}
+    for record in (out / kind).glob("*.record.json"):
+        path = record.with_name(record.name.replace(".record", ""))
+        try:
+            if records.read(record) is None:
+                continue
+        except records.RecordError as error:
+            log.warning("a point of %s is left out: %s", kind, error)
+            continue
+        point = json.loads(path.read_text(encoding="utf-8"))
+        if other := [key for key in SAME if point.get(key) != whose.get(key)]:
+            log.warning("%s is left out: its %s is not that of %s; make it again", path, other[0], out / METRICS)
+            continue
+        points.append(point)
+    return sorted(points, key=lambda point: point[POINTS[kind]])
 
 
 def write_pictures(path: Path, made: Mapping[str, Pictures], each: int) -> None:

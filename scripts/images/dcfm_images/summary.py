@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import torch
 
+from dcfm import records
 from dcfm.artefacts import git_revision
 from dcfm.comparison import Entry
 from dcfm.methods import registry
@@ -25,7 +26,8 @@ from dcfm_images.table_settings import REAL, TableSettings
 COMMON: Final = ("features", "feature_weights_sha256", "each", "draws", "data", "size", "seed", "solver", "evaluations")
 """What all evaluations of a partition should have in common."""
 
-PAIRED: Final = (*COMMON, "reader_sha256", "reference_sha256", "data_sha256")
+# Not where the digits lay: what they are, the hashes tell.
+PAIRED: Final = (*(key for key in COMMON if key != "data"), "reader_sha256", "reference_sha256", "data_sha256")
 """What two evaluations must have in common for their bootstrap draws to belong together."""
 
 Evaluated = Mapping[int, Mapping[str, Any]]
@@ -38,9 +40,12 @@ def summarise(settings: TableSettings, command: str, failed: Mapping[str, str] |
     Args:
         settings: what is compared.
         command: that makes this table.
-        failed: what went wrong, by entry.
+        failed: what went wrong, by entry: these are shown as not run, whatever lies in their folders, and so are those
+            whose results turn out to be damaged.
     """
     titles = {name: registry.make(name).title for name in settings.methods} | {REAL: "real digits"}
+    failed = dict(failed or {})
+    tables = [_table(settings, partition, failed) for partition in settings.partitions]
     return {
         "what": "generated pictures of known and novel combinations against as many real ones; intervals 95 %",
         "command": command,
@@ -49,18 +54,28 @@ def summarise(settings: TableSettings, command: str, failed: Mapping[str, str] |
         "training_overrides": list(settings.training),
         "paper": SOURCE,
         "titles": titles,
-        "tables": [_table(settings, partition) for partition in settings.partitions],
-        "failed": dict(failed or {}),
+        "tables": tables,
+        "failed": failed,
     }
 
 
-def evaluated(settings: TableSettings, partition: str, method: str) -> dict[int, dict[str, Any]]:
-    """What is done of a method on a partition, by training seed."""
+def evaluated(
+    settings: TableSettings, partition: str, method: str, failed: dict[str, str]
+) -> dict[int, dict[str, Any]]:
+    """What is done of a method on a partition, by training seed, without what failed; damaged results are added to
+    that."""
     found = {}
     for seed in settings.seeds:
-        folder = Entry(partition, method, seed).results(settings.out)
-        if (folder / RECORD).is_file() and (folder / METRICS).is_file():
-            found[seed] = read_metrics(folder)
+        entry = Entry(partition, method, seed)
+        if str(entry) in failed:
+            continue
+        folder = entry.results(settings.out)
+        try:
+            # Pictures may have been left out of a copy.
+            if records.read(folder / RECORD, only=[METRICS]) is not None:
+                found[seed] = read_metrics(folder)
+        except ValueError as error:
+            failed[str(entry)] = str(error)
     return found
 
 
@@ -88,8 +103,8 @@ def ratio_to(ours: Evaluated, baseline: Evaluated, cell: str) -> dict[str, Any] 
     return dict(ratio(*(_mean(which, cell, "fid", common) for which in (ours, baseline))).as_dict())
 
 
-def _table(settings: TableSettings, partition: str) -> dict[str, Any]:
-    found = {method: evaluated(settings, partition, method) for method in (*settings.methods, REAL)}
+def _table(settings: TableSettings, partition: str, failed: dict[str, str]) -> dict[str, Any]:
+    found = {method: evaluated(settings, partition, method, failed) for method in (*settings.methods, REAL)}
     best = {cell: best_baseline(found, cell) for cell in CELLS}
     rows = []
     for method, by_seed in found.items():
@@ -139,6 +154,12 @@ def _made_with(metrics: Mapping[str, Any]) -> dict[str, Any]:
     return {key: metrics.get(key) for key in kept}
 
 
+def _told(key: str, metrics: Mapping[str, Any]) -> str:
+    """A value as it is compared: of digits in a folder, what they are and not where they lay."""
+    text = str(metrics[key])
+    return text.rpartition(": ")[2] if key == "data" and text.startswith("folder ") else text
+
+
 def _alike(found: Mapping[str, Evaluated]) -> dict[str, Any]:
     """What all evaluations of a partition have in common, and warnings where they differ, or are of other trainings."""
     common: dict[str, Any] = {}
@@ -151,7 +172,7 @@ def _alike(found: Mapping[str, Evaluated]) -> dict[str, Any]:
         # The control is nothing that a solver made.
         given = [by_seed for method, by_seed in found.items() if method != REAL or key not in ("solver", "evaluations")]
         every = [metrics for by_seed in given for metrics in by_seed.values()]
-        values = list(dict.fromkeys(str(metrics[key]) for metrics in every if key in metrics))
+        values = list(dict.fromkeys(_told(key, metrics) for metrics in every if key in metrics))
         common[key] = values[0] if len(values) == 1 else values
         if len(values) > 1:
             warnings.append(f"{key} differs between methods: {', '.join(values)}; they cannot be compared")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from dcfm import comparison
 from dcfm.comparison import Entry, attempt, check_recipes
@@ -70,7 +70,11 @@ def _check_missing(settings: TableSettings, missing: Sequence[Entry]) -> None:
     after the first training."""
     reader = load_reader() if settings.evaluate and missing else None
     for entry in {entry.training(settings.runs): entry for entry in missing}.values():
-        ready = prepare(training_config(settings, entry))
+        config = training_config(settings, entry)
+        for key, value in (("digits", settings.digits), ("folder", settings.folder)):
+            if value is not None and config[key] != str(value):
+                raise EvaluationError(f"{key}={value}, but training=[{key}={config[key]}]; give it once, as {key}=")
+        ready = prepare(config)
         if reader is None:
             continue
         check(settings.evaluation, ready.problem, reader, ready.device)
@@ -83,14 +87,20 @@ def _check_missing(settings: TableSettings, missing: Sequence[Entry]) -> None:
 
 
 def training_config(settings: TableSettings, entry: Entry) -> DictConfig:
-    """The configuration of an entry's training.
+    """The configuration of an entry's training, its digits those of the table unless ``training`` has others.
 
     Raises:
         ComparisonError: overrides that the configuration does not take.
     """
-    return comparison.training_config(
+    config = comparison.training_config(
         entry, settings.runs, "dcfm_configs.images", "train", device=settings.device, training=settings.training
     )
+    own = {word.partition("=")[0] for word in settings.training}
+    for key, value in (("digits", settings.digits), ("folder", settings.folder)):
+        if value is not None and key not in own:
+            # Not as an override, whose grammar takes letters of a path for its own.
+            OmegaConf.update(config, key, str(value).replace("${", r"\${"))
+    return config
 
 
 def _complete(settings: TableSettings, entry: Entry, command: str, on_progress: Progress) -> None:

@@ -148,4 +148,5 @@ def write_combinations(out: Path, ready: Prepared) -> None:
         "seed": settings.seed,
         "task": network | {"channels": list(ready.task.channels)},
     }
-    claim(out / COMBINATIONS, content)
+    told = {"source": content.pop("source")}  # where the digits lay: what they are, each training's data hash tells
+    claim(out / COMBINATIONS, content, told)

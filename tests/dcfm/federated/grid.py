@@ -13,10 +13,10 @@ from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
-from dcfm.federated.client import app, silo_path
+from dcfm.federated.client import app
 from dcfm.federated.server import serve
 from dcfm.federated.settings import composed, read_settings
-from dcfm.federated.silo_files import write_silo
+from dcfm.federated.silo_files import silo_path, write_silo
 from dcfm.federated.tasks import read_task
 
 Answer = Callable[[Message, Context], Message | None]

@@ -10,7 +10,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from dcfm.federated.certificates import certified, make_certificates, make_node_key
+from dcfm.federated.certificates import certified, make_certificates, make_node_key, read_certificate
 
 
 def shake_hands(folder: Path, name: str) -> None:
@@ -79,3 +79,13 @@ def test_a_key_pair_that_was_cut_off_is_completed(tmp_path: Path) -> None:
     (tmp_path / "node_key").write_bytes(private[:50])
     with pytest.raises(ValueError, match=r"is no private key .* delete it"):
         make_node_key(tmp_path / "node_key")
+
+
+def test_a_damaged_certificate_is_named(tmp_path: Path) -> None:
+    make_certificates(tmp_path)
+    for name in ("ca.pem", "server.pem"):
+        (tmp_path / name).write_bytes(b"rubbish")
+        with pytest.raises(ValueError, match=f"{name} is no certificate .* bring the server's ca.pem again"):
+            read_certificate(tmp_path / name)
+    with pytest.raises(ValueError, match=r"server\.pem is no certificate"):
+        certified(tmp_path, ["localhost"])

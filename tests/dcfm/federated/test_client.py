@@ -12,8 +12,9 @@ import torch
 from flwr.app import Context, Message, RecordDict
 from flwr.app.user_config import UserConfig
 
-from dcfm.federated.client import Node, SiloError, answer, deliver, fedavg, introduce, stage_one
-from dcfm.federated.parcels import scalars
+from dcfm.federated.client import SiloError, answer, deliver, distil, fedavg, introduce, peers, stage_one
+from dcfm.federated.node import Node
+from dcfm.federated.parcels import mark, scalars
 from dcfm.federated.settings import composed, read_settings
 from dcfm.federated.silo_files import write_silo
 from dcfm.federated.tasks import FederatedTask, read_task
@@ -163,3 +164,32 @@ def test_a_delivery_replaces_what_an_earlier_one_left(node: Node) -> None:
     deliver(node, {"weights/1": one, "weights/2": one, "histogram/1": one})
     deliver(node, {"weights": one})
     assert [path.name for path in (node.work / "result").iterdir()] == ["weights.safetensors"]
+
+
+def test_a_silo_goes_on_from_the_network_that_the_server_means(node: Node) -> None:
+    weights = stage_one(node, {})["weights"]
+    other = {name: value + 1 for name, value in weights.items()}
+    histogram = node.histogram().state_dict()
+    parcel = {"weights/1": weights, "histogram/1": histogram, "scalars": scalars(round=1, own=mark(other))}
+    for phase in (peers, distil):
+        with pytest.raises(ValueError, match="goes on from a network that this silo does not have"):
+            phase(node, parcel)
+    parcel["scalars"] = scalars(round=1, own=mark(weights))
+    moved = peers(node, parcel)["weights"]
+    parcel["scalars"] = scalars(round=2, own=mark(moved))
+    assert set(peers(node, parcel)) == {"weights"}
+
+
+def test_two_silos_do_not_share_a_folder(node: Node) -> None:
+    introduce(node, {})
+    neighbour = replace(
+        node, data=write_silo(node.data.with_name("other.safetensors"), node.silo().data, node.silo().labels)
+    )
+    with pytest.raises(ValueError, match=r"holds the work of data\.safetensors; give each silo's data a folder"):
+        introduce(neighbour, {})
+
+
+def test_data_too_small_for_private_batches_is_said_on_arrival(node: Node) -> None:
+    write_silo(node.data, node.silo().data[:3], node.silo().labels[:3])
+    with pytest.raises(ValueError, match="batches of 16 from 3 samples"):
+        introduce(node, {})

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_module
 
-from dcfm.federated.client import silo_path
 from dcfm.federated.launch import federate, phase_seconds
+from dcfm.federated.silo_files import silo_path
 
 
 def test_what_server_and_silos_would_refuse_is_refused_before_any_work(tmp_path: Path) -> None:

@@ -18,6 +18,12 @@ def test_a_port_that_something_listens_on_is_refused(tmp_path: Path) -> None:
     assert engine.running == {}
 
 
+@pytest.mark.parametrize("port", [-1, 0, 99999])
+def test_a_port_is_one(port: int, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=f"port={port}; give a number from 1 to 65535"):
+        Flower(tmp_path, simulation=True, port=port)
+
+
 def test_certificates_are_kept_as_long_as_they_serve(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A silo that has ca.pem need not be given another, but where the server's host is another."""
     made = []

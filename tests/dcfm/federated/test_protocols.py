@@ -9,7 +9,7 @@ import torch
 from dcfm.exchange import Ledger
 from dcfm.federated.server import serve
 from dcfm.federated.settings import composed, run_name
-from dcfm.federated.silo_files import write_silo
+from dcfm.federated.silo_files import read_silo, write_silo
 from dcfm.published import load_published, resolve_device
 from dcfm.toy.task import ToyTask
 from tests.dcfm.federated.equality import assert_equal, federated, in_process
@@ -81,6 +81,30 @@ def test_the_same_silos_take_part_in_one_run_after_another(tmp_path: Path) -> No
     work = tmp_path / "first/silos/0/work"
     assert len(list(work.glob("stage1/*/artefact.json"))) == 2  # of the two seeds
     assert len(list(work.glob("*/ledger.jsonl"))) == len(runs)
+
+
+@pytest.mark.parametrize("more", [("protocol=dcfm_a",), ("protocol=dcfm_b", "distil_on=silo0")])
+def test_the_same_run_again_with_other_data_or_fewer_silos(more: tuple[str, ...], tmp_path: Path) -> None:
+    """What rests on what others sent is another training when that is another, and the first is still there."""
+    settings = ("silos=3", "partition=iid", "fewest=2", *TINY, *more)
+    first = LocalGrid((f"out={tmp_path / 'first'}", *settings))
+    serve(first, composed(first.overrides))
+    whole = read_silo(first.data[2], "silo2")
+    for name, samples, offline in (
+        ("other", len(whole) - 3, set()),
+        ("fewer", len(whole), {2}),
+        ("again", None, set()),
+    ):
+        write_silo(first.data[2], whole.data[:samples], whole.labels[:samples])
+        given = (f"out={tmp_path / name}", *settings)
+        grid = LocalGrid(given, offline=offline)
+        grid.data = first.data
+        serve(grid, composed(given))
+        assert json.loads((tmp_path / name / "status.json").read_text())["state"] == "finished"
+    made = [federated(tmp_path / name) for name in ("first", "other", "fewer", "again")]
+    assert_equal(made[3], made[0])
+    for other in made[1:3]:
+        assert any(not torch.equal(value, made[0][0][name]) for name, value in other[0].items())
 
 
 def test_a_silo_can_distil(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 import json
 import logging
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 
@@ -50,3 +52,15 @@ def test_a_damaged_file_is_no_clean_slate(text: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="does not tell what this silo has spent"):
         note(path, Part(1.0, 0.1, 1), DELTA)
     assert path.read_text() == text
+
+
+def _note_ten(path: Path) -> None:
+    for _ in range(10):
+        note(path, Part(1.0, 0.1, 10), DELTA)
+
+
+def test_two_processes_that_note_at_once_lose_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "privacy.json"
+    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
+        list(pool.map(_note_ten, [path, path]))
+    assert json.loads(path.read_text())["steps"] == 200

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from flwr.app import ArrayRecord, ConfigRecord, Message, RecordDict
-from flwr.serverapp.strategy import FedAvg, FedMedian, FedProx
+from flwr.serverapp.strategy import FedAdam, FedAvg, FedAvgM, FedMedian, FedProx
 
 from dcfm.federated import members as crew
 from dcfm.federated.members import Members
@@ -43,6 +43,28 @@ def test_a_strategy_of_flower_trains_the_silos(
     assert len(grid.asked) == asked
     repeated = again.arrays.to_torch_state_dict()
     assert all(torch.equal(repeated[name], value) for name, value in result.arrays.to_torch_state_dict().items())
+
+
+@pytest.mark.parametrize(
+    "strategy",
+    [
+        FedAdam(fraction_evaluate=0.0),
+        FedAvgM(fraction_evaluate=0.0, server_learning_rate=1.0, server_momentum=0.9),
+    ],
+)
+def test_strategies_with_a_state_of_their_own_train_too(
+    strategy: FedAvg, silos: tuple[Members, LocalGrid, ArrayRecord]
+) -> None:
+    """One computes in float64, one goes by the order of the tensors; without momentum yet, its round is the mean."""
+    members, _, start = silos
+    one = strategy.start(SiloGrid(members), start, num_rounds=1).arrays.to_torch_state_dict()
+    assert all(value.isfinite().all() for value in one.values())
+    if isinstance(strategy, FedAvgM):
+        parcels = [load for load in (members._kept("fedavg_0", n) for n in members.numbers) if load is not None]
+        counts = torch.tensor([float(members.histograms[n].total) for n in members.numbers])
+        for name, value in one.items():
+            mean = torch.tensordot(counts / counts.sum(), torch.stack([p["weights"][name] for p in parcels]), dims=1)
+            assert torch.allclose(value, mean, atol=1e-6)
 
 
 @pytest.mark.parametrize(

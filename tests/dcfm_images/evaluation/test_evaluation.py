@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from dcfm import records
 from dcfm.artefacts import save_tensors
 from dcfm.metrics.frechet import SampleSizeError
 from dcfm.records import RecordError
@@ -109,6 +110,29 @@ def test_guidance_whatever_was_chosen(trained: Any, quick: EvaluationSettings, t
     same = judged(trained, tmp_path / "same", replace(quick, each=2, rules=("full",)))
     assert points[0]["known"] == same["known"]
     assert found["sampling"] == "full"
+
+
+def test_a_curve_is_of_one_model(trained: Any, quick: EvaluationSettings, tmp_path: Path) -> None:
+    """In the order of its points, not of its files; those of a model that is gone are left out, and damaged ones."""
+    settings = replace(quick, curve=(2, 8, 1000), rules=("joint",), each=2, curve_each=2)
+    judged(trained, tmp_path, settings)
+    assert [point["evaluations"] for point in read_points(tmp_path, "curve")] == [2, 8, 1000]
+    path = tmp_path / "curve" / "008.json"
+    path.write_text(path.read_text().replace('"command"', '"comand"'))
+    assert [point["evaluations"] for point in read_points(tmp_path, "curve")] == [2, 1000]
+    record = tmp_path / "curve" / "002.record.json"
+    other = tmp_path / "curve" / "002.json"
+    weights = json.loads(other.read_text())["weights_sha256"]
+    other.write_text(other.read_text().replace(weights, "0" * 64))
+    records.finish(record, json.loads(record.read_text())["asked"], ["002.json"])
+    assert [point["evaluations"] for point in read_points(tmp_path, "curve")] == [1000]
+
+
+def test_no_choice_is_kept_that_is_not_of_the_results(trained: Any, quick: EvaluationSettings, tmp_path: Path) -> None:
+    judged(trained, tmp_path, replace(quick, rules=("joint", "composed")))
+    assert (tmp_path / "selection.json").exists()
+    assert judged(trained, tmp_path, replace(quick, rules=("full",)), redo=True)["sampling"] == "full"
+    assert not list(tmp_path.glob("selection*"))
 
 
 @pytest.mark.parametrize("method", ["dcfm_b", "dcfm_a", "ddm_l", "ddm"])

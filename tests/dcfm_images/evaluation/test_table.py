@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from dcfm import records
 from dcfm.comparison import ComparisonError, Entry
 from dcfm_images.evaluation_settings import EvaluationError, EvaluationSettings
 from dcfm_images.matrices import kept_at
@@ -121,11 +122,69 @@ def test_results_that_do_not_belong_together_have_no_ratio(settings: TableSettin
         changed[key] = "another"
         for cell in ("known", "novel"):
             changed[cell]["fid"]["draws"] = changed[cell]["fid"]["draws"][:-1]
-        path.write_text(json.dumps(changed))
+        rewrite(path, changed)
         (table,) = summarise(settings, "a command")["tables"]
         assert all("value" not in ratio for ratio in table["ratios"]), key
         told = [warning for warning in table["warnings"] if warning.startswith(f"{key} differs between methods")]
         assert len(told) == (key != "reference_sha256"), key  # which differs from seed to seed
+
+
+def rewrite(path: Path, content: dict[str, Any]) -> None:
+    """As if that had been found; the record says so."""
+    record = path.with_name("record.json")
+    there = json.loads(record.read_text())
+    path.write_text(json.dumps(content))
+    records.finish(record, there["asked"], list(there["files"]))
+
+
+def test_where_digits_lay_changes_nothing(settings: TableSettings) -> None:
+    settings = replace(settings, methods=("ddm_l", "dcfm_b"))
+    assert run(settings, "a command") == {}
+    for method, data in (("ddm_l", "folder a: 60 digits"), ("dcfm_b", "folder b/c: 60 digits"), (REAL, "60 digits")):
+        path = Entry("iid", method, 0).results(settings.out) / "metrics.json"
+        rewrite(path, json.loads(path.read_text()) | {"data": data})
+    (table,) = summarise(settings, "a command")["tables"]
+    assert all("value" in ratio for ratio in table["ratios"])
+    assert table["warnings"] == []
+    rewrite(path, json.loads(path.read_text()) | {"data": "folder a: 61 digits"})
+    assert "data differs between methods" in summarise(settings, "a command")["tables"][0]["warnings"][0]
+
+
+def test_damaged_results_are_no_row(settings: TableSettings, tmp_path: Path) -> None:
+    """Whatever else they say; and those of other settings than asked for."""
+    settings = replace(settings, methods=("ddm_l", "dcfm_b"))
+    assert run(settings, "a command") == {}
+    path = Entry("iid", "dcfm_b", 0).results(settings.out) / "metrics.json"
+    whole = path.read_text()
+    better = json.loads(whole)
+    better["novel"]["fid"]["value"] = 0.01
+    for text in (json.dumps(better), whole[:2000], ""):
+        path.write_text(text)
+        summary = summarise(settings, "a command")
+        assert [row["run"] for row in summary["tables"][0]["rows"]] == [True, False, True]
+        assert summary["tables"][0]["ratios"] == []
+        assert "metrics.json is missing or not the file" in summary["failed"]["iid/seed0/dcfm_b"]
+        write_table(settings, summary)
+    path.write_text(whole)
+    (path.parent / "pictures.npz").unlink()  # as in a copy that leaves them out
+    assert summarise(settings, "a command")["failed"] == {}
+    other = replace(settings, evaluation=replace(settings.evaluation, each=3))
+    summary = summarise(other, "a command", run(other, "a command"))
+    assert not any(row["run"] for row in summary["tables"][0]["rows"])
+
+
+def test_trainings_take_the_table_s_digits(settings: TableSettings, tmp_path: Path) -> None:
+    entry = Entry("iid", "dfd", 0)
+    asked = replace(settings, training=("preset=quick",), digits="folder", folder=tmp_path / "${a},[b]")
+    config = training_config(asked, entry)
+    assert (config.digits, config.folder) == ("folder", str(tmp_path / "${a},[b]"))
+    asked = replace(asked, training=("preset=quick", "digits=embedded"), methods=("dfd",), train=True)
+    with pytest.raises(ValueError, match=r"digits=folder, but training=\[digits=embedded\]; give it once, as digits="):
+        run(replace(asked, runs=tmp_path / "runs"), "a command")
+    asked = replace(asked, training=("preset=quick",), digits="nonsense", runs=tmp_path / "runs")
+    with pytest.raises(ValueError, match="digits='nonsense'"):
+        run(asked, "a command")
+    assert not settings.out.exists()
 
 
 def test_rows_over_different_trainings_are_told(settings: TableSettings, trained: Any) -> None:

@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from subprocess import CompletedProcess
 
+import pytest
+
 from tests.commands import run_script
 
 SMALL = [
@@ -35,9 +37,19 @@ def test_a_short_run(tmp_path: Path) -> None:
     assert (tmp_path / "out" / "published" / "dcfm_a" / "artefact.json").is_file()
 
 
-def test_bad_input_is_one_line_and_writes_nothing(tmp_path: Path) -> None:
-    done = run(*SMALL, "observed=18", f"out={tmp_path / 'out'}")
-    assert done.returncode != 0
-    assert "error: observed=18 of 100 combinations" in done.stderr
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("observed=18", "observed=18 of 100 combinations"),
+        ("task.channels=8", "channels=8; give a list of whole numbers"),
+        ("task.channels=[8,a]", "channels=[8, 'a']; give a list of whole numbers"),
+        ("task.size=8.0", "size=8.0; give a whole number"),
+        ("task.heads=null", "heads=None; give a whole number"),
+    ],
+)
+def test_bad_input_is_one_line_and_writes_nothing(change: str, message: str, tmp_path: Path) -> None:
+    done = run(*SMALL, change, f"out={tmp_path / 'out'}")
+    assert done.returncode == 2
+    assert f"error: {message}" in done.stderr
     assert "Traceback" not in done.stderr
     assert not list(tmp_path.iterdir())

@@ -42,25 +42,26 @@ def write_table(settings: TableSettings, summary: Mapping[str, Any]) -> list[str
     written = [*FILES]
     for partition in settings.partitions:
         for seed in settings.seeds:
-            written += _pictures(settings, summary["titles"], partition, seed)
+            written += _pictures(settings, summary, partition, seed)
     write_json(out / "table.json", summary)
     return written
 
 
-def _pictures(settings: TableSettings, titles: Mapping[str, str], partition: str, seed: int) -> list[str]:
-    out, written = settings.out, []
+def _pictures(settings: TableSettings, summary: Mapping[str, Any], partition: str, seed: int) -> list[str]:
+    out, titles, written = settings.out, summary["titles"], []
     entries = {m: Entry(partition, m, seed) for m in (*settings.methods, REAL)}
+    fine = {m: entry for m, entry in entries.items() if str(entry) not in summary["failed"]}
     matrix = _matrix(settings, partition, seed)
     suffix = f"{partition}-seed{seed}.png"
     if matrix is not None:
         written.append(f"combinations-{suffix}")
         draw_combinations(matrix, out / written[-1])
-        rows = {titles[m]: _grid_row(entry, out) for m, entry in entries.items()}
+        rows = {titles[m]: _grid_row(fine[m], out) if m in fine else None for m in entries}
         if any(row is not None for row in rows.values()):
             written.append(f"grid-{suffix}")
             draw_grid(rows, [(d, c) for d, c in matrix["novel"]], out / written[-1])
     for kind, key in POINTS.items():
-        curves = {titles[m]: read_points(entry.results(out), kind) for m, entry in entries.items()}
+        curves = {titles[m]: read_points(entry.results(out), kind) for m, entry in fine.items()}
         if curves := {title: points for title, points in curves.items() if points}:
             written.append(f"{kind}-{suffix}")
             draw_curves(curves, key, out / written[-1])

@@ -107,6 +107,10 @@ OVERVIEW = {
 }
 
 
+EARLIER = " ¹"
+"""Marks a figure of the README's table that was not made again."""
+
+
 def overview_columns() -> list[dict[str, str]]:
     """By method, what the README's table says of each domain, from the files of results that it is from."""
 
@@ -120,11 +124,19 @@ def overview_columns() -> list[dict[str, str]]:
     toy = read("toy/benchmark/metrics.json")["summary"]
     tables = read("planner_table/chosen/table.json")["tables"]
     planner = next(t for t in tables if (t["partition"], t["protocol"]) == ("noniid", "paper"))["rows"]
-    xray, images = (read(f"{domain}/quick/table.json")["tables"][0]["rows"] for domain in ("xray", "images"))
+    images = read("images/quick/table.json")["tables"][0]["rows"]
+    earlier, again = (
+        {
+            row["method"]: figure(row["utility"]["novel"], "value", 100, 1)
+            for row in read(f"xray/{name}/table.json")["tables"][0]["rows"]
+            if row["run"]
+        }
+        for name in ("quick", "again/chosen")
+    )
     return [
         {name: figure(by["noniid"]["novel"]["mean"], "mean", 100, 1) for name, by in toy.items()},
         {row["method"]: figure(row["novel"], "rate", 100, 1) for row in planner if row["run"]},
-        {row["method"]: figure(row["utility"]["novel"], "value", 100, 1) for row in xray if row["run"]},
+        {name: value + EARLIER for name, value in earlier.items()} | again,
         {row["method"]: figure(row["novel"]["fid"], "value", 1, 2) for row in images if row["run"]},
     ]
 

@@ -34,9 +34,8 @@ SMALL = [
     "collect.val=1",
     "border_margin=0.0",
     "partition=iid",
-    "workers=2",
-    "methods=[dcfm_a,dcfm_b,dfd,fedflow_l,factored,pooled]",
 ]
+METHODS = ("dcfm_a", "dcfm_b", "dfd", "factored", "fedflow_l", "pooled")
 
 
 @pytest.mark.parametrize("preset", ["quick", "full"])
@@ -109,14 +108,16 @@ def test_shipping_replaces_the_whole_folder(tmp_path: Path) -> None:
 
 def test_collects_trains_publishes_and_finds_it_done(tmp_path: Path) -> None:
     data = f"data={tmp_path / 'data' / 'play.npz'}"
-    first = run(tmp_path, data, *SMALL, "tensorboard=true")
-    assert first.returncode == 0, first.stderr
+    every = ("workers=0", f"methods=[{','.join(METHODS)}]")
+    for more in (("workers=2", "methods=[dcfm_b]"), every):  # in processes of their own; then the others, in this one
+        done = run(tmp_path, data, *SMALL, *more, "tensorboard=true")
+        assert done.returncode == 0, done.stderr
     losses = tmp_path / "out" / "losses"
     assert {p.name for p in losses.iterdir()} >= {"stage1-robot0.csv", "dcfm_a-round-1-robot1.csv", "dcfm_b.csv"}
     assert read_curve(losses / "stage1-robot0.csv")["step"] == [1, 2, 3]
     assert list((tmp_path / "out" / "tensorboard" / "stage1-robot0").glob("events.*"))
     published = tmp_path / "out" / "published"
-    assert {p.name for p in published.iterdir()} == {"dcfm_a", "dcfm_b", "dfd", "fedflow_l", "factored", "pooled"}
+    assert {p.name for p in published.iterdir()} == set(METHODS)
     for folder in published.iterdir():
         loaded = load_planner(folder, device="cpu")
         plan = loaded.planner.sample(torch.tensor([[0, 3]]), torch.Generator().manual_seed(0))
@@ -125,9 +126,9 @@ def test_collects_trains_publishes_and_finds_it_done(tmp_path: Path) -> None:
     assert (tmp_path / "out" / "dcfm_b.ledger.jsonl").read_text().count('"weights"') == 4
     written = (tmp_path / "out" / "stage1" / "robot0" / "model.safetensors").stat().st_mtime_ns
     exported = export_minari(load_play(tmp_path / "data" / "play.npz"), "play-v0", tmp_path)
-    again = run(tmp_path, f"data=minari:{exported}", *SMALL)  # the same silos, so that nothing is trained again
+    again = run(tmp_path, f"data=minari:{exported}", *SMALL, *every)  # the same silos, so that nothing is trained again
     assert again.returncode == 0, again.stderr
     assert (tmp_path / "out" / "stage1" / "robot0" / "model.safetensors").stat().st_mtime_ns == written
-    other = run(tmp_path, data, *SMALL, "stage_one.loop.steps=4")
+    other = run(tmp_path, data, *SMALL, *every, "stage_one.loop.steps=4")
     assert other.returncode != 0
     assert "choose another out folder" in other.stderr

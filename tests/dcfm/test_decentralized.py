@@ -192,8 +192,8 @@ def test_messages_of_before_an_averaging_are_not_its_own(tmp_path: Path) -> None
     with pytest.raises(_Cut):
         train(progress=cut)
     resumed = train()
-    assert {(m.kind, m.peer) for m in resumed} == {("weights", "server")}
-    assert len(resumed) == 3 * 2 * 2  # rounds, down and up, silos
+    assert {(m.kind, m.peer) for m in resumed} == {("weights", "server"), ("histogram", "server")}
+    assert len(resumed) == 3 * 2 * 2 + 2  # rounds, down and up, silos; and a histogram of each
     assert train() == resumed
 
 

@@ -13,6 +13,7 @@ again is answered, and a training that was cut off goes on:
     work/privacy.json       what all private trainings cost (:mod:`dcfm.federated.spending`)
     work/noised_*           the one noise on the counts of the labels
     work/errors.log         what went wrong in any run
+    work/data_file          whose work this is
 
 Every answer passes one door (:func:`door`): whatever is no parcel of weights, a histogram or scalars is withheld, and
 so is the text of an error, which could quote data; it is in ``errors.log`` beside the data.

@@ -36,8 +36,7 @@ from dcfm.jobs import (
     pool,
     run_job,
 )
-from dcfm.privacy.accounting import sampling_rate, spent
-from dcfm.privacy.settings import PrivacyConfig
+from dcfm.privacy.accounting import check_sizes, spent
 from dcfm.seeds import training_seed
 from dcfm.silos import LabelHistogram, Silo, check_silos, file_stem
 from dcfm.task import Task
@@ -108,7 +107,7 @@ class Federation:
         part: int,
         earlier: tuple[LocalConfig, ...] = (),
     ) -> list[Weights]:
-        check_private_sizes(config.privacy, config.loop.batch, self.silos)
+        check_sizes(config.privacy, config.loop.batch, {silo.name: len(silo) for silo in self.silos})
         stage = stage if config.objective.independence.weight > 0 else f"{stage}_no_ci"
         jobs = [
             TrainingJob(
@@ -157,7 +156,7 @@ class Federation:
             exchange.ledger.messages[:0] = earlier
 
     def _fedavg(self, name: str, config: FedAvgConfig, exchange: Exchange) -> Weights:
-        check_private_sizes(config.privacy, config.batch, self.silos)
+        check_sizes(config.privacy, config.batch, {silo.name: len(silo) for silo in self.silos})
         for silo in self.silos:
             check_data(self.task, silo.data, silo.labels)
         folder, template = self.out / name, self.task.network().state_dict()
@@ -295,16 +294,6 @@ class Federation:
         common = (self.task, self.seed, self.device, self.progress, self.snapshots)
         with pool(self.workers) as run:
             return run(run_job, jobs, *(repeat(value) for value in common))
-
-
-def check_private_sizes(privacy: PrivacyConfig | None, batch: int, silos: Sequence[Silo]) -> None:
-    """Raise ``ValueError``, before any of them trains, if a silo has too few samples for private batches."""
-    if privacy is not None:
-        for silo in silos:
-            try:
-                sampling_rate(batch, len(silo))
-            except ValueError as error:
-                raise ValueError(f"silo {silo.name!r}: {error}") from error
 
 
 _network: dict[str, nn.Module] = {}

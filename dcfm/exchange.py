@@ -38,7 +38,7 @@ from torch import Tensor
 from dcfm.artefacts import write_text_atomically
 from dcfm.attributes import AttributeSpace
 from dcfm.silos import LabelHistogram
-from dcfm.weights import Weights, check_architecture, check_finite, model_size
+from dcfm.weights import check_architecture, check_finite, model_size
 
 Payload = dict[str, Tensor]
 
@@ -261,9 +261,7 @@ class Exchange:
                 f"messages of kind {kind!r} do not pass; the kinds are {', '.join(KINDS)}. Samples stay in their silo"
             )
         try:
-            KINDS[kind](payload, self.template)
-            if kind == "histogram" and self.space is not None:
-                _check_space(payload, self.space)
+            KINDS[kind](payload, self)
         except ValueError as error:
             raise ValueError(f"silo {silo!r}: this is no message of kind {kind!r}: {error}") from error
         return _Packed.of(payload)
@@ -283,7 +281,8 @@ class Exchange:
         )
 
 
-def _check_weights(payload: Payload, template: Weights) -> None:
+def _check_weights(payload: Payload, exchange: Exchange) -> None:
+    template = exchange.template
     check_architecture(payload, template)
     other = [
         f"{name} is {payload[name].dtype} instead of {value.dtype}"
@@ -295,13 +294,9 @@ def _check_weights(payload: Payload, template: Weights) -> None:
     check_finite(payload)
 
 
-def _check_histogram(payload: Payload, template: Weights) -> None:
-    LabelHistogram.from_state_dict(payload)
-
-
-def _check_space(payload: Payload, space: AttributeSpace) -> None:
-    given = tuple(payload["cardinalities"].tolist())
-    if given != space.cardinalities:
+def _check_histogram(payload: Payload, exchange: Exchange) -> None:
+    given, space = LabelHistogram.from_state_dict(payload).cardinalities, exchange.space
+    if space is not None and given != space.cardinalities:
         shown = f"{str(given[:8])[:-1]}, ...)" if len(given) > 8 else str(given)
         raise ValueError(f"it is over attributes of {shown} values, the task's have {space.cardinalities}")
 
@@ -312,7 +307,7 @@ def _check_numbers(payload: Payload) -> None:
         raise ValueError(f"types {dict(list(other.items())[:3])}; give one of {', '.join(map(str, NUMBERS))}")
 
 
-def _check_scalars(payload: Payload, template: Weights) -> None:
+def _check_scalars(payload: Payload, exchange: Exchange) -> None:
     if not 0 < len(payload) <= MOST_SCALARS or any(tensor.ndim for tensor in payload.values()):
         shapes = {name: tuple(tensor.shape) for name, tensor in list(payload.items())[:3]}
         raise ValueError(f"{len(payload)} tensors, {shapes} ...; give 1 to {MOST_SCALARS} of shape ()")
@@ -322,7 +317,7 @@ def _check_scalars(payload: Payload, template: Weights) -> None:
     check_finite(payload)
 
 
-def _check_sums(payload: Payload, template: Weights) -> None:
+def _check_sums(payload: Payload, exchange: Exchange) -> None:
     names = {"count", "sum", "sum_of_squares"}
     if set(payload) != names:
         raise ValueError(f"names {sorted(payload)}; give {sorted(names)}")
@@ -336,7 +331,7 @@ def _check_sums(payload: Payload, template: Weights) -> None:
     check_finite(payload)
 
 
-KINDS: Final[dict[str, Callable[[Payload, Weights], None]]] = {
+KINDS: Final[dict[str, Callable[[Payload, Exchange], None]]] = {
     "weights": _check_weights,
     "histogram": _check_histogram,
     "scalars": _check_scalars,

@@ -38,11 +38,10 @@ from dcfm.federated.parcels import Parcel, by_number, kind_of, mark, pack, scala
 from dcfm.federated.silo_files import claim
 from dcfm.federated.tasks import fedavg_config
 from dcfm.jobs import build_network
-from dcfm.methods.method import private_sections
-from dcfm.privacy.accounting import sampling_rate
+from dcfm.privacy.accounting import check_sizes
 from dcfm.seeds import training_seed
 from dcfm.silos import LabelHistogram
-from dcfm.trainers.fedavg import FedAvgConfig, train_round
+from dcfm.trainers.fedavg import train_round
 from dcfm.weights import Weights, fingerprint
 
 log = logging.getLogger(__name__)
@@ -62,10 +61,9 @@ def introduce(node: Node, parcel: Parcel) -> Parcel:
         ValueError: the work folder is another silo's, or the data is too small to be trained on privately.
     """
     claim(node.data)
-    recipe, samples = node.problem.recipe, len(node.silo())
-    for name in private_sections(recipe):
-        config = getattr(recipe, name)
-        sampling_rate(config.batch if isinstance(config, FedAvgConfig) else config.loop.batch, samples)
+    recipe, samples = node.problem.recipe, {node.name: len(node.silo())}
+    check_sizes(recipe.stage_one.privacy, recipe.stage_one.loop.batch, samples)
+    check_sizes(recipe.fedavg.privacy, recipe.fedavg.batch, samples)
     return {"scalars": scalars(number=node.number), "histogram": node.histogram().state_dict()}
 
 
@@ -114,8 +112,9 @@ def _own(node: Node, places: Sequence[Path], parcel: Parcel) -> Weights:
         if mark(weights) == asked:
             return weights
     raise ValueError(
-        f"the server goes on from a network that this silo does not have (but {', '.join(map(str, places)) or 'none'})"
-        f": its work was deleted, or its data is another; bring {node.home} back, or start a run with another out="
+        "the server goes on from a network that this silo does not have (there are "
+        f"{', '.join(map(str, places)) or 'none'}): its work was deleted, or its data is "
+        f"another; bring {node.home} back, or start a run with another out="
     )
 
 

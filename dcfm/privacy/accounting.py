@@ -5,7 +5,7 @@ Each step is a Gaussian mechanism on a Poisson sample; their composition is acco
 Silos hold different samples, so a sample's epsilon is that of its own silo.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -46,6 +46,16 @@ def sampling_rate(batch: int, samples: int) -> float:
     if not 0 < batch <= samples:
         raise ValueError(f"batches of {batch} from {samples} samples; a private training needs batch <= samples")
     return batch / samples
+
+
+def check_sizes(privacy: PrivacyConfig | None, batch: int, samples: Mapping[str, int]) -> None:
+    """Raise ``ValueError``, before any silo trains, if one has too few ``samples`` for private batches."""
+    if privacy is not None:
+        for silo, number in samples.items():
+            try:
+                sampling_rate(batch, number)
+            except ValueError as error:
+                raise ValueError(f"silo {silo!r}: {error}") from error
 
 
 def spent(

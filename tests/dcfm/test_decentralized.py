@@ -23,7 +23,6 @@ from dcfm.curves import Watch, read_curve
 from dcfm.decentralized import Federation
 from dcfm.exchange import Message
 from dcfm.jobs import TrainingJob
-from dcfm.privacy.settings import PrivacyConfig
 from dcfm.silos import Silo
 from dcfm.trainers import fedavg, local
 from dcfm.trainers.fedavg import FedAvgConfig
@@ -248,25 +247,6 @@ def test_long_rounds_go_on_within(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     run = federation(tmp_path / "short", progress=Watch(tmp_path / "short"))
     run.fedavg("fedflow", short, run.exchange())  # the same number of steps, shown round by round
     assert read_curve(tmp_path / "short/losses/fedflow-silo0.csv")["step"] == list(range(1, 11))
-
-
-@pytest.mark.parametrize("training", ["stage_one", "further", "fedavg"])
-def test_a_silo_too_small_for_private_batches_is_found_before_any_trains(training: str, tmp_path: Path) -> None:
-    small = [silos()[0], Silo("small", silos()[1].data[:7], silos()[1].labels[:7])]
-    run = Federation(TASK, small, tmp_path, workers=0)
-    whole = replace(LOCAL.objective, independence=replace(LOCAL.objective.independence, share=1.0))
-    privacy = PrivacyConfig(noise_multiplier=1.0)
-    local = replace(LOCAL, objective=whole, privacy=privacy)
-    calls = {
-        "stage_one": lambda: run.stage_one(local),
-        "further": lambda: run.further([TASK.network().state_dict()] * 2, local),
-        "fedavg": lambda: run.fedavg(
-            "fedflow", FedAvgConfig(rounds=1, steps=2, batch=8, objective=whole, privacy=privacy), run.exchange()
-        ),
-    }
-    with pytest.raises(ValueError, match=r"silo 'small': batches of \d+ from 7 samples"):
-        calls[training]()
-    assert not list(tmp_path.glob("**/*.safetensors"))
 
 
 def test_averaging_keeps_one_network_and_never_another_tasks(tmp_path: Path) -> None:

@@ -185,25 +185,6 @@ def test_a_useless_introduction_that_was_kept_is_asked_for_again(tmp_path: Path)
     assert torch.equal(kept.counts, crew.histograms[1].counts)
 
 
-@pytest.mark.parametrize("damage", ["cut", "gone", "empty"])
-def test_what_was_kept_and_is_damaged_is_asked_for_again(damage: str, tmp_path: Path) -> None:
-    run(tmp_path, {})
-    kept = load_tensors(tmp_path / "received/stage_one/1/weights.safetensors")
-    before = {name: value.clone() for name, value in kept.items()}  # the file's are mapped, and it is cut
-    for path in (
-        tmp_path / "received/stage_one/1/weights.safetensors",
-        tmp_path / "received/arrival/1/histogram.safetensors",
-    ):
-        if damage == "gone":
-            path.unlink()
-        else:
-            path.write_bytes(path.read_bytes()[:100] if damage == "cut" else b"")
-    grid = run(tmp_path, {})
-    assert [n for n, question in grid.asked if question == "train.stage_one"] == [1]
-    after = load_tensors(tmp_path / "received/stage_one/1/weights.safetensors")
-    assert all(torch.equal(after[name], value) for name, value in before.items())
-
-
 @pytest.mark.parametrize("text", ['{"seed": 0, "pro', "[]"])
 def test_a_damaged_mark_of_the_folder_is_named(text: str, tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text(text)

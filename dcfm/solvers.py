@@ -1,8 +1,10 @@
 """Solvers of ``dx/dt = v(x, t, y)`` (Eq. 3): explicit Runge-Kutta methods on a fixed grid, and an adaptive one.
 
 A method is a tableau: stage ``s`` evaluates the field at ``t + c_s h`` and ``x + h sum_j a_sj k_j``, and a step adds
-``h sum_s b_s k_s``. Euler and midpoint never evaluate at the end of the interval; Heun, RK4 and ``adaptive`` do, at
-``t = 1`` too, which fields bound as :data:`dcfm.path.LATEST` says.
+``h sum_s b_s k_s``. No fixed-step method evaluates at ``t = 1``, where a path that ends on thin data has no velocity
+to go on with, and a network that predicts clean samples none at all: Heun and RK4 close with a step of a method without
+a node there, which keeps their order (Karras et al. 2022 close Heun's with Euler's). ``adaptive`` does evaluate there;
+fields bound their velocity as :data:`dcfm.path.LATEST` says.
 """
 
 import math
@@ -23,23 +25,46 @@ Observer = Callable[[float, Tensor, Tensor], None]
 
 @dataclass(frozen=True)
 class Tableau:
-    """An explicit Runge-Kutta method: nodes ``c``, the rows of ``a`` below its diagonal, weights ``b``, its order."""
+    """An explicit Runge-Kutta method: nodes ``c``, the rows of ``a`` below its diagonal, weights ``b``, its order.
+
+    ``closing`` takes the step that ends at ``t = 1`` where the method itself would evaluate there; of order one less at
+    least, so that the whole keeps its order.
+    """
 
     order: int
     nodes: tuple[float, ...]
     rows: tuple[tuple[float, ...], ...]
     weights: tuple[float, ...]
+    closing: "Tableau | None" = None
 
 
+_MIDPOINT: Final = Tableau(2, (0.0, 1 / 2), ((), (1 / 2,)), (0.0, 1.0))
+_RALSTON: Final = Tableau(3, (0.0, 1 / 2, 3 / 4), ((), (1 / 2,), (0.0, 3 / 4)), (2 / 9, 1 / 3, 4 / 9))
 TABLEAUS: Final = {
     "euler": Tableau(1, (0.0,), ((),), (1.0,)),
-    "midpoint": Tableau(2, (0.0, 1 / 2), ((), (1 / 2,)), (0.0, 1.0)),
-    "heun": Tableau(2, (0.0, 1.0), ((), (1.0,)), (1 / 2, 1 / 2)),
+    "midpoint": _MIDPOINT,
+    "heun": Tableau(2, (0.0, 1.0), ((), (1.0,)), (1 / 2, 1 / 2), closing=_MIDPOINT),
     "rk4": Tableau(
-        4, (0.0, 1 / 2, 1 / 2, 1.0), ((), (1 / 2,), (0.0, 1 / 2), (0.0, 0.0, 1.0)), (1 / 6, 1 / 3, 1 / 3, 1 / 6)
+        4,
+        (0.0, 1 / 2, 1 / 2, 1.0),
+        ((), (1 / 2,), (0.0, 1 / 2), (0.0, 0.0, 1.0)),
+        (1 / 6, 1 / 3, 1 / 3, 1 / 6),
+        closing=_RALSTON,
     ),
 }
 METHODS: Final = (*TABLEAUS, "adaptive")
+
+
+def evaluations(method: str, steps: int) -> int:
+    """How often a fixed-step method evaluates the field in so many steps from an earlier time to ``t = 1``."""
+    tableau = TABLEAUS[method]
+    return (steps - 1) * len(tableau.nodes) + len((tableau.closing or tableau).nodes)
+
+
+def steps_within(method: str, most: int) -> int:
+    """The most steps of a fixed-step method to ``t = 1`` in no more than ``most`` evaluations; 0 if not even one."""
+    steps = most // len(TABLEAUS[method].nodes)
+    return steps + 1 if evaluations(method, steps + 1) <= most else steps
 
 
 @dataclass
@@ -119,7 +144,10 @@ def integrate(
         raise ValueError(f"{method} takes no tolerance; give steps or grid, or choose method='adaptive'")
     x = x0
     for t, following in pairwise(_times(steps, grid, start, end)):
-        x = _step(TABLEAUS[method], velocity, x, t, following - t, observe)
+        tableau = TABLEAUS[method]
+        if tableau.closing is not None and math.isclose(following, 1, abs_tol=1e-6):
+            tableau = tableau.closing
+        x = _step(tableau, velocity, x, t, following - t, observe)
     return x
 
 

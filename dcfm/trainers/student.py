@@ -25,7 +25,7 @@ from dcfm.fields import Field
 from dcfm.losses import matching_loss, peer_independence_loss
 from dcfm.seeds import derived
 from dcfm.silos import LabelHistogram
-from dcfm.solvers import TABLEAUS, integrate
+from dcfm.solvers import TABLEAUS, evaluations, integrate
 from dcfm.task import Task
 from dcfm.trainers import parallel
 from dcfm.trainers.loop import LoopConfig, Progress, fit
@@ -60,7 +60,7 @@ class ReplayConfig:
     def points(self, holds: bool) -> float:
         """Points of a block: one a path, step and stage of the solver, and those of the second pass with held entries,
         which only tasks that inpaint (``holds``) make."""
-        return self.paths * self.steps * len(TABLEAUS[self.method].nodes) * (1 + self.held * holds)
+        return self.paths * evaluations(self.method, self.steps) * (1 + self.held * holds)
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,13 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from dcfm.solvers import METHODS, TABLEAUS, CountingField, integrate
+from dcfm.path import LATEST, velocity_from_clean
+from dcfm.solvers import METHODS, TABLEAUS, CountingField, evaluations, integrate, steps_within
 
 START = torch.tensor([[1.0, -0.5], [0.3, 2.0]], dtype=torch.float64)
 LABELS = torch.zeros(2, 1, dtype=torch.long)
-EVALUATED_LAST = {"euler": 0.0, "midpoint": 0.5, "heun": 1.0, "rk4": 1.0}
+EVALUATED_LAST = {"euler": 0.0, "midpoint": 0.5, "heun": 0.5, "rk4": 0.75}
+"""When in its last step to ``t = 1`` a method evaluates last."""
 
 
 def pendulum(
@@ -40,9 +42,32 @@ class TestFixedStep:
         assert math.log2(coarse / fine) == pytest.approx(tableau.order, abs=0.05)
 
     def test_tableau_is_consistent(self, method: str, tableau) -> None:
-        assert sum(tableau.weights) == pytest.approx(1)
-        for node, row in zip(tableau.nodes, tableau.rows, strict=True):
-            assert sum(row) == pytest.approx(node)
+        for each in filter(None, (tableau, tableau.closing)):
+            assert sum(each.weights) == pytest.approx(1)
+            for node, row in zip(each.nodes, each.rows, strict=True):
+                assert sum(row) == pytest.approx(node)
+
+    def test_order_on_an_interval_that_ends_before(self, method: str, tableau) -> None:
+        """Where no step is the closing one."""
+        ends = [integrate(pendulum, START, LABELS, steps=n, method=method, end=0.9) for n in (100, 200)]
+        coarse, fine = (float((end - rotated(START, 0.9 + 0.9**3)).norm()) for end in ends)
+        assert math.log2(coarse / fine) == pytest.approx(tableau.order, abs=0.05)
+
+    def test_a_clean_sample_is_reached(self, method: str, tableau) -> None:
+        """A field that predicts it has no velocity at ``t = 1``, and straight paths are exact by any method before."""
+        clean = torch.tensor([[0.7, -0.2]], dtype=torch.float64)
+
+        def predicting(x, t, y, held=None):
+            assert t.max() <= 1 - LATEST
+            return velocity_from_clean(clean.expand_as(x), x, t)
+
+        assert torch.allclose(integrate(predicting, START, LABELS, steps=5, method=method), clean)
+
+    def test_most_steps_within_a_number_of_evaluations(self, method: str, tableau) -> None:
+        for most in range(40):
+            steps = steps_within(method, most)
+            assert evaluations(method, steps + 1) > most
+            assert steps == 0 or evaluations(method, steps) <= most
 
     def test_evaluations(self, method: str, tableau) -> None:
         field, times = CountingField(pendulum), []
@@ -52,7 +77,7 @@ class TestFixedStep:
             return field(x, t, y, held)
 
         integrate(watched, START, LABELS, steps=4, method=method)
-        assert field.evaluations == 4 * len(tableau.nodes)
+        assert field.evaluations == evaluations(method, 4)
         assert field.rows == 2 * field.evaluations
         assert max(times) == pytest.approx(3 / 4 + EVALUATED_LAST[method] / 4)
 

@@ -17,7 +17,7 @@ from dcfm.fields import Field
 from dcfm.methods.method import FULL, RULES
 from dcfm.methods.sampling import Sampling, candidates
 from dcfm.selection import KnownOnly, Selection, select
-from dcfm.solvers import TABLEAUS, integrate
+from dcfm.solvers import TABLEAUS, evaluations, integrate, steps_within
 from dcfm_images.features import as_bytes
 from dcfm_images.judging import Judge
 from dcfm_images.models import LoadedModel
@@ -48,19 +48,19 @@ class Solver:
             raise ValueError(f"unknown solver {self.name!r}; the fixed-step solvers are {', '.join(TABLEAUS)}")
         if self.steps < 1:
             raise ValueError(
-                f"evaluations={self.evaluations}: one step of {self.name} takes {len(TABLEAUS[self.name].nodes)}; give "
+                f"evaluations={self.evaluations}: one step of {self.name} takes {evaluations(self.name, 1)}; give "
                 "at least as many"
             )
 
     @property
     def steps(self) -> int:
         """Steps of the solver."""
-        return self.evaluations // len(TABLEAUS[self.name].nodes)
+        return steps_within(self.name, self.evaluations)
 
     @property
     def used(self) -> int:
         """Evaluations that these steps take: at most :attr:`evaluations`."""
-        return self.steps * len(TABLEAUS[self.name].nodes)
+        return evaluations(self.name, self.steps)
 
 
 @torch.no_grad()

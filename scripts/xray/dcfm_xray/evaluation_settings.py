@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dcfm.methods.method import FULL, RULES
-from dcfm.solvers import TABLEAUS
+from dcfm.solvers import TABLEAUS, steps_within
 from dcfm_xray.classifier import ClassifierConfig
 
 
@@ -78,7 +78,7 @@ class EvaluationSettings:
     @property
     def steps(self) -> int:
         """Steps of the solver."""
-        return self.evaluations // len(TABLEAUS[self.solver].nodes)
+        return steps_within(self.solver, self.evaluations)
 
 
 @dataclass

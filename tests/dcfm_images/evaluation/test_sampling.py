@@ -65,14 +65,14 @@ def test_noise_belongs_to_the_combination() -> None:
     assert not torch.equal(together.images[:4], together.images[4:8])
 
 
-@pytest.mark.parametrize(("name", "evaluations", "used"), [("euler", 25, 25), ("midpoint", 25, 24), ("rk4", 25, 24)])
+@pytest.mark.parametrize(("name", "evaluations", "used"), [("euler", 25, 25), ("midpoint", 25, 24), ("rk4", 25, 23)])
 def test_evaluations_are_kept_to(name: str, evaluations: int, used: int) -> None:
     solver, counting = Solver(name, evaluations), CountingField(Towards())
     draw(counting, solver=solver, batch=100)
     assert solver.used == counting.evaluations == used
 
 
-@pytest.mark.parametrize(("name", "evaluations"), [("adaptive", 25), ("midpoint", 1), ("rk4", 3), ("euler", 0)])
+@pytest.mark.parametrize(("name", "evaluations"), [("adaptive", 25), ("midpoint", 1), ("rk4", 2), ("euler", 0)])
 def test_impossible_solvers(name: str, evaluations: int) -> None:
     with pytest.raises(ValueError, match=r"fixed-step solvers|at least as many"):
         Solver(name, evaluations)

@@ -183,8 +183,8 @@ def typed(config: DictConfig, schema: type[Schema], name: str) -> Schema:
     return given
 
 
-def writable(out: str | Path) -> Path:
-    """The folder ``out``, made if missing.
+def writable(out: str | Path, key: str = "out") -> Path:
+    """The folder ``out``, made if missing; ``key``: what it is given by.
 
     Raises:
         ValueError: it cannot be written to.
@@ -193,9 +193,9 @@ def writable(out: str | Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
-        raise ValueError(f"out={out} is a file, or lies under one; choose another out=") from error
+        raise ValueError(f"{key}={out} is a file, or lies under one; choose another {key}=") from error
     if not os.access(folder, os.W_OK):
-        raise ValueError(f"out={out} cannot be written to; choose another out=")
+        raise ValueError(f"{key}={out} cannot be written to; choose another {key}=")
     return folder
 
 

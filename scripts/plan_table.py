@@ -4,8 +4,8 @@
     python scripts/plan_table.py 'methods=[ddm_l,dcfm_b]' 'partitions=[noniid]' trials=100 out=runs/short
     python scripts/plan_table.py train=false evaluate=false         # collect what is there
 
-Writes ``table.md``, ``table.tex``, ``table.json``, ``bars.png`` and ``maps.png`` to ``out``, beside each entry's own
-results. The settings are described in configs/plan_table.yaml.
+Writes ``table.md``, ``table.tex``, ``table.json``, ``bars.png`` and ``maps.png`` to ``tables``, if not given to
+``out``, where each entry's own results are. The settings are described in configs/plan_table.yaml.
 """
 
 import shlex
@@ -43,6 +43,7 @@ class Settings:
     rules: list[str]
     runs: str
     out: str
+    tables: str
     train: bool
     training: list[str]
     evaluate: bool
@@ -61,6 +62,7 @@ def read_settings(config: DictConfig) -> ComparisonSettings:
     """
     given: dict[str, Any] = asdict(typed(config, Settings, "plan_table"))
     plain: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
+    del plain["tables"]
     plain |= {"runs": Path(given["runs"]), "out": Path(given["out"])}
     return ComparisonSettings(**plain)
 
@@ -70,7 +72,8 @@ def run(config: DictConfig) -> None:
     settings = read_settings(config)
     if not settings.train:
         check_there(settings.entries(), settings.runs, settings.out)
-    out = writable(settings.out)
+    writable(settings.out)
+    tables = writable(config.tables, "tables")
     command = shlex.join(["python", *sys.argv])
     stages = Stages()
     try:
@@ -78,8 +81,8 @@ def run(config: DictConfig) -> None:
     finally:
         stages.close()
     summary = summarise(collect(settings), command, failed)
-    write_tables(summary, out)
-    print(f"\n{markdown(summary)}\nwrote {', '.join(FILES)} to {out}")
+    write_tables(summary, tables)
+    print(f"\n{markdown(summary)}\nwrote {', '.join(FILES)} to {tables}")
     check_failed(failed)
 
 

@@ -42,9 +42,11 @@ def test_compared_then_collected(script: ModuleType, tmp_path: Path, capsys: pyt
     shutil.rmtree(runs)  # what is shipped as results has no weights beside it
     before = (entry / "paper/metrics.json").stat().st_mtime_ns
     with initialize_config_module("dcfm_configs", version_base="1.3"):
-        script.run(compose("plan_table", overrides=[*settings, "evaluate=false"]))
-    assert f"to {out}" in capsys.readouterr().out
-    again = json.loads((out / "table.json").read_text())
+        script.run(compose("plan_table", overrides=[*settings, "evaluate=false", f"tables={tmp_path / 'again'}"]))
+    assert f"to {tmp_path / 'again'}" in capsys.readouterr().out
+    assert {path.name for path in (tmp_path / "again").iterdir()} == set(FILES)
+    assert json.loads((out / "table.json").read_text()) == table
+    again = json.loads((tmp_path / "again/table.json").read_text())
     assert again["tables"] == table["tables"]
     assert (entry / "paper/metrics.json").stat().st_mtime_ns == before
 

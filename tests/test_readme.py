@@ -110,6 +110,9 @@ OVERVIEW = {
 EARLIER = " ¹"
 """Marks a figure of the README's table that was not made again."""
 
+SINGLE = " ²"
+"""Marks one of a single training, where others of its column are of two."""
+
 
 def overview_columns() -> list[dict[str, str]]:
     """By method, what the README's table says of each domain, from the files of results that it is from."""
@@ -122,8 +125,16 @@ def overview_columns() -> list[dict[str, str]]:
         return f"{scale * entry[key]:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
 
     toy = read("toy/benchmark/metrics.json")["summary"]
-    tables = read("planner_table/chosen/table.json")["tables"]
-    planner = next(t for t in tables if (t["partition"], t["protocol"]) == ("noniid", "paper"))["rows"]
+    once, twice = (
+        {
+            row["method"]: figure(row["novel"], "rate", 100, 1)
+            for table in read(f"planner_table/{name}/table.json")["tables"]
+            if (table["partition"], table["protocol"]) == ("noniid", "paper")
+            for row in table["rows"]
+            if row["run"]
+        }
+        for name in ("chosen", "two_trainings/chosen")
+    )
     images = read("images/quick/table.json")["tables"][0]["rows"]
     earlier, again = (
         {
@@ -135,7 +146,7 @@ def overview_columns() -> list[dict[str, str]]:
     )
     return [
         {name: figure(by["noniid"]["novel"]["mean"], "mean", 100, 1) for name, by in toy.items()},
-        {row["method"]: figure(row["novel"], "rate", 100, 1) for row in planner if row["run"]},
+        {name: value + SINGLE for name, value in once.items()} | twice,
         {name: value + EARLIER for name, value in earlier.items()} | again,
         {row["method"]: figure(row["novel"]["fid"], "value", 1, 2) for row in images if row["run"]},
     ]

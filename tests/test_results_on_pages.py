@@ -69,13 +69,13 @@ def test_the_planner_s_tables_of_rounds_are_the_file_s() -> None:
     assert file.startswith(shown)
 
 
-@pytest.mark.parametrize("way", ["chosen", "joint"])
-def test_the_planner_s_tables_of_two_trainings_are_the_files(way: str) -> None:
+@pytest.mark.parametrize(("way", "file"), [("chosen", "table.md"), ("joint", "comparison.md")])
+def test_the_planner_s_tables_of_two_trainings_are_the_files(way: str, file: str) -> None:
     page = (REPOSITORY / "docs/planner_table.md").read_text()
     shown = page.partition(f"<!-- two trainings, {way} -->\n")[2].partition("<!-- end -->")[0]
-    file = (REPOSITORY / f"docs/results/planner_table/two_trainings/{way}/comparison.md").read_text()
-    assert len(shown.splitlines()) == 12
-    assert file.startswith(shown)
+    lines = (REPOSITORY / "docs/results/planner_table/two_trainings" / way / file).read_text().splitlines()
+    assert len(shown.splitlines()) >= 12
+    assert set(shown.splitlines()) <= set(lines)
     for name in ("DDM+L", "DCFM-A", "DCFM-B"):  # README and the page say the two trainings' means in words
         mean = next(line for line in shown.splitlines() if line.startswith(f"| {name} |")).split("|")[3].split()[0]
         for text in (page, (REPOSITORY / "README.md").read_text()):

@@ -82,6 +82,13 @@ def test_the_planner_s_tables_of_two_trainings_are_the_files(way: str, file: str
             assert re.search(rf"\b{re.escape(mean)}\b", text.replace(shown, ""))
 
 
+def test_the_planner_s_table_of_labels_is_the_file_s() -> None:
+    page = (REPOSITORY / "docs/planner_table.md").read_text()
+    shown = page.partition("<!-- given -->\n")[2].partition("<!-- end given -->")[0].splitlines()
+    assert len(shown) == 8
+    assert set(shown) <= set((REPOSITORY / "docs/results/planner_table/second/table.md").read_text().splitlines())
+
+
 def test_the_planner_s_figures_by_joint_velocities_are_the_file_s() -> None:
     page = (REPOSITORY / "docs/communication.md").read_text()
     shown = next(line for line in page.splitlines() if line.startswith("- By joint velocities"))

@@ -1,10 +1,10 @@
 """Solvers of ``dx/dt = v(x, t, y)`` (Eq. 3): explicit Runge-Kutta methods on a fixed grid, and an adaptive one.
 
 A method is a tableau: stage ``s`` evaluates the field at ``t + c_s h`` and ``x + h sum_j a_sj k_j``, and a step adds
-``h sum_s b_s k_s``. No fixed-step method evaluates at ``t = 1``, where a path that ends on thin data has no velocity
-to go on with, and a network that predicts clean samples none at all: Heun and RK4 close with a step of a method without
-a node there, which keeps their order (Karras et al. 2022 close Heun's with Euler's). ``adaptive`` does evaluate there;
-fields bound their velocity as :data:`dcfm.path.LATEST` says.
+``h sum_s b_s k_s``. On the way to ``t = 1`` no fixed-step method evaluates there, where a path that ends on thin data
+has no velocity to go on with, and a network that predicts clean samples none at all: Heun and RK4 close with a step of
+a method without a node there, which keeps their order (Karras et al. 2022 close Heun's with Euler's). ``adaptive`` does
+evaluate there; fields bound their velocity as :data:`dcfm.path.LATEST` says.
 """
 
 import math
@@ -27,8 +27,8 @@ Observer = Callable[[float, Tensor, Tensor], None]
 class Tableau:
     """An explicit Runge-Kutta method: nodes ``c``, the rows of ``a`` below its diagonal, weights ``b``, its order.
 
-    ``closing`` takes the step that ends at ``t = 1`` where the method itself would evaluate there; of order one less at
-    least, so that the whole keeps its order.
+    ``closing`` takes the step that ends at ``t = 1`` where the method itself would evaluate there. Its order is
+    at most one less, so that the whole keeps its order.
     """
 
     order: int

@@ -143,7 +143,9 @@ def _entry(settings: ComparisonSettings, state: State, error: str | None) -> dic
         status = f"failed: {error}"
     elif not missing:
         status = "done"
+    elif state.trained or state.evaluations:  # shipped results have no weights beside them
+        status = f"not evaluated: {', '.join(missing)}"
     else:
-        status = f"not evaluated: {', '.join(missing)}" if state.trained else "not trained"
+        status = "not trained"
     recipe = {} if state.recipe is None else {"recipe": state.recipe}
     return {**asdict(state.entry), "status": status, **recipe}

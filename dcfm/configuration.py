@@ -27,7 +27,7 @@ from typing import Final, NoReturn, TypeVar
 
 import hydra
 import yaml
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -94,6 +94,9 @@ def check_overrides(config: str, overrides: Sequence[str]) -> None:
 def described(error: Exception, config: str, overrides: Sequence[str]) -> str:
     """One line for what hydra could not compose: what was given, and what is near."""
     text = " ".join(str(error).split("Config search path")[0].split("To append to your config")[0].split())
+    if isinstance(error, OverrideParseException):
+        how = """lists in brackets, values with = or spaces in double quotes, all of it in single ones: 'k=["a=1"]'"""
+        text = f"cannot read {error.override!r}; give key=value" + (f", {how}" if "=" in error.override else "")
     if missing := re.match(r"Could not override '([^']*)'", text):
         text = _near(missing[1], config, overrides)
     return f"{text.rstrip('.')}; --help lists the keys (configs/{config}.yaml)"
@@ -176,6 +179,8 @@ def typed(config: DictConfig, schema: type[Schema], name: str) -> Schema:
             raise ValueError(
                 f"{key}={value}: give a list, quoted: '{key}=[{value}]'; see configs/{name}.yaml"
             ) from error
+        if "missing mandatory value" in str(error):
+            raise ValueError(f"{key}= is missing; give {key}=VALUE, see configs/{name}.yaml") from error
         raise ValueError(f"{str(error).splitlines()[0]} ({key}); see configs/{name}.yaml") from error
     assert isinstance(given, schema)
     if empty := [name for name, value in vars(given).items() if value == ""]:

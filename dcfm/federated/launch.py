@@ -48,9 +48,15 @@ def federate(config: DictConfig, overrides: Sequence[str], follow: Follow | None
     out = Path(settings.out).resolve()
     given = written([*(o for o in overrides if not o.startswith("out=")), f"out={quoted(str(out))}"])
     composed(given)  # as server and silos will: what they cannot read, or nobody reads, is an error now
-    claimed(out, config)
     running = None if settings.superlink is None else running_flower(Path(settings.superlink))
-    data = [] if running else deal_silos(out, settings, problem)
+    first = not (out / "run.json").exists()
+    claimed(out, config)
+    try:
+        data = [] if running else deal_silos(out, settings, problem)
+    except ValueError:  # nothing was begun: the folder belongs to nobody yet
+        if first:
+            (out / "run.json").unlink()
+        raise
     (out / "status.json").unlink(missing_ok=True)  # of an earlier attempt
     begun = time.monotonic()
     own = Flower(out / "flower", simulation=settings.engine == "simulation")

@@ -2,7 +2,8 @@
 
 Generated samples are drawn with replacement within strata (the combinations, whose numbers are fixed by design).
 Reference samples that come from one source (a digit in several colours) are drawn together, source by source: they are
-no independent samples.
+no independent samples. Where their strata have fixed numbers too, a draw is weighted to keep these: otherwise the strata's
+own differences, which no other sample of the same design would show, would pass for uncertainty.
 
 A Frechet distance of ``n`` samples is larger than that of the distributions by about ``b(n)``. A draw from a sample
 has this bias once more, so percentiles of the draws lie too high and may leave out the value itself. The interval here
@@ -112,7 +113,12 @@ def stratified_weights(strata: Int[Tensor, " n"], draws: int, generator: torch.G
     return weights
 
 
-def clustered_weights(clusters: Int[Tensor, " n"], draws: int, generator: torch.Generator) -> Float[Tensor, "draws n"]:
+def clustered_weights(
+    clusters: Int[Tensor, " n"],
+    draws: int,
+    generator: torch.Generator,
+    strata: Int[Tensor, " n"] | None = None,
+) -> Float[Tensor, "draws n"]:
     """How often each sample is taken, where all samples of a cluster are taken together; on the CPU.
 
     A draw takes as many clusters as there are; its number of samples varies where clusters differ in size.
@@ -121,10 +127,16 @@ def clustered_weights(clusters: Int[Tensor, " n"], draws: int, generator: torch.
         clusters: the cluster of each sample, any integers.
         draws: how many.
         generator: of the CPU.
+        strata: where given, what a draw takes of a stratum is scaled to the stratum's size (post-stratification); a
+            stratum of which it takes nothing stays as it is.
     """
     names, place = torch.unique(clusters, return_inverse=True)
-    counts = stratified_weights(torch.zeros(len(names), dtype=torch.long), draws, generator)
-    return counts[:, place]
+    counts = stratified_weights(torch.zeros(len(names), dtype=torch.long), draws, generator)[:, place]
+    if strata is None:
+        return counts
+    _, stratum, sizes = torch.unique(strata, return_inverse=True, return_counts=True)
+    taken = torch.zeros(draws, len(sizes)).index_add_(1, stratum, counts)[:, stratum]
+    return torch.where(taken > 0, counts * sizes[stratum] / taken.clamp(min=1.0), 1.0)
 
 
 def ratio(above: Estimate, below: Estimate, *, level: float = 0.95) -> Estimate:

@@ -16,7 +16,7 @@ from dcfm.weights import fingerprint
 from dcfm_images.digits import Digits
 from dcfm_images.evaluation_settings import EvaluationSettings
 from dcfm_images.features import feature_space
-from dcfm_images.judging import CELLS, Judge
+from dcfm_images.judging import BOOTSTRAP, CELLS, Judge
 from dcfm_images.pictures import colour_digits
 from dcfm_images.problem import Problem
 from dcfm_images.reader import LoadedReader
@@ -51,6 +51,7 @@ def evaluate_real(
         "seed": settings.seed,
         "features": settings.features,
         "draws": settings.draws,
+        "bootstrap": BOOTSTRAP,
     }
     record = out / RECORD
     if records.matching(record, asked, redo=redo) is None:

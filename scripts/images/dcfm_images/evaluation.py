@@ -30,7 +30,7 @@ from dcfm.solvers import CountingField
 from dcfm.weights import fingerprint
 from dcfm_images.evaluation_settings import EvaluationSettings
 from dcfm_images.features import feature_space
-from dcfm_images.judging import CELLS, Judge
+from dcfm_images.judging import BOOTSTRAP, CELLS, Judge
 from dcfm_images.lineage import kept_weights, problem_of, restored
 from dcfm_images.models import LoadedModel, load
 from dcfm_images.pictures import Pictures, check_each, colour_digits
@@ -132,12 +132,13 @@ class Evaluation:
             "evaluations": settings.evaluations,
             "features": settings.features,
             "draws": settings.draws,
+            "bootstrap": BOOTSTRAP,
         }
 
     def choose(self) -> str:
         """The name of the candidate that known combinations choose; ``selection.json`` is written if missing."""
         settings = self.settings
-        if len(settings.rules) == 1 and settings.rules[0] in CANDIDATES:
+        if not settings.chooses:
             if self.redo:  # an earlier choice is not that of these results
                 for name in (SELECTION_RECORD, SELECTION):
                     (self.out / name).unlink(missing_ok=True)
@@ -255,8 +256,13 @@ def check(settings: EvaluationSettings, problem: Problem, reader: LoadedReader, 
     space that is not installed, or too few digits in the reference. No model is needed for that."""
     settings.check_numbers(min(len(problem.known), len(problem.novel)))
     feature_space(settings.features, reader, device)
-    for each in (settings.each, settings.selection_each, *([settings.curve_each] if settings.has_points else [])):
-        check_each(problem.reference, SPACE.combinations(), each)
+    asked = {"each": settings.each}
+    if settings.chooses:
+        asked["selection_each"] = settings.selection_each
+    if settings.has_points:
+        asked["curve_each"] = settings.curve_each
+    for key, each in asked.items():
+        check_each(problem.reference, SPACE.combinations(), each, key)
 
 
 def evaluate(

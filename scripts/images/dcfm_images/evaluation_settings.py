@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 
 from dcfm.methods.method import FULL, RULES
+from dcfm.methods.sampling import CANDIDATES
+from dcfm.metrics.frechet import SampleSizeError
 from dcfm_images.features import check_features
 from dcfm_images.sampling import Solver
 
@@ -74,9 +76,16 @@ class EvaluationSettings:
 
     def check_numbers(self, combinations: int) -> None:
         """Raise before any work if so many combinations give too few pictures for the feature space."""
-        check_features(self.features, self.each * combinations)
-        if self.has_points:
-            check_features(self.features, self.curve_each * combinations)
+        for key, each in (("each", self.each), *([("curve_each", self.curve_each)] if self.has_points else [])):
+            try:
+                check_features(self.features, each * combinations)
+            except SampleSizeError as error:
+                raise SampleSizeError(f"{key}={each}: {error}") from error
+
+    @property
+    def chooses(self) -> bool:
+        """Sampling is chosen: ``rules`` do not name a single candidate."""
+        return not (len(self.rules) == 1 and self.rules[0] in CANDIDATES)
 
     @property
     def has_points(self) -> bool:

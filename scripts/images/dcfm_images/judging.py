@@ -11,8 +11,8 @@ Generated pictures of some combinations are held against real digits in the same
 ==============  =======================================================================================================
 
 Intervals of the first four are bootstrapped (:mod:`dcfm.metrics.bootstrap`): generated pictures within their
-combination, real ones digit by digit, with all their colours. For precision and recall the manifolds stay as they are
-and the points that are looked for in them are drawn.
+combination, real ones digit by digit, with all their colours, as many of each combination as there are. For precision
+and recall the manifolds stay as they are and the points that are looked for in them are drawn.
 """
 
 from dataclasses import dataclass, field
@@ -37,6 +37,9 @@ CELLS = ("known", "novel")
 
 METRICS = ("fid", "kid", "precision", "recall")
 """Those with a bootstrap interval."""
+
+BOOTSTRAP = "combinations keep their numbers"
+"""How real pictures are drawn; results without this word drew digits whatever combination they are of."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,8 +85,11 @@ class Judge:
         generator = torch.Generator().manual_seed(self.seed)
         strata, strata_y = (p.labels[:, 0] * SPACE.cardinalities[1] + p.labels[:, 1] for p in (pictures, reference))
         designs = Design(strata, pictures.origins), Design(strata_y, reference.origins)
-        wx = stratified_weights(strata, self.draws, generator)
-        wy = clustered_weights(reference.origins, self.draws, generator)
+        if len(pictures.origins.unique()) == len(pictures):
+            wx = stratified_weights(strata, self.draws, generator)
+        else:  # the control's: one digit in several colours
+            wx = clustered_weights(pictures.origins, self.draws, generator, strata)
+        wy = clustered_weights(reference.origins, self.draws, generator, strata_y)
         inside = membership(x, y)
         found = {
             "fid": Estimate.centred(frechet_distance(x, y), frechet_draws(x, y, wx, wy), least=0.0),

@@ -60,13 +60,14 @@ def colour_digits(digits: Digits, combinations: Int[Tensor, "m 2"], each: int, *
     return Pictures(as_bytes(colourise(digits.images[chosen], label[:, 1])), label, chosen)
 
 
-def check_each(digits: Digits, combinations: Int[Tensor, "m 2"], each: int) -> None:
-    """Raise ``ValueError`` unless there are ``each`` digits of every class that the combinations have."""
-    counts = torch.bincount(digits.labels, minlength=int(combinations[:, 0].max()) + 1)
-    short = [int(digit) for digit in combinations[:, 0].unique() if counts[digit] < each]
-    if short or each < 1:
+def check_each(digits: Digits, combinations: Int[Tensor, "m 2"], each: int, key: str = "each") -> None:
+    """Raise ``ValueError`` unless there are ``each`` digits of every class that the combinations have; ``key`` is the
+    setting's name."""
+    classes = combinations[:, 0].unique()
+    counts = torch.bincount(digits.labels, minlength=int(classes.max()) + 1)[classes]
+    rarest = int(counts.argmin())
+    if not 1 <= each <= counts[rarest]:
         raise ValueError(
-            f"each={each}: pictures of a combination must be at least 1, and there are real digits for "
-            f"{int(counts[combinations[:, 0].unique()].min())} at most (of digit {(short or [0])[0]}); give a smaller "
-            "each, or bring more digits"
+            f"{key}={each}: pictures of a combination must be at least 1, and there are real digits for "
+            f"{int(counts[rarest])} at most (of digit {int(classes[rarest])}); give a smaller {key}, or more digits"
         )

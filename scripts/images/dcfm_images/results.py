@@ -25,8 +25,19 @@ SELECTION_RECORD: Final = "selection.record.json"
 PICTURES: Final = "pictures.npz"
 POINTS: Final = {"curve": "evaluations", "snapshots": "training_steps", "guidance": "guidance"}
 """Kinds of curves, and what their points are against."""
-SAME: Final = ("method", "weights_sha256", "reader_sha256", "reference_sha256", "features", "seed")
+SAME: Final = (
+    "method",
+    "weights_sha256",
+    "reader_sha256",
+    "reference_sha256",
+    "features",
+    "seed",
+    "solver",
+    "bootstrap",
+)
 """What a curve's points have in common with the metrics beside them."""
+VARIED: Final = {"curve": "evaluations", "snapshots": "training_steps", "guidance": "sampling"}
+"""What differs along a kind of curve; neither evaluations nor sampling differ but where they stand here."""
 KEPT: Final = 10
 """Pictures of each combination in :data:`PICTURES`."""
 
@@ -39,11 +50,12 @@ def read_metrics(out: Path) -> dict[str, Any]:
 def read_points(out: Path, kind: str) -> list[dict[str, Any]]:
     """The points of ``curve``, ``snapshots`` or ``guidance`` in a folder of results, in order; none if it has none.
 
-    Those that are damaged, or of another model, other silos or noise than the folder's metrics, are left out with a
-    warning: ``redo`` makes again what is asked for alone.
+    Those that are damaged, or of another model, other silos, noise or sampling than the folder's metrics, or of fewer
+    pictures than others, are left out with a warning: ``redo`` makes again what is asked for alone.
     """
     points: list[dict[str, Any]] = []
     whose = read_metrics(out) if (out / METRICS).is_file() else {}
+    same = [*SAME, *({"evaluations", "sampling"} - {VARIED[kind]})]
     for record in (out / kind).glob("*.record.json"):
         path = record.with_name(record.name.replace(".record", ""))
         try:
@@ -53,11 +65,17 @@ def read_points(out: Path, kind: str) -> list[dict[str, Any]]:
             log.warning("a point of %s is left out: %s", kind, error)
             continue
         point = json.loads(path.read_text(encoding="utf-8"))
-        if other := [key for key in SAME if point.get(key) != whose.get(key)]:
+        if other := [key for key in same if point.get(key) != whose.get(key)]:
             log.warning("%s is left out: its %s is not that of %s; make it again", path, other[0], out / METRICS)
             continue
         points.append(point)
-    return sorted(points, key=lambda point: point[POINTS[kind]])
+    most = max((point["each"] for point in points), default=0)
+    for point in points:  # a distance falls with the number of pictures
+        if point["each"] < most:
+            log.warning(
+                "%s %s is left out: of each=%d pictures, others of %d", kind, point[POINTS[kind]], point["each"], most
+            )
+    return sorted((point for point in points if point["each"] == most), key=lambda point: point[POINTS[kind]])
 
 
 def write_pictures(path: Path, made: Mapping[str, Pictures], each: int) -> None:

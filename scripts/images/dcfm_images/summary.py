@@ -27,7 +27,13 @@ COMMON: Final = ("features", "feature_weights_sha256", "each", "draws", "data", 
 """What all evaluations of a partition should have in common."""
 
 # Not where the digits lay: what they are, the hashes tell.
-PAIRED: Final = (*(key for key in COMMON if key != "data"), "reader_sha256", "reference_sha256", "data_sha256")
+PAIRED: Final = (
+    *(key for key in COMMON if key != "data"),
+    "reader_sha256",
+    "reference_sha256",
+    "data_sha256",
+    "bootstrap",
+)
 """What two evaluations must have in common for their bootstrap draws to belong together."""
 
 Evaluated = Mapping[int, Mapping[str, Any]]

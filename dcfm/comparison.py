@@ -222,9 +222,9 @@ def attempt(key: Key, work: Callable[[], object], failed: dict[Key, str]) -> Non
         failed[key] = f"{type(error).__name__}: {error}"
 
 
-def check_failed(failed: Mapping[str, str] | Mapping[Entry, str]) -> None:
+def check_failed(failed: Mapping[str, str] | Mapping[Entry, str], rest: str = "all others are in the table") -> None:
     """Raise :class:`ComparisonError` if something failed, naming all that did and why; called after the table is
-    written."""
+    written, or instead, ``rest`` saying so."""
     if failed:
         reasons = "\n".join(f"  {entry}: {reason}" for entry, reason in failed.items())
-        raise ComparisonError(f"{len(failed)} entries failed, all others are in the table:\n{reasons}")
+        raise ComparisonError(f"{len(failed)} entries failed, {rest}:\n{reasons}")

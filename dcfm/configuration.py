@@ -245,6 +245,8 @@ def one_line_errors(interrupted: str) -> Iterator[None]:
         sys.exit(1)
     except OSError as error:
         _end(f"error: {error}" + ("; make room or choose another out=" if error.errno in NO_ROOM else ""), 1)
+    except FloatingPointError as error:  # a training that diverged, and what to change
+        _end(f"error: {error}", 1)
     except KeyboardInterrupt:
         _end(f"interrupted; {interrupted}", 130)
 

@@ -30,6 +30,7 @@ from dcfm.jobs import (
     TrainingJob,
     build_network,
     finished,
+    forget_snapshots,
     identity_of,
     keep_snapshot,
     only_here,
@@ -171,6 +172,7 @@ class Federation:
         start = {key: value.clone() for key, value in self.task.network().state_dict().items()}
         done, weights, average = checkpoint.restore(start, exchange.ledger)
         if not done:  # what the mean is weighted by, once
+            forget_snapshots(folder)
             for silo, histogram in zip(self.silos, self.histograms, strict=True):
                 exchange.upload(silo.name, "histogram", histogram.state_dict())
         counts = [histogram.total for histogram in self.histograms]

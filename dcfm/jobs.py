@@ -4,6 +4,7 @@ where several would. :mod:`dcfm.decentralized` makes such jobs of methods, and s
 import json
 import logging
 import multiprocessing
+import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -117,7 +118,17 @@ def run_job(
 
 def keep_snapshot(folder: Path, step: int, weights: Weights) -> None:
     """Keep a training's weights of a step beside its folder, for learning curves."""
-    artefacts.save_tensors(folder.with_name(f"{folder.name}.snapshots") / f"step_{step:07d}.safetensors", weights)
+    artefacts.save_tensors(_snapshots(folder) / f"step_{step:07d}.safetensors", weights)
+
+
+def forget_snapshots(folder: Path) -> None:
+    """Remove what an earlier training, whose folder was deleted, kept on its way: a curve must not mix the two."""
+    if parallel.is_first() and _snapshots(folder).exists():
+        shutil.rmtree(_snapshots(folder))
+
+
+def _snapshots(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.snapshots")
 
 
 @contextmanager
@@ -140,6 +151,8 @@ def _run_job(
     if (found := finished(job.folder, identity, data_hash, task.network().state_dict())) is not None:
         return found
     checkpoint = job.folder.with_name(job.folder.name + ".checkpoint.safetensors")
+    if not checkpoint.exists():
+        forget_snapshots(job.folder)
     progress = None if factory is None or not parallel.is_first() else factory(job.name, job.index)
 
     def snapshot(step: int, network: nn.Module) -> None:

@@ -5,6 +5,7 @@ configuration the method, the partition, the task's settings and the training's.
 method's affair (:mod:`dcfm.methods`).
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -74,8 +75,10 @@ class Published:
         """
         names = self.task.space.names
         if guidance is not None and len(guidance) != len(names):
+            example = ",".join([f"{guidance[0] if guidance else 1.0:g}"] * len(names))
             raise ModelError(
-                f"guidance={list(guidance)} has {len(guidance)} weights; give one an attribute: {', '.join(names)}"
+                f"guidance={list(guidance)}: give one weight for each attribute ({', '.join(names)}), e.g. "
+                f"'guidance=[{example}]'"
             )
         return self.method.field(self.networks, self.histograms, self.task.space.null, rule, guidance)
 
@@ -96,7 +99,10 @@ def resolve_device(device: str) -> torch.device:
         torch.zeros(1, device=device)
         return torch.device(device)
     except (RuntimeError, AssertionError) as error:
-        raise ModelError(f"device {device!r} cannot be used ({str(error).splitlines()[0]}); use auto or cpu") from error
+        reason = re.sub(
+            r"Expected one of .* device type", "torch knows no such type of device", str(error).splitlines()[0]
+        )
+        raise ModelError(f"device {device!r} cannot be used ({reason}); use auto, cpu or cuda") from error
 
 
 def publish(

@@ -3,9 +3,9 @@
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, TypeVar, get_type_hints, runtime_checkable
 
 import hydra
 from hydra.errors import InstantiationException
@@ -84,9 +84,23 @@ def read_recipe(cfg: DictConfig) -> Recipe:
         ValueError: settings that cannot be.
     """
     try:
-        return Recipe(**{part.name: hydra.utils.instantiate(cfg[part.name]) for part in fields(Recipe)})
+        recipe = Recipe(**{part.name: hydra.utils.instantiate(cfg[part.name]) for part in fields(Recipe)})
     except InstantiationException as error:
         raise ValueError(str(error.__cause__ or error)) from error
+    for part in fields(Recipe):
+        _check_whole(part.name, getattr(recipe, part.name))
+    return recipe
+
+
+def _check_whole(key: str, part: Any) -> None:
+    # 2e4 is no whole number in YAML, and a training would find out when it begins.
+    kinds = get_type_hints(type(part))
+    for field in fields(part):
+        name, value = f"{key}.{field.name}", getattr(part, field.name)
+        if is_dataclass(value):
+            _check_whole(name, value)
+        elif kinds[field.name] is int and type(value) is not int:
+            raise ValueError(f"{name}={value}; give a whole number, all digits written out")
 
 
 def silos_hash(silos: Sequence[Silo]) -> str:

@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from dcfm.configuration import script, typed, writable
 from dcfm.toy.cell import Cell, tell_hidden
-from dcfm.toy.communication import Study, draw, run, table
+from dcfm.toy.communication import Study, check_overrides, draw, run, table
 from dcfm.toy.points import write_study
 from dcfm.toy.problem import ProblemSettings
 from dcfm.toy.score import Sampling
@@ -49,6 +49,7 @@ def main(config: DictConfig) -> None:
     """Check, train, score, write, print."""
     given = typed(config, Settings, "communication")
     training, sampling = read_training(given.training), Sampling(given.draws, given.solver_steps)
+    check_overrides(sys.argv[1:], given.averaging)
     tell_hidden(sys.argv[1:], given.tuned, [*given.averaging, *given.once])
     cells = [
         Cell(

@@ -59,7 +59,6 @@ def run(config: DictConfig) -> None:
     problem = check_cell(cell, given.methods, trainings)
     writable(out)
     federation = Federation(cell.task, problem.silos, trainings, given.seed, workers=0)
-    idea.draw_silos(problem, out / "silos.png")
     samples, shares = {}, {}
     for name in (bar := tqdm(given.methods, unit="method")):
         bar.set_description(name)
@@ -69,7 +68,9 @@ def run(config: DictConfig) -> None:
         title = cell.method(name).title
         samples[title] = x
         inside = int(problem.mixture.within(x, problem.missing[:1].expand(len(x), -1)).sum())
-        shares[title] = {"rule": rule, "k": inside, "n": len(x), "interval": wilson(inside, len(x))}
+        low, high = wilson(inside, len(x))
+        shares[title] = {"rule": rule, "k": inside, "n": len(x), "share": inside / len(x), "low": low, "high": high}
+    idea.draw_silos(problem, out / "silos.png")  # after the trainings, which may refuse a folder of another problem
     idea.draw_samples(problem, samples, out / "samples.png")
     student = train_method(cell, federation, "dcfm_b").fields["joint"]
     idea.draw_composition(problem, student, out / "composition.png")

@@ -1,7 +1,7 @@
 """Every method on the toy: modes of a Gaussian mixture, some of which nobody holds.
 
     python scripts/toy.py                    # all methods, both partitions, minutes on 2 cores
-    python scripts/toy.py partition=noniid attributes=3 silos=3 seed=7 methods=[ddm_l,dcfm_a,dcfm_b] out=runs/three
+    python scripts/toy.py partition=noniid attributes=3 silos=3 seed=7 'methods=[ddm_l,dcfm_a,dcfm_b]' out=runs/three
 
 Prints what each silo holds and a table, and writes to ``out`` the table, ``metrics.json``, ``selection.json`` and
 ``samples.png``. The settings are described in configs/toy.yaml.
@@ -23,7 +23,7 @@ from dcfm.toy.deal import read_partitions
 from dcfm.toy.experiment import run_cells
 from dcfm.toy.figure import draw
 from dcfm.toy.problem import ProblemSettings
-from dcfm.toy.report import describe_silos, table, write_report
+from dcfm.toy.report import check_kept, describe_silos, table, write_report
 from dcfm.toy.score import Sampling
 from dcfm.toy.training import read_training
 
@@ -86,6 +86,7 @@ def run(config: DictConfig) -> None:
     """Check, train, score, write, print."""
     cells, methods, workers, out = read_settings(config)
     tell_hidden(sys.argv[1:], cells[0].tuned if cells else {}, methods)
+    check_kept(out, ((c.problem.partition, c.problem.seed, name) for c in cells for name in methods))
     check_cells(cells, methods, out, workers)
     writable(out)
     command = shlex.join(["python", *sys.argv])

@@ -16,7 +16,7 @@ import torch
 
 from dcfm.artefacts import load, write_bytes_atomically
 from dcfm.decentralized import Federation
-from dcfm.federated.launch import deal_silos
+from dcfm.federated.launch import deal_silos, federate
 from dcfm.federated.processes import SUPERNODE, Flower, free_port
 from dcfm.federated.settings import composed, quoted, read_settings, run_name
 from dcfm.federated.silo_files import read_silo, write_silo
@@ -54,6 +54,13 @@ def assert_ledgers_agree(out: Path, work: Sequence[Path]) -> None:
             assert {m["sha256"] for m in own if m["direction"] == direction} == {
                 m["sha256"] for m in theirs if m["direction"] == direction
             }
+
+
+def test_a_run_that_could_not_begin_leaves_its_folder_free(tmp_path: Path) -> None:
+    overrides = ("task=planner", f"data={tmp_path}/none.npz", f"out={tmp_path}/run")
+    with pytest.raises(ValueError, match="there is no play data"):
+        federate(composed(overrides), overrides)
+    assert not (tmp_path / "run/run.json").exists()
 
 
 def test_the_documented_command_in_simulation(tmp_path: Path) -> None:

@@ -45,6 +45,7 @@ def test_a_short_run(tmp_path: Path) -> None:
         ("task.channels=[8,a]", "channels=[8, 'a']; give a list of whole numbers"),
         ("task.size=8.0", "size=8.0; give a whole number"),
         ("task.heads=null", "heads=None; give a whole number"),
+        ("student.loop.steps=2e4", "student.loop.steps=20000.0; give a whole number"),  # as YAML reads it
     ],
 )
 def test_bad_input_is_one_line_and_writes_nothing(change: str, message: str, tmp_path: Path) -> None:

@@ -2,8 +2,8 @@
 
 Generated samples are drawn with replacement within strata (the combinations, whose numbers are fixed by design).
 Reference samples that come from one source (a digit in several colours) are drawn together, source by source: they are
-no independent samples. Where their strata have fixed numbers too, a draw is weighted to keep these: otherwise the strata's
-own differences, which no other sample of the same design would show, would pass for uncertainty.
+no independent samples. Where their strata have fixed numbers too, a draw is weighted to keep these: otherwise
+differences between strata, which are the same in any other sample of the design, would pass for uncertainty.
 
 A Frechet distance of ``n`` samples is larger than that of the distributions by about ``b(n)``. A draw from a sample
 has this bias once more, so percentiles of the draws lie too high and may leave out the value itself. The interval here

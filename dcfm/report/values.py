@@ -14,7 +14,7 @@ from dcfm.report.blocks import Block, Cell, Facts, Folded, Grid, Table
 LONGEST: Final = 1000
 """Rows of a table; what follows is counted, not shown."""
 
-_CENTRES: Final = ("rate", "value", "difference", "mean", "estimate", "median")
+_CENTRES: Final = ("share", "rate", "value", "difference", "mean", "estimate", "median")
 
 
 def number(value: Any) -> str:

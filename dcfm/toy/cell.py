@@ -161,14 +161,19 @@ def check_settings(
         old = json.loads(path.read_text(encoding="utf-8"))
         old = old if key is None else old[key]
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is damaged ({error!r}); remove {path.parent} or choose another out=") from error
+        raise ValueError(f"{path} is damaged ({error!r}); {_remedy(path, key)}") from error
     settings = {name: value for name, value in settings.items() if name not in younger or name in old}
     differing = sorted(_differences(old, settings))
     if differing:
-        raise ValueError(
-            f"{path} is of a run with other settings ({', '.join(differing[:5])}); choose another out=, or remove "
-            f"{path.parent}"
-        )
+        raise ValueError(f"{path} is of a run with other settings ({', '.join(differing[:5])}); {_remedy(path, key)}")
+
+
+def _remedy(path: Path, key: str | None) -> str:
+    # A method's record stands alone; its trainings, where it has settings of its own, lie in a folder of their own.
+    if key is None:
+        return f"choose another out=, or remove {path.parent}"
+    own = path.parent.parent / "trainings" / f"tuned_{path.stem}"
+    return f"choose another out=, or remove {path}" + (f" and {own}" if own.exists() else "")
 
 
 def _differences(a: Any, b: Any, name: str = "") -> Iterator[str]:

@@ -25,6 +25,9 @@ from dcfm.toy.points import HEADER, Part, Point, draw_shares, numbers, run_parts
 AVERAGING: Final = ("fedflow", "fedflow_l", "factored")
 """The methods that train in rounds of averaging."""
 
+REPLACED: Final = ("fedavg_rounds", "fedavg_ema", "fedavg_continuous", "fedavg.steps")
+"""Settings of averaging that the study gives itself."""
+
 
 @dataclass(frozen=True)
 class Study:
@@ -82,6 +85,18 @@ class Study:
     def trainings(self) -> int:
         """How many methods are trained in all."""
         return len(self.cells) * (len(self.once) + len(self.averaging) * len(self.rounds))
+
+
+def check_overrides(overrides: Sequence[str], averaging: Sequence[str]) -> None:
+    """Raise ``ValueError`` for settings of averaging that a study replaces, whatever is given: rounds and steps are its
+    own keys, and few long rounds take no moving average and a rate that falls within them."""
+    sections = ("training", *(f"tuned.{name}" for name in averaging))
+    for override in overrides:
+        key = override.partition("=")[0].lstrip("+")
+        if any(key == f"{section}.{name}" for section in sections for name in REPLACED):
+            raise ValueError(
+                f"{override} changes nothing: averaging takes rounds= and steps= of this script; leave it out"
+            )
 
 
 def run(study: Study, out: Path, workers: int, progress: Callable[[int], None] | None = None) -> list[dict[str, Any]]:

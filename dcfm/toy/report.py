@@ -2,7 +2,7 @@
 
 import json
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -52,6 +52,30 @@ def summarise(cells: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, dict[st
             for kind in entry.keys() - {"rules", "seeds"}:
                 entry[kind] = {key: mean_interval(values) for key, values in entry[kind].items()}
     return found
+
+
+def check_kept(out: Path, asked: Iterable[tuple[str, int, str]]) -> None:
+    """Raise ``ValueError`` if ``metrics.json`` in a folder has results that a run would leave out of it.
+
+    Args:
+        out: the folder.
+        asked: partition, seed and method of each result of the run.
+    """
+    path = out / "metrics.json"
+    try:
+        there = {
+            (run["partition"], run["seed"], name)
+            for run in json.loads(path.read_text(encoding="utf-8"))["runs"]
+            for name in run["methods"]
+        }
+    except (OSError, ValueError, KeyError, TypeError):
+        return  # nothing that could be lost
+    if lost := sorted(there - set(asked)):
+        partition, seed, name = lost[0]
+        raise ValueError(
+            f"{path} and the table beside it would lose {len(lost)} results that are not asked for now, such as "
+            f"{name}, {partition}, seed {seed}; choose another out=, or ask for all of them"
+        )
 
 
 def metrics(cells: Sequence[Mapping[str, Any]], command: str, settings: Mapping[str, Any]) -> dict[str, Any]:

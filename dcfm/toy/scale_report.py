@@ -61,7 +61,7 @@ def draw(records: Sequence[Record], path: Path) -> None:
     before = sorted({(r["silos"], r["recovery"]["stage_one"]["novel"]["value"]) for r in records})
     axes[2].plot(*zip(*before, strict=True), "k:", label="before the round", linewidth=1)
     axes[0].set(ylabel="MB of models in a silo", yscale="log")
-    axes[1].set(ylabel="CPU s of a silo, a round")
+    axes[1].set(ylabel="CPU s of a silo, all rounds")
     axes[2].set(ylabel="share in the novel mode", ylim=(0, 1.02))
     for axis in axes:
         axis.set(xlabel="silos", xscale="log")

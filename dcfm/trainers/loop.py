@@ -83,7 +83,7 @@ class ResumeError(ValueError):
     """A checkpoint that does not belong to the run that wants to resume from it."""
 
 
-class TrainingError(RuntimeError):
+class TrainingError(FloatingPointError):
     """The loss is not finite."""
 
 

@@ -90,6 +90,8 @@ def run(config: DictConfig) -> None:
     finally:
         stages.close()
     summary = summarise(settings, command, failed)
+    if not any(row["run"] for table in summary["tables"] for row in table["rows"]):
+        check_failed(summary["failed"], "and there is nothing else: no table was written")
     written = write_table(settings, summary)
     print(f"\n{markdown(summary)}\nwrote {', '.join(written)} to {out}")
     check_failed(summary["failed"])

@@ -12,6 +12,7 @@ import pytest
 from omegaconf import DictConfig
 
 from dcfm.configuration import check_overrides, check_same_settings, help_text, one_line_errors, script, typed, writable
+from dcfm.trainers.loop import TrainingError
 
 
 @dataclass
@@ -28,6 +29,17 @@ def test_types_are_checked_and_names_must_exist() -> None:
         typed(DictConfig({"number": "three", "maybe": 1.0}), Keys, "mine")
     with pytest.raises(ValueError, match="other"):
         typed(DictConfig({"number": 3, "maybe": 1.0, "other": 1}), Keys, "mine")
+    with pytest.raises(ValueError, match=r"^number= is missing; give number=VALUE, see configs/mine\.yaml$"):
+        typed(DictConfig({"maybe": 1.0}), Keys, "mine")
+
+
+def test_what_hydra_cannot_read_is_shown_with_the_form_that_it_takes() -> None:
+    with pytest.raises(ValueError, match=r"^cannot read 'noniid'; give key=value; --help lists"):
+        check_overrides("toy", ["noniid"])
+    with pytest.raises(
+        ValueError, match=r"""^cannot read 'methods=a=b'; give key=value, lists in .*'k=\["a=1"\]'; --help"""
+    ):
+        check_overrides("toy", ["methods=a=b"])
 
 
 @dataclass
@@ -75,6 +87,7 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
         (OSError(errno.ENOSPC, "full"), f"error: [Errno {errno.ENOSPC}] full; make room or choose another out=", 1),
         (OSError(errno.EACCES, "denied", "a"), f"error: [Errno {errno.EACCES}] denied: 'a'", 1),
         (OSError("no such model"), "error: no such model", 1),
+        (TrainingError("the loss is nan"), "error: the loss is nan", 1),
         (KeyboardInterrupt(), "interrupted; nothing was written", 130),
     ],
 )

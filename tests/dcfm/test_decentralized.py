@@ -381,6 +381,26 @@ def test_snapshots_are_kept_for_curves(tmp_path: Path) -> None:
     assert names == ["step_0000003.safetensors", "step_0000006.safetensors"]
 
 
+def test_a_curve_has_nothing_of_a_training_that_was_deleted(tmp_path: Path) -> None:
+    """As the error that refuses other settings advises; what is trained together with it stays."""
+    averaging = FedAvgConfig(rounds=2, steps=3, batch=8, checkpoint_every=1)
+    run = federation(tmp_path, snapshots=True)
+    run.stage_one(LOCAL)
+    run.fedavg("fedflow", averaging, run.exchange())
+    for folder in (tmp_path / "stage1" / "silo0", tmp_path / "fedflow"):
+        shutil.rmtree(folder)
+    shorter = replace(LOCAL, loop=replace(LOOP, steps=4))
+    with pytest.raises(ArtefactError, match="delete it to train again"):
+        run.stage_one(shorter)
+    shutil.rmtree(tmp_path / "stage1" / "silo1")
+    run.stage_one(shorter)
+    run.fedavg("fedflow", replace(averaging, steps=2), run.exchange())
+    kept = {
+        name: sorted(p.stem for p in (tmp_path / f"{name}.snapshots").iterdir()) for name in ("stage1/silo0", "fedflow")
+    }
+    assert kept == {"stage1/silo0": ["step_0000003", "step_0000004"], "fedflow": ["step_0000002", "step_0000004"]}
+
+
 def test_averages_are_kept_for_curves_by_a_silo_s_steps(tmp_path: Path) -> None:
     """At each checkpoint and at the end, where they are the result."""
     run = federation(tmp_path, snapshots=True)

@@ -99,7 +99,7 @@ def test_the_rule_chooses_the_field_and_guidance_is_one_weight_an_attribute(tmp_
     sides = [b.networks[0](x, t, torch.stack([y[:, 0], torch.full((3,), 3)], 1))]
     sides.append(b.networks[0](x, t, torch.stack([torch.full((3,), 2), y[:, 1]], 1)))
     torch.testing.assert_close(composed(x, t, y), base + 2 * (sides[0] - base) + 0.5 * (sides[1] - base))
-    with pytest.raises(ModelError, match="give one an attribute: side, height"):
+    with pytest.raises(ModelError, match=r"give one weight for each attribute \(side, height\), e.g. 'guidance="):
         b.field("composed", (1.0,))
 
 

@@ -6,7 +6,7 @@ import torch
 from dcfm_images.colours import colourise
 from dcfm_images.digits import Digits
 from dcfm_images.features import as_bytes
-from dcfm_images.pictures import colour_digits, combination_seed
+from dcfm_images.pictures import check_each, colour_digits, combination_seed
 
 COMBINATIONS = torch.tensor([[0, 3], [0, 5], [7, 3]])
 
@@ -32,6 +32,9 @@ def test_a_combination_does_not_depend_on_its_companions(digits: Digits) -> None
 def test_too_few_digits(digits: Digits) -> None:
     with pytest.raises(ValueError, match="for 30 at most"):
         colour_digits(digits, COMBINATIONS, 31, seed=0)
+    fewer = digits[(digits.labels != 7).nonzero()[:, 0].tolist() + (digits.labels == 7).nonzero()[:4, 0].tolist()]
+    with pytest.raises(ValueError, match=r"curve_each=31: .* for 4 at most \(of digit 7\); give a smaller curve_each"):
+        check_each(fewer, COMBINATIONS, 31, "curve_each")
 
 
 def test_seeds_differ_by_combination() -> None:

@@ -86,7 +86,7 @@ def test_unknown_names_say_what_there_is(tmp_path: Path) -> None:
         shipped_name("non-iid", "dcfm_b")
     with pytest.raises(ModelError, match="methods are dcfm_a, dcfm_b"):
         shipped_name("iid", "ddm")
-    with pytest.raises(ModelError, match="give one an attribute: source, target"):
+    with pytest.raises(ModelError, match=r"give one weight for each attribute \(source, target\), e.g. 'guidance="):
         load_planner("cube-single/noniid/dcfm_b", device="cpu", sampling=Sampling(guidance=(1.0,)))
     with pytest.raises(ArtefactError, match="no artefact"):
         load_planner(tmp_path)

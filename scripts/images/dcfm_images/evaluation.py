@@ -13,6 +13,7 @@ settings is an error. The reference are the digits that the training's own split
 made again here and held against the hash of the training's data.
 """
 
+import logging
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -48,6 +49,8 @@ from dcfm_images.results import (
 )
 from dcfm_images.sampling import Solver, choose, sample
 from dcfm_images.training import COMBINATIONS
+
+log = logging.getLogger(__name__)
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
@@ -255,6 +258,15 @@ def check(settings: EvaluationSettings, problem: Problem, reader: LoadedReader, 
     """Raise ``ValueError`` if models of a problem cannot be evaluated so: too few pictures for the feature space, a
     space that is not installed, or too few digits in the reference. No model is needed for that."""
     settings.check_numbers(min(len(problem.known), len(problem.novel)))
+    size = problem.reference.images.shape[-1]
+    if reader.sizes and not min(reader.sizes) <= size <= max(reader.sizes):
+        log.warning(
+            "pictures have %d pixels along an edge, the reader learned from %d to %d: the row of real digits tells how "
+            "well it reads others",
+            size,
+            min(reader.sizes),
+            max(reader.sizes),
+        )
     feature_space(settings.features, reader, device)
     asked = {"each": settings.each}
     if settings.chooses:

@@ -66,8 +66,8 @@ def kept_weights(model: LoadedModel, trained_at: Path) -> list[tuple[int, list[P
     common = sorted(set.intersection(*map(set, steps))) if steps else []
     if not common:
         raise EvaluationError(
-            f"the training of {model.name} under {root} kept no weights on its way; train it with snapshots=true, "
-            "or evaluate with snapshots=0"
+            f"the training of {model.name} under {root} kept no weights on its way; train it with snapshots=true "
+            "in another out=, since what is finished is not trained again, or evaluate with snapshots=0"
         )
     return [(step, [paths[step] for paths in steps]) for step in common]
 

@@ -148,8 +148,8 @@ def make_problem(
         if border < 1 or len(rows) - border < len(palette):
             raise ValueError(
                 f"{len(rows)} digits {digit} feed a reference of {border} and {len(palette)} observed combinations; "
-                f"each needs at least one: bring more digits, give another share than reference={reference}, or observe "
-                "fewer combinations"
+                f"each needs at least one: bring more digits, give another share than reference={reference}, or "
+                "observe fewer combinations"
             )
         kept.append(rows[:border])
         used.append(rows[border:])

@@ -82,11 +82,13 @@ class LoadedReader:
     Attributes:
         weights_hash: SHA-256 of its weights' file.
         metadata: of the artefact; ``metrics`` holds its measured accuracy on real digits.
+        sizes: of the pictures that it learned from, in pixels along an edge; none where that is not recorded.
     """
 
     reader: Reader
     weights_hash: str
     metadata: dict[str, Any]
+    sizes: tuple[int, ...] = ()
 
 
 def shipped_reader() -> Path:
@@ -111,4 +113,5 @@ def load_reader(folder: Path | None = None, *, device: torch.device | str = "cpu
             f"{folder} holds no reader of this version ({reason}); train one with scripts/images/train_reader.py"
         ) from error
     reader.to(device).eval().requires_grad_(False)
-    return LoadedReader(reader, found.metadata["files"][artefacts.MODEL], found.metadata)
+    sizes = tuple(found.config.get("sizes", ()))
+    return LoadedReader(reader, found.metadata["files"][artefacts.MODEL], found.metadata, sizes)

@@ -70,12 +70,10 @@ def read_points(out: Path, kind: str) -> list[dict[str, Any]]:
             continue
         points.append(point)
     most = max((point["each"] for point in points), default=0)
-    for point in points:  # a distance falls with the number of pictures
-        if point["each"] < most:
-            log.warning(
-                "%s %s is left out: of each=%d pictures, others of %d", kind, point[POINTS[kind]], point["each"], most
-            )
-    return sorted((point for point in points if point["each"] == most), key=lambda point: point[POINTS[kind]])
+    alike = [point for point in points if point["each"] == most]  # a distance falls with the number of pictures
+    if fewer := len(points) - len(alike):
+        log.warning("%s: %d points are left out, of fewer pictures than others (each=%d)", kind, fewer, most)
+    return sorted(alike, key=lambda point: point[POINTS[kind]])
 
 
 def write_pictures(path: Path, made: Mapping[str, Pictures], each: int) -> None:

@@ -24,9 +24,9 @@ from dcfm_images.shares import share
 from dcfm_images.table_settings import REAL, TableSettings
 
 COMMON: Final = ("features", "feature_weights_sha256", "each", "draws", "data", "size", "seed", "solver", "evaluations")
-"""What all evaluations of a partition should have in common."""
+"""What all evaluations of a partition should have in common; of the digits, what they are and not where they lay."""
 
-# Not where the digits lay: what they are, the hashes tell.
+# Of the digits the hashes tell.
 PAIRED: Final = (
     *(key for key in COMMON if key != "data"),
     "reader_sha256",
@@ -166,6 +166,19 @@ def _told(key: str, metrics: Mapping[str, Any]) -> str:
     return text.rpartition(": ")[2] if key == "data" and text.startswith("folder ") else text
 
 
+def _same_digits(rows: Sequence[Evaluated]) -> bool:
+    """Trainings of one seed had the same digits in their silos, and the same are kept from them, wherever they came
+    from."""
+    for name in ("data_sha256", "reference_sha256"):  # the control has the latter alone
+        found: dict[int, set[str]] = {}
+        for by_seed in rows:
+            for seed, metrics in by_seed.items():
+                found.setdefault(seed, set()).update({metrics[name]} if name in metrics else ())
+        if any(len(hashes) != 1 for hashes in found.values()):
+            return False
+    return True
+
+
 def _alike(found: Mapping[str, Evaluated]) -> dict[str, Any]:
     """What all evaluations of a partition have in common, and warnings where they differ, or are of other trainings."""
     common: dict[str, Any] = {}
@@ -180,6 +193,6 @@ def _alike(found: Mapping[str, Evaluated]) -> dict[str, Any]:
         every = [metrics for by_seed in given for metrics in by_seed.values()]
         values = list(dict.fromkeys(_told(key, metrics) for metrics in every if key in metrics))
         common[key] = values[0] if len(values) == 1 else values
-        if len(values) > 1:
+        if len(values) > 1 and not (key == "data" and _same_digits(given)):
             warnings.append(f"{key} differs between methods: {', '.join(values)}; they cannot be compared")
     return {"common": common, "warnings": warnings}

@@ -25,6 +25,29 @@ def test_clusters_stay_together(generator: torch.Generator) -> None:
     assert (weights.sum(1) == 6).all()
 
 
+def test_clusters_in_strata_of_fixed_size(generator: torch.Generator) -> None:
+    """What differs between strata alone is no uncertainty of a sample of this design; what differs within them is."""
+    strata, clusters = torch.arange(400) // 100, torch.arange(400)
+    clusters[100:150] = torch.arange(50)  # fifty of the first stratum are in the second too
+    weights = clustered_weights(clusters, 400, generator, strata).double()
+    assert torch.allclose(weights.reshape(400, 4, 100).sum(2), torch.tensor(100.0).double())
+    together = weights[:, :50] / weights[:, 100:150]  # equal but for the strata's scales
+    assert ((together - together[:, :1]).abs() < 1e-6)[~together.isnan() & ~together[:, :1].isnan()].all()
+    between = weights @ strata.double() / 400
+    assert float(between.std()) < 1e-6  # without strata: 0.06
+    assert float((clustered_weights(clusters, 400, generator).double() @ strata.double() / 400).std()) > 0.03
+    within = torch.randn(400, generator=generator).double()
+    within[100:150] = within[:50]
+    expected = (within.square().sum() + 2 * within[:50].square().sum()).sqrt() / 400  # pairs move together
+    assert float((weights @ within / 400).std()) == pytest.approx(float(expected), rel=0.15)
+
+
+def test_a_stratum_that_a_draw_misses_stays_as_it_is(generator: torch.Generator) -> None:
+    weights = clustered_weights(torch.arange(3), 60, generator, torch.tensor([0, 1, 1]))
+    assert (weights[:, 0] == 1).all()
+    assert (weights[:, 1:].sum(1) == 2).all()
+
+
 def test_chance_is_the_generator_s() -> None:
     one, two = (stratified_weights(torch.arange(9) % 2, 5, torch.Generator().manual_seed(3)) for _ in range(2))
     assert torch.equal(one, two)

@@ -11,6 +11,9 @@ SHARE = {"k": 9, "n": 10, "rate": 0.9, "low": 0.596, "high": 0.982}
 def test_estimates() -> None:
     assert estimate_text(SHARE) == "90.0 % [59.6, 98.2]"
     assert estimate_text({"value": 2.09454, "low": 1.829, "high": 2.39}) == "2.095 [1.829, 2.39]"
+    assert (
+        estimate_text({"k": 3, "n": 4, "share": 0.75, "low": 0.3, "high": 0.95}) == "75.0 % [30.0, 95.0]"
+    )  # the toy's
     assert centre({"rate": 0.5}) is None
     assert centre({"low": True, "high": 1, "rate": 0.5}) is None
     assert centre([0.5]) is None

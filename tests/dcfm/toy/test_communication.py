@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from dcfm.toy.cell import Cell
-from dcfm.toy.communication import Study, draw, run, table
+from dcfm.toy.communication import Study, check_overrides, draw, run, table
 from dcfm.toy.problem import ProblemSettings
 from dcfm.toy.score import Sampling
 from dcfm.toy.training import Phase, Training
@@ -41,6 +41,13 @@ def test_rounds_share_a_silos_steps(rounds: int) -> None:
         assert (config.ema, config.continuous) == (0.0, True)
         assert config.objective.independence.weight == 5.0  # what it is tuned to stays
         assert averaged.training_of("dcfm_b") == TRAINING
+
+
+@pytest.mark.parametrize("key", ["training.fedavg_ema", "training.fedavg.steps", "+tuned.fedflow_l.fedavg_rounds"])
+def test_settings_that_the_study_replaces_are_refused(key: str) -> None:
+    with pytest.raises(ValueError, match="changes nothing: averaging takes rounds= and steps="):
+        check_overrides(["seeds=[0]", f"{key}=9"], ["fedflow_l"])
+    check_overrides([f"{key}0=9", "training.fedavg.weight=2", "+tuned.factored.fedavg.steps=3"], ["fedflow_l"])
 
 
 def test_points_count_the_models_that_a_silo_passes(tmp_path: Path) -> None:

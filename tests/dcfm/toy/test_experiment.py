@@ -133,9 +133,13 @@ def test_a_tuned_method_trains_apart(tmp_path: Path) -> None:
     trainings = tmp_path / "noniid/seed0/trainings"
     assert (trainings / "tuned_ddm/stage1_no_ci/silo0").is_dir()
     assert (trainings / "stage1_no_ci/silo0").is_dir()
-    with pytest.raises(ValueError, match=r"ddm.json is of a run with other settings \(tuned"):
+    with pytest.raises(ValueError, match=r"other settings \(tuned.*or remove .*records/ddm.json and .*tuned_ddm$"):
         run_cells([cell()], ["ddm", "dfd"], tmp_path, workers=0)
     assert run_cells([cell()], ["dfd"], tmp_path, workers=0)[0]["methods"]["dfd"] == record["methods"]["dfd"]
+    other = replace(cell(), tuned={"ddm": {"stage_one": {"marg": 0.2}}})
+    (tmp_path / "noniid/seed0/records/ddm.json").unlink()
+    shutil.rmtree(trainings / "tuned_ddm")
+    assert run_cells([other], ["ddm"], tmp_path, workers=0)[0]["methods"].keys() == {"ddm"}
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """dcfm/toy/report.py and figure.py: what the numbers of several seeds come to."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import torch
 from dcfm.artefacts import save_tensors
 from dcfm.toy.figure import draw
 from dcfm.toy.mixture import Mixture
-from dcfm.toy.report import describe_silos, mean_interval, metrics, table, write_report
+from dcfm.toy.report import check_kept, describe_silos, mean_interval, metrics, table, write_report
 
 
 def record(known: float, novel: float, rule: str = "joint") -> dict:
@@ -33,6 +34,18 @@ def test_the_interval_of_a_mean_over_seeds() -> None:
     assert "low" not in mean_interval([0.9])
     with pytest.raises(ValueError, match="at least one"):
         mean_interval([])
+
+
+def test_results_that_are_not_asked_for_again_are_not_replaced(tmp_path: Path) -> None:
+    check_kept(tmp_path, [])
+    cells = [cell("iid", seed, dcfm_b=record(0.98, 0.94), ddm=record(0.9, 0.1)) for seed in (0, 1)]
+    (tmp_path / "metrics.json").write_text(json.dumps(metrics(cells, "a command", {})))
+    asked = [("iid", seed, name) for seed in (0, 1, 2) for name in ("ddm", "dcfm_b")]
+    check_kept(tmp_path, asked)
+    with pytest.raises(ValueError, match=r"lose 2 results that are not asked for now, such as dcfm_b, iid, seed 0"):
+        check_kept(tmp_path, asked[::2])
+    (tmp_path / "metrics.json").write_text("{")
+    check_kept(tmp_path, [])
 
 
 def test_the_table_takes_means_over_seeds_and_the_least_of_all(tmp_path: Path) -> None:

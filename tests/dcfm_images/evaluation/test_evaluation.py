@@ -13,10 +13,11 @@ from dcfm import records
 from dcfm.artefacts import save_tensors
 from dcfm.metrics.frechet import SampleSizeError
 from dcfm.records import RecordError
-from dcfm_images.evaluation import evaluate
+from dcfm_images.evaluation import check, evaluate
 from dcfm_images.evaluation_settings import EvaluationError, EvaluationSettings
 from dcfm_images.lineage import kept_weights, problem_of
 from dcfm_images.models import load
+from dcfm_images.reader import load_reader
 from dcfm_images.results import read_pictures, read_points
 
 
@@ -129,6 +130,31 @@ def test_a_curve_is_of_one_model(trained: Any, quick: EvaluationSettings, tmp_pa
     other.write_text(other.read_text().replace(weights, "0" * 64))
     records.finish(record, json.loads(record.read_text())["asked"], ["002.json"])
     assert [point["evaluations"] for point in read_points(tmp_path, "curve")] == [1000]
+
+
+def test_points_of_a_curve_are_sampled_alike(
+    trained: Any, quick: EvaluationSettings, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A distance falls with the number of pictures: of few beside many is left out, as is another way of sampling."""
+    settings = replace(quick, curve=(2,), rules=("joint",), each=2, curve_each=2)
+    judged(trained, tmp_path, settings)
+    judged(trained, tmp_path, replace(settings, curve=(4,), curve_each=3))
+    assert [(point["evaluations"], point["each"]) for point in read_points(tmp_path, "curve")] == [(4, 3)]
+    assert "1 points are left out" in caplog.text
+    judged(trained, tmp_path, replace(settings, curve=(6,), curve_each=3, rules=("full",)), redo=True)
+    assert [point["evaluations"] for point in read_points(tmp_path, "curve")] == [6]
+    assert "its sampling is not that of" in caplog.text
+
+
+def test_a_size_that_the_reader_did_not_learn_is_told(
+    trained: Any, quick: EvaluationSettings, caplog: pytest.LogCaptureFixture
+) -> None:
+    problem, reader = trained.problem, load_reader()
+    size = problem.reference.images.shape[-1]
+    check(quick, problem, replace(reader, sizes=(size - 1, size + 1)), torch.device("cpu"))
+    assert "reads others" not in caplog.text
+    check(quick, problem, replace(reader, sizes=(size + 1, size + 2)), torch.device("cpu"))
+    assert f"pictures have {size} pixels along an edge, the reader learned from {size + 1}" in caplog.text
 
 
 def test_no_choice_is_kept_that_is_not_of_the_results(trained: Any, quick: EvaluationSettings, tmp_path: Path) -> None:

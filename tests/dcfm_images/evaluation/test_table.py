@@ -146,7 +146,9 @@ def test_where_digits_lay_changes_nothing(settings: TableSettings) -> None:
     (table,) = summarise(settings, "a command")["tables"]
     assert all("value" in ratio for ratio in table["ratios"])
     assert table["warnings"] == []
-    rewrite(path, json.loads(path.read_text()) | {"data": "folder a: 61 digits"})
+    rewrite(path, json.loads(path.read_text()) | {"data": "a mirror: 60 digits"})  # the same ones, as the hashes say
+    assert summarise(settings, "a command")["tables"][0]["warnings"] == []
+    rewrite(path, json.loads(path.read_text()) | {"data": "folder a: 61 digits", "reference_sha256": "other"})
     assert "data differs between methods" in summarise(settings, "a command")["tables"][0]["warnings"][0]
 
 

@@ -102,7 +102,7 @@ def resolve_device(device: str) -> torch.device:
         reason = re.sub(
             r"Expected one of .* device type", "torch knows no such type of device", str(error).splitlines()[0]
         )
-        raise ModelError(f"device {device!r} cannot be used ({reason}); use auto, cpu or cuda") from error
+        raise ModelError(f"device {device!r} cannot be used ({reason}); use auto or cpu") from error
 
 
 def publish(

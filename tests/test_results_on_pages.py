@@ -101,6 +101,21 @@ def test_the_planner_s_table_of_labels_is_the_file_s() -> None:
     assert shown == table_of("second/table.md", "What the labels add", novel_alone=True)
 
 
+def test_the_pictures_iid_table_is_the_file_s() -> None:
+    page = (REPOSITORY / "docs/images.md").read_text()
+    shown = page.partition("<!-- iid -->\n")[2].partition("<!-- end iid -->")[0].splitlines()[2:]
+    table = json.loads((REPOSITORY / "docs/results/images/quick_iid/table.json").read_text())
+    rows = [row for row in table["tables"][0]["rows"] if row["run"]]
+    assert len(shown) == len(rows) > 6
+    for line, row in zip(shown, rows, strict=True):
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        said = [row[cell]["fid"] for cell in ("known", "novel")]
+        expected = [f"{e['value']:.2f} [{e['low']:.2f}, {e['high']:.2f}]" for e in said]
+        rates = [row[cell]["accuracy_both"] for cell in ("known", "novel")]
+        expected += [f"{100 * e['rate']:.1f} [{100 * e['low']:.1f}, {100 * e['high']:.1f}]" for e in rates]
+        assert (cells[0], cells[2:6]) == (table["titles"][row["method"]], expected)
+
+
 def test_the_planner_s_figures_by_joint_velocities_are_the_file_s() -> None:
     page = (REPOSITORY / "docs/communication.md").read_text()
     shown = next(line for line in page.splitlines() if line.startswith("- By joint velocities"))

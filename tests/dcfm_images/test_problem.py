@@ -91,7 +91,7 @@ def test_too_few_digits(digits: Digits) -> None:
     with pytest.raises(ValueError, match="cannot feed 400 silos"):
         make_problem(digits, silos=400, kind="iid")
     few = digits[torch.arange(30)]  # three a class
-    with pytest.raises(ValueError, match="bring more digits, or choose fewer observed"):
+    with pytest.raises(ValueError, match=r"give another share than reference=0\.2, or observe fewer"):
         make_problem(few, silos=2, kind="iid", observed=90)
     without = digits[(digits.labels != 4).nonzero()[:, 0]]
     with pytest.raises(ValueError, match="0 digits 4 feed"):

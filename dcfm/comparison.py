@@ -222,6 +222,13 @@ def attempt(key: Key, work: Callable[[], object], failed: dict[Key, str]) -> Non
         failed[key] = f"{type(error).__name__}: {error}"
 
 
+def check_any(summary: Mapping[str, Any], failed: Mapping[str, str] | Mapping[Entry, str]) -> None:
+    """Raise :class:`ComparisonError` if something failed and no row of any table is there: such a table would take the
+    place of a good one. Called before the table is written."""
+    if not any(row["run"] for table in summary["tables"] for row in table["rows"]):
+        check_failed(failed, "and there is nothing else: no table was written")
+
+
 def check_failed(failed: Mapping[str, str] | Mapping[Entry, str], rest: str = "all others are in the table") -> None:
     """Raise :class:`ComparisonError` if something failed, naming all that did and why; called after the table is
     written, or instead, ``rest`` saying so."""

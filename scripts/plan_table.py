@@ -16,7 +16,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from dcfm.comparison import check_failed, check_there
+from dcfm.comparison import check_any, check_failed, check_there
 from dcfm.configuration import script, typed, writable
 from dcfm.progress import Stages
 from dcfm_planner.comparison.collate import collect
@@ -81,6 +81,7 @@ def run(config: DictConfig) -> None:
     finally:
         stages.close()
     summary = summarise(collect(settings), command, failed)
+    check_any(summary, failed)
     write_tables(summary, tables)
     print(f"\n{markdown(summary)}\nwrote {', '.join(FILES)} to {tables}")
     check_failed(failed)

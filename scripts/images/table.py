@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from omegaconf import DictConfig
 
-from dcfm.comparison import check_failed, check_there
+from dcfm.comparison import check_any, check_failed, check_there
 from dcfm.configuration import script, typed, writable
 from dcfm.progress import Stages
 from dcfm_images.evaluation_settings import EvaluationSettings
@@ -90,8 +90,7 @@ def run(config: DictConfig) -> None:
     finally:
         stages.close()
     summary = summarise(settings, command, failed)
-    if not any(row["run"] for table in summary["tables"] for row in table["rows"]):
-        check_failed(summary["failed"], "and there is nothing else: no table was written")
+    check_any(summary, summary["failed"])
     written = write_table(settings, summary)
     print(f"\n{markdown(summary)}\nwrote {', '.join(written)} to {out}")
     check_failed(summary["failed"])

@@ -10,6 +10,7 @@ from dcfm.comparison import (
     ComparisonError,
     Entry,
     attempt,
+    check_any,
     check_failed,
     check_list,
     entries_of,
@@ -89,6 +90,15 @@ def test_failures_are_noted_and_work_goes_on(caplog: pytest.LogCaptureFixture) -
         check_failed(failed)
     with pytest.raises(KeyboardInterrupt):
         attempt("stopped", lambda: fail(KeyboardInterrupt()), failed)  # pyright: ignore[reportArgumentType]
+
+
+def test_a_table_of_nothing_is_not_written() -> None:
+    """It would take the place of a good one; one row is enough, and so is that nothing was tried."""
+    nothing, something = ({"tables": [{"rows": [{"run": False}, {"run": run}]}]} for run in (False, True))
+    with pytest.raises(ComparisonError, match=r"1 entries failed, and there is nothing else: no table was written"):
+        check_any(nothing, {"iid/seed0/ddm": "disk full"})
+    check_any(something, {"iid/seed0/ddm": "disk full"})
+    check_any(nothing, {})
 
 
 def test_a_recipe_without_privacy_is_not_one_with_it() -> None:

@@ -12,7 +12,8 @@ Generated pictures of some combinations are held against real digits in the same
 
 Intervals of the first four are bootstrapped (:mod:`dcfm.metrics.bootstrap`): generated pictures within their
 combination, real ones digit by digit, with all their colours, as many of each combination as there are. For precision
-and recall the manifolds stay as they are and the points that are looked for in them are drawn.
+and recall the manifolds stay as they are and the points that are looked for in them are drawn; where none or all lie
+inside, the interval is Wilson's.
 """
 
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from torch import Tensor
 
 from dcfm.metrics.bootstrap import Estimate, clustered_weights, stratified_weights
 from dcfm.metrics.frechet import frechet_distance, frechet_draws
+from dcfm.metrics.intervals import wilson
 from dcfm.metrics.kernel import Design, kernel_distance, kernel_draws
 from dcfm.metrics.manifold import Membership, membership
 from dcfm_images.features import FeatureSpace, as_floats, check_features
@@ -94,8 +96,8 @@ class Judge:
         found = {
             "fid": Estimate.centred(frechet_distance(x, y), frechet_draws(x, y, wx, wy), least=0.0),
             "kid": Estimate.centred(kernel_distance(x, y, *designs), kernel_draws(x, y, wx, wy, *designs)),
-            "precision": _share_of(inside.generated, wx),
-            "recall": _share_of(inside.real, wy),
+            "precision": _share_of(inside.generated, wx, designs[0]),
+            "recall": _share_of(inside.real, wy, designs[1]),
         }
         plain: dict[str, Any] = {
             "n": len(pictures),
@@ -132,9 +134,15 @@ def accuracy(reader: Reader, pictures: Pictures) -> dict[str, Any]:
     return {name: share(int(c.sum()), len(c)) for name, c in columns.items()} | {"by_combination": by_combination}
 
 
-def _share_of(inside: Tensor, weights: Tensor) -> Estimate:
-    """The share of points inside, and the bootstrap's interval of it."""
+def _share_of(inside: Tensor, weights: Tensor, design: Design) -> Estimate:
+    """The share of points inside, and the bootstrap's interval of it; of none or all, whose draws have no width,
+    Wilson's of as many points as are independent."""
     points = inside.double()
     weights = weights.double()
-    found = Estimate.centred(float(points.mean()), weights @ points / weights.sum(1), least=0.0)
-    return Estimate(found.value, found.low, min(found.high, 1.0), found.bias)
+    share_inside = float(points.mean())
+    found = Estimate.centred(share_inside, weights @ points / weights.sum(1), least=0.0)
+    low, high = found.low, min(found.high, 1.0)
+    if share_inside in (0.0, 1.0):
+        independent = len(design.origins.unique())
+        low, high = wilson(share_inside * independent, independent)
+    return Estimate(share_inside, low, high, found.bias)

@@ -93,8 +93,8 @@ def make_table(settings: TableSettings, command: str, on_progress: Progress = si
         The content of ``table.json``; ``failed`` names the entries that could not be trained or evaluated.
 
     Raises:
-        ValueError: settings of a training that cannot be, or that what is trained was not trained with; before any
-            work.
+        ValueError: settings of a training that cannot be, or that what is trained was not trained with, before any
+            work; all entries failed, and nothing is written.
     """
     failed: dict[str, str] = {}
     entries = entries_of(settings.partitions, settings.seeds, settings.methods)
@@ -109,6 +109,7 @@ def make_table(settings: TableSettings, command: str, on_progress: Progress = si
             attempt(str(entry), lambda entry=entry: _complete(settings, entry, command, on_progress), failed)
     found = collect(settings, failed)
     summary = summarise(settings, command, found, failed)
+    comparison.check_any(summary, failed)
     settings.out.mkdir(parents=True, exist_ok=True)
     _write(settings, summary, found)
     return summary

@@ -17,7 +17,8 @@ COUNTING = (
     "Success in %, [95 % interval] and successes/trials. Trials solved at the start are left out, infeasible plans are "
     "failures. Differences are in percentage points, on the same problems, with a 95 % interval. p: exact two-sided "
     "McNemar test; p (Holm): corrected within a partition and protocol, over all methods, baselines and both kinds of "
-    "pairs. How a method is sampled: where there is a choice, known pairs made it, without rollouts and with other noise."
+    "pairs. How a method is sampled: where there is a choice, known pairs made it, without rollouts and with other "
+    "noise."
 )
 
 

@@ -12,9 +12,9 @@ PARTITIONS = {"iid": "IID", "noniid": "Non-IID", "disjoint": "disjoint"}
 COUNTING = (
     "FID: Frechet distance to real digits in the same combinations, value [95 % bootstrap interval at this number of "
     "pictures]. Compositional accuracy in %: digit and colour both read as asked for, [95 % Wilson interval]. How a "
-    "method is sampled: where there is a choice, known combinations made it. The paper measures with another feature network: its "
-    "numbers cannot be compared with ours in absolute value, ratios to the best baseline can. Real digits: of the "
-    "silos in place of generated pictures, what a perfect model would score."
+    "method is sampled: where there is a choice, known combinations made it. The paper measures with another feature "
+    "network: its numbers cannot be compared with ours in absolute value, ratios to the best baseline can. Real "
+    "digits: of the silos in place of generated pictures, what a perfect model would score."
 )
 
 Rows = tuple[list[str], list[list[str]]]

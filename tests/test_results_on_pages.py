@@ -26,9 +26,9 @@ def figures_of(method: str, results: str) -> set[str]:
     return {figure for line in results.splitlines() if named.search(line) for figure in FIGURE.findall(line)}
 
 
-@pytest.mark.parametrize("page", ["images", "planner_table", "xray", "communication"])
+@pytest.mark.parametrize("page", ["images_results", "planner_table", "xray_results", "communication"])
 def test_figures_of_methods_are_in_files_of_results(page: str) -> None:
-    folders = [page, "images", "planner_table"] if page == "communication" else [page]
+    folders = [page, "images", "planner_table"] if page == "communication" else [page.removesuffix("_results")]
     paths = [path for name in folders for path in (REPOSITORY / "docs/results" / name).rglob("*.md")]
     files = [path.read_text() for path in paths if path.name in ("table.md", "comparison.md")]
     shown = rows((REPOSITORY / f"docs/{page}.md").read_text())
@@ -102,7 +102,7 @@ def test_the_planner_s_table_of_labels_is_the_file_s() -> None:
 
 
 def test_the_pictures_iid_table_is_the_file_s() -> None:
-    page = (REPOSITORY / "docs/images.md").read_text()
+    page = (REPOSITORY / "docs/images_results.md").read_text()
     shown = page.partition("<!-- iid -->\n")[2].partition("<!-- end iid -->")[0].splitlines()[2:]
     table = json.loads((REPOSITORY / "docs/results/images/quick_iid/table.json").read_text())
     rows = [row for row in table["tables"][0]["rows"] if row["run"]]
@@ -160,7 +160,7 @@ def test_known_combinations_of_more_rounds_are_the_least_of_all() -> None:
 
 
 def test_specificities_on_the_x_ray_page_are_the_files() -> None:
-    page = " ".join((REPOSITORY / "docs/xray.md").read_text().split())
+    page = " ".join((REPOSITORY / "docs/xray_results.md").read_text().split())
     shown = re.search(r"mean over findings, %: (.*?) So DCFM-B", page)
     assert shown
     said = re.findall(r"\d+\.\d", shown[1].replace("IID", ""))

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from dcfm.artefacts import plain_settings
 from dcfm.attributes import apply_mask, draw_masks
-from dcfm.fields import Field, Routed
+from dcfm.fields import Field
 from dcfm.losses import matching_loss, peer_independence_loss
 from dcfm.seeds import derived
 from dcfm.silos import LabelHistogram
@@ -43,9 +43,6 @@ class ReplayConfig:
         method: solver.
         reuse: how often a point is used, on average, before its block is replaced.
         held: share of the paths whose points carry held entries, for tasks that inpaint.
-        together: the silos that hold a combination lead its paths together, their velocities mixed by their counts
-            (:class:`~dcfm.fields.Routed`), instead of one silo each path. An expert's own errors are averaged out,
-            for as many evaluations more as there are holders; right where silos' samples of a combination are alike.
     """
 
     paths: int = 256
@@ -53,7 +50,6 @@ class ReplayConfig:
     method: str = "euler"
     reuse: float = 2.0
     held: float = 0.7
-    together: bool | None = None  # nothing, rather than false, leaves older settings as they were written
 
     def __post_init__(self) -> None:
         if self.paths < 1 or self.steps < 1 or not 0 < self.reuse < math.inf or not 0 <= self.held <= 1:
@@ -254,18 +250,13 @@ class _ReplaySource:
     def __init__(
         self,
         task: Task,
-        teachers: Sequence[nn.Module],
+        teachers: list[nn.Module],
         histograms: Sequence[LabelHistogram],
         config: StudentConfig,
         seed: int,
     ) -> None:
-        self.task, self.config, self.seed = task, config, seed
-        self.teachers: Sequence[Field] = teachers
-        self.histograms = histograms
+        self.task, self.teachers, self.histograms, self.config, self.seed = task, teachers, histograms, config, seed
         self.device = next(teachers[0].parameters()).device
-        if config.replay.together:
-            mixed = Routed(teachers, histograms, task.space.null)
-            self.teachers, self.histograms = [mixed], [LabelHistogram.merge(histograms)]
         probe = torch.zeros(1, *task.shape, device=self.device)
         holds = task.draw_held(probe, torch.Generator(self.device).manual_seed(0)) is not None
         self.steps_of_block = config.steps_of_block(holds)

@@ -159,32 +159,6 @@ def test_replay_lies_on_the_teachers_paths() -> None:
     assert float(points.t.max()) < 1
 
 
-def test_holders_of_a_combination_lead_its_replay_together() -> None:
-    """By their counts; each alone what it alone holds, and one silo leads as ever."""
-    torch.manual_seed(0)
-    task, teachers = ToyTask(holds=True), [ToyTask().network() for _ in range(2)]
-    histograms = [histogram(LEFT, 30), histogram(BOTTOM, 10)]
-    replay = ReplayConfig(paths=200, steps=5, held=0.5, together=True)
-    block = _ReplaySource(task, teachers, histograms, StudentConfig(SHORT, replay=replay), 0).at(0)
-    points = block.points
-    assert points.held is not None
-    shares = {(0, 0): (0.75, 0.25), (0, 1): (1.0, 0.0), (1, 0): (0.0, 1.0)}
-    for label, weights in shares.items():
-        rows = (points.y == torch.tensor(label)).all(1)
-        assert rows.any()
-        with torch.no_grad():
-            at = (points.x[rows], points.t[rows], points.y[rows], points.held[rows])
-            expected = sum(weight * teacher(*at) for weight, teacher in zip(weights, teachers, strict=True))
-        torch.testing.assert_close(block.velocity[rows], expected)
-    assert (points.y == torch.tensor((0, 0))).all(1).float().mean() == pytest.approx(0.5, abs=0.1)
-    alone = [
-        _ReplaySource(task, teachers[:1], histograms[:1], StudentConfig(SHORT, replay=config), 0).at(0)
-        for config in (replay, replace(replay, together=None))
-    ]
-    torch.testing.assert_close(alone[0].points.x, alone[1].points.x)
-    torch.testing.assert_close(alone[0].velocity, alone[1].velocity)
-
-
 def test_jittered_grid_covers_all_times(generator: torch.Generator) -> None:
     grids = torch.stack([jittered_grid(8, generator) for _ in range(300)])
     assert (grids.diff(dim=1) > 0).all()

@@ -88,8 +88,11 @@ def differences(asked: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]
     ]
 
 
-def matching(record: Path, asked: Mapping[str, Any], *, redo: bool = False) -> dict[str, Any] | None:
-    """A record that was made as asked for; ``None`` where there is none, or, with ``redo``, another one.
+def matching(
+    record: Path, asked: Mapping[str, Any], *, redo: bool = False, elsewhere: str = "out="
+) -> dict[str, Any] | None:
+    """A record that was made as asked for; ``None`` where there is none, or, with ``redo``, another one. ``elsewhere``
+    is the key that decides where it lies.
 
     Raises:
         RecordError: the record is damaged, or it was made otherwise and is not to be made again.
@@ -101,7 +104,7 @@ def matching(record: Path, asked: Mapping[str, Any], *, redo: bool = False) -> d
         return None
     raise RecordError(
         f"{record.parent} was made otherwise ({'; '.join(wrong)}); give redo=true to make it again, the settings that "
-        "it was made with, or another out="
+        f"it was made with, or another {elsewhere}"
     )
 
 

@@ -38,6 +38,7 @@ def test_autoencoder_training_judging_and_table(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "Nodule: contrast kept" in done.stdout
     assert json.loads((tmp_path / "autoencoder" / "artefact.json").read_text())["metrics"]["error"]["n"] == 4
+    assert 'load_autoencoder(Path("FOLDER"))' in (tmp_path / "autoencoder" / "README.md").read_text()
     training = tmp_path / "runs" / "iid" / "seed0"
     done = run("train", *TRAIN, f"autoencoder={tmp_path / 'autoencoder'}", f"out={training}")
     assert done.returncode == 0, done.stderr
@@ -70,7 +71,10 @@ def test_bad_input_is_one_line_and_writes_nothing(tmp_path: Path) -> None:
     for script, word, message in (
         ("train", "source=mri", "error: unknown source 'mri'"),
         ("train_autoencoder", "size=30", "error: size=30 must be a multiple of 8"),
+        ("train", "images=0", "error: 0 phantoms, 3.64 a patient; give at least one of each (images="),
         ("evaluate", "each=1", "error: each=1 is at least 2"),
+        ("evaluate", "classifier_batch=0", "error: steps=900, classifier_batch=0: give at least 1 of each"),
+        ("evaluate", f"model={tmp_path / 'out' / 'dcfm_c'}", "error: there is no artefact folder"),
         ("table", "methods=[dcfm_c]", "error: unknown methods 'dcfm_c'"),
         ("measure_cache", "rows=[2,1]", "error: rows=[2, 1]"),
     ):

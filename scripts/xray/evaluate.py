@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from omegaconf import DictConfig
 
-from dcfm.configuration import script, typed, writable
+from dcfm.configuration import script, typed
 from dcfm.progress import Stages
 from dcfm_xray.evaluation import evaluate
 from dcfm_xray.evaluation_settings import Keys, settings_of
@@ -43,7 +43,7 @@ def run(config: DictConfig) -> None:
     given = typed(config, Settings, "xray/evaluate")
     settings = settings_of(given)
     torch.set_num_threads(1)
-    out, stages = writable(given.out), Stages()
+    out, stages = Path(given.out), Stages()
     paths = {name: _path(getattr(given, name)) for name in ("path", "autoencoder", "pretrained", "real")}
     ceiling: dict[str, Any] = {}
     try:

@@ -34,6 +34,7 @@ class Settings(Keys):
     seeds: list[int]
     runs: str
     out: str
+    real: str | None
     train: bool
     training: list[str]
     evaluate: bool
@@ -50,6 +51,7 @@ def run(config: DictConfig) -> None:
         tuple(given.seeds),
         Path(given.runs),
         Path(given.out),
+        None if given.real is None else Path(given.real),
         given.train,
         tuple(given.training),
         given.evaluate,

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from dcfm import records
 from dcfm.attributes import is_among
-from dcfm.comparison import Entry
+from dcfm.comparison import ComparisonError, Entry
 from dcfm.records import RecordError, write_json
 from dcfm.trainers.loop import LoopConfig
 from dcfm_xray import table
@@ -204,18 +204,29 @@ def test_the_table_takes_what_is_there(runs: Path, tmp_path: Path) -> None:
     assert unlike["ratios"] == []
     assert "- Warning: classifier.loop.steps" in (tmp_path / "table.md").read_text()
 
-    # An entry that failed, or is damaged, is not shown with what lies there; the others are.
+    # An entry that failed, or is damaged, is not shown with what lies there, a table of nothing else not written, and a
+    # picture of what is not in the table any more does not stay.
     failing = replace(settings, methods=("dcfm_b",), evaluation=replace(settings.evaluation, evaluations=4))
-    (tmp_path / "grid-iid-seed0.png").unlink()
-    failed = make_table(failing, "test")
-    assert "evaluations" in failed["failed"]["iid/seed0/dcfm_b"]
-    assert [row["run"] for row in failed["tables"][0]["rows"]] == [False, False]  # no one checked the real classifier
-    assert not (tmp_path / "grid-iid-seed0.png").exists()
+    before = (tmp_path / "table.json").read_bytes()
+    with pytest.raises(ComparisonError, match=r"no table was written:\n  iid/seed0/dcfm_b: .*evaluations"):
+        make_table(failing, "test")
+    assert (tmp_path / "table.json").read_bytes() == before
+    assert (tmp_path / "grid-iid-seed1.png").exists()
     (second / "metrics.json").write_text("{")
     damaged = make_table(replace(settings, seeds=(0, 1), evaluate=False), "test")
     assert list(damaged["failed"]) == ["iid/seed1/dcfm_b"]
     assert {row["method"]: row["trainings"] for row in damaged["tables"][0]["rows"]}["dcfm_b"] == 1
     assert "iid/seed1/dcfm_b" in (tmp_path / "table.md").read_text()
+    assert not (tmp_path / "grid-iid-seed1.png").exists()
+
+    # Other settings want another classifier on real pictures, which need not take the place of the first.
+    other = replace(settings.evaluation, each=5)
+    elsewhere = replace(settings, methods=("dcfm_b",), out=tmp_path / "other", evaluation=other)
+    with pytest.raises(ComparisonError, match="another real="):
+        make_table(elsewhere, "test")
+    assert make_table(replace(elsewhere, real=tmp_path / "other"), "test")["failed"] == {}
+    assert (tmp_path / "other/iid/seed0/real/metrics.json").is_file()
+    assert make_table(settings, "test")["failed"] == {}
 
 
 def test_the_table_tells_the_evaluation_where_moved_data_lie(

@@ -75,7 +75,9 @@ def test_at_equal_specificity_thresholds_of_its_own_do_not_matter(tmp_path: Path
         kept = float((~above[test.labels[:, i] == 0, i]).float().mean())
         assert SETTINGS.specificity <= kept < SETTINGS.specificity + 1 / 9
     everywhere = replace(test, labels=torch.ones_like(test.labels))
-    assert judged(trained, everywhere, sets, SETTINGS)["utility_at_equal_specificity"] is None
+    found = judged(trained, everywhere, sets, SETTINGS)
+    assert found["utility_at_equal_specificity"] is None
+    assert set(found["specificity_on_test"].values()) == {None}
 
 
 def test_an_interrupted_training_goes_on_with_the_same_pictures_alone(tmp_path: Path) -> None:

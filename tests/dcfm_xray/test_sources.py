@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import re
 import resource
 import shutil
 from collections.abc import Callable
@@ -273,6 +274,13 @@ def test_chestmnist_is_unpacked_once_and_mapped(tmp_path: Path, unpacked: Path, 
     again = pickle.loads(pickle.dumps(source))
     assert torch.equal(again.read([8], 28)[0], pictures[8])
     assert {path: path.stat().st_mtime_ns for path in unpacked.iterdir()} == files
+    # What was cut off since is unpacked again; what is damaged otherwise is named, and not the archive.
+    path, content = next((path, path.read_bytes()) for path in unpacked.iterdir() if "test" in path.name)
+    path.write_bytes(content[:-5])
+    assert torch.equal(ChestMnist(tmp_path / "chestmnist.npz").read([8], 28)[0], pictures[8])
+    path.write_bytes(b"none" + content[4:])
+    with pytest.raises(SourceError, match=f"^{re.escape(str(path))}, unpacked from .* remove it"):
+        ChestMnist(tmp_path / "chestmnist.npz")
 
 
 def test_what_is_not_chestmnist_is_not_unpacked(tmp_path: Path, unpacked: Path) -> None:

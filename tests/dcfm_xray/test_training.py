@@ -57,7 +57,7 @@ def test_presets_are_typed_and_every_method_gets_as_many_steps(
     assert recipe.stage_one.loop.steps + recipe.further.loop.steps == silo
     assert recipe.fedavg.rounds * recipe.fedavg.steps == silo
     assert recipe.fedavg.rounds >= 100
-    assert recipe.peers.rounds * recipe.peers.loop.steps <= recipe.further.loop.steps
+    assert recipe.peers.rounds * recipe.peers.loop.steps == recipe.further.loop.steps
     assert recipe.pooled.loop.steps == recipe.stage_one.loop.steps + recipe.student.loop.steps
     loops = (recipe.stage_one.loop, recipe.further.loop, recipe.peers.loop, recipe.student.loop, recipe.pooled.loop)
     assert {loop.batch for loop in loops} == {recipe.fedavg.batch}

@@ -42,7 +42,7 @@ def read(config: DictConfig) -> Subject:
     path, autoencoder, pretrained = (
         None if value is None else Path(value) for value in (given.path, given.autoencoder, given.pretrained)
     )
-    problem = problem_of(model, Path(given.model), path=path, autoencoder=autoencoder, pretrained=pretrained)
+    problem = problem_of(model, Path(given.model).resolve(), path=path, autoencoder=autoencoder, pretrained=pretrained)
     test, generator = problem.split.test, torch.Generator().manual_seed(config.seed)
     rows = test[torch.randperm(len(test), generator=generator)[: given.heldout]].sort().values
     pictures, _ = read_pictures(problem.source, rows, problem.codec.size)

@@ -91,6 +91,8 @@ class ChestMnist:
             )
         try:
             images = [self._unpacked(f"{split}_images.npy") for split in SPLITS]
+        except SourceError:
+            raise
         except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise SourceError(f"{self.path} is damaged ({error}); {remedy}") from error
         order = [CHESTMNIST_ORDER.index(name) for name in FINDINGS]
@@ -103,11 +105,16 @@ class ChestMnist:
         with zipfile.ZipFile(self.path) as archive:
             entry = archive.getinfo(member)
             target = cache_folder() / f"{entry.CRC:08x}-{entry.file_size}-{member}"
-            if not target.exists():
+            if not target.is_file() or target.stat().st_size != entry.file_size:  # cut off since it was written
                 # Copying checks the checksum at the end, before the file gets its name.
                 with archive.open(entry) as packed, atomically(target) as temporary, temporary.open("wb") as unpacked:
                     shutil.copyfileobj(packed, unpacked, 1 << 20)
-        return np.load(target, mmap_mode="r", allow_pickle=False)
+        try:
+            return np.load(target, mmap_mode="r", allow_pickle=False)
+        except ValueError as error:
+            raise SourceError(
+                f"{target}, unpacked from {self.path}, is damaged ({error}); remove it to unpack it again"
+            ) from error
 
     @property
     def name(self) -> str:

@@ -211,8 +211,6 @@ def train_classifier(
         progress=progress,
     )
     assert isinstance(trained, Classifier)
-    # Batch norm's averages are buffers, which the EMA does not track.
-    trained.load_state_dict(dict(trained.state_dict()) | dict(network.named_buffers()))
     return trained.cpu().eval().requires_grad_(False)
 
 

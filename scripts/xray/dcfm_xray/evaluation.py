@@ -27,6 +27,7 @@ from torch import Tensor
 
 from dcfm import records
 from dcfm.artefacts import MODEL, atomically, git_revision, load_tensors, save_tensors
+from dcfm.configuration import writable
 from dcfm.methods.sampling import CANDIDATES
 from dcfm.records import write_json
 from dcfm.trainers.loop import Progress as StepProgress
@@ -39,6 +40,7 @@ from dcfm_xray.problem import WARNING, Pictures, Problem, Progress, feasible_set
 from dcfm_xray.real import (
     CLASSIFIER,
     METRICS,
+    REAL,
     RECORD,
     balanced_rows,
     fit_classifier,
@@ -268,14 +270,16 @@ def evaluate(
     Raises:
         ValueError: what cannot be, before anything is sampled.
     """
+    trained_at = trained_at.resolve()  # cache and real/ lie two folders up, also of model=.
     model = load(trained_at, device)
+    writable(out)
     problem = problem_of(
         model, trained_at, path=path, autoencoder=autoencoder, pretrained=pretrained, on_progress=on_progress
     )
     judge, ceiling = real_classifier(
         problem,
         settings,
-        real or trained_at.parent.parent / "real",
+        real or trained_at.parent.parent / REAL,
         command=command,
         device=model.device,
         redo=redo,

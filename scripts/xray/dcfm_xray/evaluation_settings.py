@@ -111,6 +111,8 @@ def settings_of(given: Keys) -> EvaluationSettings:
     Raises:
         ValueError: a value that cannot be.
     """
+    if given.steps < 1 or given.classifier_batch < 1:
+        raise ValueError(f"steps={given.steps}, classifier_batch={given.classifier_batch}: give at least 1 of each")
     usual = ClassifierConfig().loop
     loop = replace(
         usual,

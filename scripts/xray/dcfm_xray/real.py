@@ -57,6 +57,7 @@ def fit_classifier(
     *,
     device: torch.device | str = "cpu",
     redo: bool = False,
+    elsewhere: str = "out=",
     progress: Progress | None = None,
 ) -> Trained:
     """Train on some pictures, fix thresholds on the held-out ones, write to ``folder``; what is there is taken.
@@ -68,6 +69,7 @@ def fit_classifier(
         folder: of the artefact; an interrupted training goes on from here.
         device: of the training.
         redo: train again what was trained on other pictures or with other settings, or begun so.
+        elsewhere: the key that decides where ``folder`` is, for messages.
         progress: of the training.
 
     Raises:
@@ -82,7 +84,7 @@ def fit_classifier(
         "seed": settings.seed,
     }
     record = folder / RECORD
-    if records.matching(record, asked, redo=redo) is not None:
+    if records.matching(record, asked, redo=redo, elsewhere=elsewhere) is not None:
         return load_classifier(folder)
     records.begin(record)
     checkpoint = folder / "training.safetensors"
@@ -194,7 +196,8 @@ def judged(
     common = {"draws": settings.draws, "seed": settings.seed}
     found: dict[str, Any] = {
         "specificity_on_test": {
-            finding: float((~predicted[negatives[:, i], i]).float().mean()) for i, finding in enumerate(FINDINGS)
+            finding: float((~predicted[negatives[:, i], i]).float().mean()) if negatives[:, i].any() else None
+            for i, finding in enumerate(FINDINGS)
         },
         "utility": utility(predicted, test.labels, test.patients, sets, **common),
         "utility_at_equal_specificity": None,
@@ -243,8 +246,10 @@ def real_classifier(
         usable = readable[place]
         place, held = (readable.long().cumsum(0) - 1)[place[usable]], held[usable]
     pictures = read.rows(place)
-    where = folder / CLASSIFIER
-    trained = fit_classifier(pictures, held, settings, where, device=device, redo=redo, progress=progress)
+    where, own = folder / CLASSIFIER, "real="
+    trained = fit_classifier(
+        pictures, held, settings, where, device=device, redo=redo, elsewhere=own, progress=progress
+    )
     test = problem.test()
     asked = {
         "classifier_sha256": trained.metadata["files"][MODEL],
@@ -255,7 +260,7 @@ def real_classifier(
         "known": problem.known.tolist(),
     }
     record = folder / RECORD
-    if (found := records.matching(record, asked, redo=redo)) is None:
+    if (found := records.matching(record, asked, redo=redo, elsewhere=own)) is None:
         records.begin(record)
         sets = groups_of(problem.known)
         content = {

@@ -110,7 +110,10 @@ class PhantomSource:
 
     def __post_init__(self) -> None:
         if self.number < 1 or self.per_patient < 1:
-            raise SourceError(f"number={self.number} phantoms, {self.per_patient} a patient; give at least one of each")
+            raise SourceError(
+                f"{self.number} phantoms, {self.per_patient} a patient; give at least one of each (images= of train.py, "
+                "phantoms= of a federation)"
+            )
 
     @property
     def name(self) -> str:

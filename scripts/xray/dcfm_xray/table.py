@@ -48,6 +48,7 @@ class TableSettings:
         partitions, seeds: of the trainings.
         runs: folder of trainings.
         out: folder of results.
+        real: folder of the classifiers trained on real pictures, ``<partition>/seed<k>/real``; ``None``: ``runs``.
         train, evaluate: do what is missing; else take what is there.
         training: overrides of ``configs/xray/train.yaml`` for what is trained, and for where data and autoencoder lie.
         evaluation: how.
@@ -63,6 +64,7 @@ class TableSettings:
     seeds: tuple[int, ...] = (0,)
     runs: Path = Path("runs/xray/table")
     out: Path = Path("runs/xray/table/results")
+    real: Path | None = None
     train: bool = True
     training: tuple[str, ...] = ()
     evaluate: bool = True
@@ -77,8 +79,8 @@ class TableSettings:
         resolve_device(self.device)
 
     def results(self, entry: Entry) -> Path:
-        """The folder of an entry's results; the real classifier's is beside its training."""
-        return entry.training(self.runs) / REAL if entry.method == REAL else entry.results(self.out)
+        """The folder of an entry's results; the real classifier's is beside its training, or in ``real``."""
+        return entry.training(self.real or self.runs) / REAL if entry.method == REAL else entry.results(self.out)
 
 
 def make_table(settings: TableSettings, command: str, on_progress: Progress = silent) -> dict[str, Any]:
@@ -144,6 +146,7 @@ def _complete(settings: TableSettings, entry: Entry, command: str, on_progress: 
             command=command,
             device=settings.device,
             redo=settings.redo,
+            real=settings.results(Entry(entry.partition, REAL, entry.seed)),
             path=path,
             autoencoder=autoencoder,
             pretrained=pretrained,
@@ -315,8 +318,10 @@ def _row(method: str, by_seed: Mapping[int, Mapping[str, Any]]) -> dict[str, Any
 
 
 def _specificity(every: Sequence[Mapping[str, Any]]) -> str:
-    """On test images in %, with the classifiers' own thresholds: the mean over findings and trainings, the least."""
-    values = [value for metrics in every for value in metrics.get("specificity_on_test", {}).values()]
+    """On test images in %, with the classifiers' own thresholds: the mean over trainings and findings that some image
+    lacks, the least."""
+    found = [value for metrics in every for value in metrics.get("specificity_on_test", {}).values()]
+    values = [value for value in found if value is not None]
     return f"{100 * sum(values) / len(values):.1f} (least {100 * min(values):.0f})" if values else "-"
 
 
@@ -342,8 +347,10 @@ def _write(settings: TableSettings, summary: Mapping[str, Any], found: Mapping[E
     write_text_atomically(out / "table.md", markdown(summary))
     write_text_atomically(out / "table.tex", latex(summary))
     for table in summary["tables"]:
+        bars = out / f"bars-{table['partition']}.png"
+        bars.unlink(missing_ok=True)  # those of an earlier table are not of this one
         if any(row["run"] for row in table["rows"]):
-            draw_bars(table, summary["titles"], out / f"bars-{table['partition']}.png")
+            draw_bars(table, summary["titles"], bars)
         for seed in settings.seeds:
             rows = {}
             for method in settings.methods:
@@ -351,5 +358,7 @@ def _write(settings: TableSettings, summary: Mapping[str, Any], found: Mapping[E
                 path = settings.results(entry) / PICTURES
                 if entry in found and path.is_file():
                     rows[summary["titles"][method]] = read_pictures(path)
+            grid = out / f"grid-{table['partition']}-seed{seed}.png"
+            grid.unlink(missing_ok=True)
             if rows:
-                draw_grid(rows, out / f"grid-{table['partition']}-seed{seed}.png")
+                draw_grid(rows, grid)

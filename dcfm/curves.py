@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from omegaconf import DictConfig
+
 from dcfm.artefacts import write_text_atomically
 from dcfm.progress import TrainingBar
 from dcfm.silos import file_stem
@@ -113,6 +115,17 @@ class Watch:
 
     out: Path
     tensorboard: bool = False
+
+    @classmethod
+    def of(cls, config: DictConfig) -> "Watch":
+        """Of a training's configuration.
+
+        Raises:
+            ValueError: ``out`` is no folder, or see the class.
+        """
+        if config.out is None:
+            raise ValueError("out=null: give the folder of artefacts, or leave the key out")
+        return cls(Path(str(config.out)), bool(config.tensorboard))
 
     def __post_init__(self) -> None:
         if self.tensorboard and importlib.util.find_spec("tensorboard") is None:

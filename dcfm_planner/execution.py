@@ -177,7 +177,7 @@ class Execution:
         if self.options.stray_distance is not None:
             planned = self.plan.cube_position[np.arange(len(self)), np.minimum(self.step, last)]
             astray = np.linalg.norm(cube - planned, axis=1) > self.options.stray_distance
-            lost |= astray & ~self._fresh & (self.step > 0)
+            lost |= astray & ~over & ~self._fresh & (self.step > 0)
         self._fresh |= lost & active
         self._proposed &= ~(lost & active)
         self.step[self._fresh & active] = 0

@@ -168,7 +168,8 @@ def load_planner(
         return PlannerTask(**{**settings, "channels": tuple(settings["channels"])}, domain=domain)
 
     found = load_published(folder, task, where, what="a planner")
-    if found.metadata["normalizer"] != domain.layout.coordinates():
+    # In order too, which is that of the columns.
+    if list((found.metadata["normalizer"] or {}).items()) != list(domain.layout.coordinates().items()):
         raise ModelError(
             f"{folder} was trained in other coordinates than those of {domain.name} in this version; give domain= of "
             "the planner, or train it again"

@@ -30,7 +30,7 @@ def main(cfg: DictConfig) -> None:
     domain = read_domain(cfg.domain)
     # What cannot be shipped is an error now, not after the training.
     names = {method: shipped_name(cfg.partition, method, domain) for method in cfg.methods} if cfg.ship else {}
-    folders = train(cfg, progress=Watch(Path(cfg.out), cfg.tensorboard), collecting=collection_bar)
+    folders = train(cfg, progress=Watch.of(cfg), collecting=collection_bar)
     for method, folder in folders.items():
         if method in names:
             target = weights_folder() / names[method]

@@ -6,7 +6,6 @@ fails leaves all others alone.
 
 from collections.abc import Callable
 from dataclasses import asdict
-from pathlib import Path
 
 import yaml
 
@@ -43,10 +42,18 @@ def run(settings: ComparisonSettings, command: str, on_progress: Progress = sile
         What went wrong, by entry; the others are done.
 
     Raises:
-        ComparisonError: results that are there do not match what is asked for; before any work.
+        ComparisonError: results that are there do not match what is asked for, or are of planners that are not there
+            and would be trained again; before any work.
     """
     failed: dict[Entry, str] = {}
     waiting = [state for state in look_at_all(settings) if _work(settings, state)]
+    others = [str(s.entry) for s in waiting if not s.trained and s.selection is not None and not settings.redo]
+    if others:  # after hours of training most likely an error
+        raise ComparisonError(
+            f"{settings.out} has results of {', '.join(others)}, whose planners are not in runs={settings.runs}, and a "
+            "new training makes others; give train=false, another out=, or redo=true, which evaluates anew what "
+            "the new training does not match"
+        )
     for state in waiting:
         if not state.trained or state.recipe is not None:  # the table holds recipes against the overrides
             config_of(settings, state.entry)  # an override that cannot be is an error now
@@ -91,7 +98,7 @@ def _complete(settings: ComparisonSettings, state: State, command: str, on_progr
 def train(settings: ComparisonSettings, entry: Entry) -> None:
     """Train one entry with the settings of ``configs/train_planner.yaml`` and the given overrides."""
     config = config_of(settings, entry)
-    watch = Watch(Path(config.out), config.tensorboard)
+    watch = Watch.of(config)
     train_planner(config, progress=watch, collecting=collection_bar)
 
 

@@ -105,6 +105,8 @@ class ComparisonSettings:
                 f"selection_seed={self.selection_seed}, seed={self.seed}: sampling is chosen with other noise than it "
                 "is evaluated with; give two different seeds of 0 or more"
             )
+        if self.redo and not self.evaluate:
+            raise ComparisonError("redo=true evaluates again, and evaluate=false does not evaluate; give one of them")
         if self.selection_plans < 1:
             raise ComparisonError(f"selection_plans={self.selection_plans}: give at least 1 plan a known pair")
         if self.max_entries is not None and self.max_entries < 1:

@@ -142,5 +142,6 @@ def _mismatch(settings: ComparisonSettings, record: Path, wrong: list[str]) -> N
     if not settings.redo:
         raise ComparisonError(
             f"{record.parent} was made otherwise ({'; '.join(wrong) or 'unknown sampling'}); give redo=true to make it "
-            "again, the settings that it was made with, or another out="
+            f"again, the settings that it was made with, another out=, or another runs= than {settings.runs}, whose "
+            "planners these results may not be of"
         )

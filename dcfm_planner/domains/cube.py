@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import inf
@@ -17,6 +18,8 @@ from dcfm_planner.layout import LAYOUT
 from dcfm_planner.network import PlanNetwork
 from dcfm_planner.quadrants import NOVEL_PAIRS, SPACE
 from dcfm_planner.segments import cut
+
+log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from dcfm_planner.evaluation.problems import Problems
@@ -96,9 +99,13 @@ class CubeSingle:
                     f"data={source}: there is no such file, and play data is collected into files that end in .npz; "
                     f"give a file that is there, or {path.name}.npz to collect it"
                 )
+            if path.stem.endswith(("-marks", "-val")):
+                raise ValueError(f"data={source}: there is no such file, and none on -marks or -val is collected")
             plan = CollectionPlan(self.train, self.val, self.seed)
             show = None if collecting is None else collecting(plan.train + plan.val)
             collect(plan, path.parent, name=path.stem, workers=workers, on_episode=show)
+        elif self != CubeSingle(self.border_margin):
+            log.warning("data=%s is there and taken as it is: collect.* is of what is collected else", source)
         found = cut(open_play(source), horizon, self.border_margin)
         return Segments(found.trajectories, found.labels, found.counts)
 

@@ -89,6 +89,12 @@ class PlainEvaluation:
         return {}
 
     def problems(self, settings: "EvaluationSettings") -> dict[str, Problems]:
+        goal = self.domain.layout.columns[self.domain.layout.goal]
+        if goal.stop - goal.start < 2:  # start, goal and paths are shown and kept as points of the plane
+            raise ProblemError(
+                f"{self.domain.name}: the goal column {goal.name!r} has one number; give it two, the second of which "
+                "may be 0 everywhere"
+            )
         if settings.protocol not in PROTOCOLS:
             raise ProblemError(f"unknown protocol {settings.protocol!r}; the protocols are {', '.join(PROTOCOLS)}")
         asked = (settings.controller, settings.lookahead, settings.options)

@@ -13,7 +13,7 @@ from jaxtyping import Float
 
 from dcfm_envs.scene import CONTROL_PERIOD, CUBE_REST_HEIGHT, SUCCESS_RADIUS
 from dcfm_planner.controllers import Controller
-from dcfm_planner.evaluation.problems import CELLS, ProblemError, Problems, make_problems
+from dcfm_planner.evaluation.problems import CELLS, ProblemError, Problems, make_problems, read_given
 from dcfm_planner.evaluation.rollout import MAX_STEPS
 from dcfm_planner.evaluation.trials import Trial, Workbench
 from dcfm_planner.execution import Execution, ExecutionOptions
@@ -80,7 +80,7 @@ class Recording:
         return text + ("   within 4 cm" if self.distance_at(step) <= SUCCESS_RADIUS else "")
 
 
-def choose_pairs(given: str | Sequence[str]) -> tuple[tuple[str, str], ...]:
+def choose_pairs(given: object) -> tuple[tuple[str, str], ...]:
     """Pairs of quadrants from what people write.
 
     Args:
@@ -90,6 +90,8 @@ def choose_pairs(given: str | Sequence[str]) -> tuple[tuple[str, str], ...]:
         ProblemError: an unknown word or pair.
     """
     everything = tuple(pair for pairs in CELLS.values() for pair in pairs)
+    if not isinstance(given, Sequence):
+        raise ProblemError(f"pairs={given}: give novel, known, all, or names such as TL-BR")
     if given == "all":
         return everything
     if isinstance(given, str) and given in CELLS:
@@ -109,10 +111,14 @@ def choose_problem(pair: tuple[str, str], protocol: str, number: int, seed: int)
     Raises:
         ProblemError: an unknown protocol, or a number that cannot be.
     """
-    if number < 0:
-        raise ProblemError(f"problem={number}: give 0 or more")
+    if number < 0 or seed < 0:
+        raise ProblemError(f"problem={number}, seed={seed}: give 0 or more of both")
     cell = next(cell for cell, pairs in CELLS.items() if pair in pairs)
     index = CELLS[cell].index(pair) + number * len(CELLS[cell])
+    if protocol == "given" and index >= (there := len(read_given()[cell])):
+        raise ProblemError(
+            f"problem={number}: of {'-'.join(pair)} there are {there // len(CELLS[cell])} given problems, from 0"
+        )
     return make_problems(protocol, index + 1, seed)[cell].chunks(1)[index]
 
 

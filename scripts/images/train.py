@@ -6,8 +6,6 @@ Everything under ``out`` is resumable: start the same command again after an int
 configs/images/train.yaml, what is trained and how long in configs/images/preset.
 """
 
-from pathlib import Path
-
 from omegaconf import DictConfig
 
 from dcfm.configuration import script
@@ -18,7 +16,7 @@ from dcfm_images.training import train
 @script("images/train", "nothing is lost: the same command goes on from the last checkpoints")
 def main(cfg: DictConfig) -> None:
     """Check the settings, load digits, train, publish."""
-    train(cfg, progress=Watch(Path(cfg.out), cfg.tensorboard))
+    train(cfg, progress=Watch.of(cfg))
 
 
 if __name__ == "__main__":

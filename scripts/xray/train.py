@@ -7,8 +7,6 @@ command again after an interruption. The keys are described in configs/xray/trai
 configs/xray/preset.
 """
 
-from pathlib import Path
-
 from omegaconf import DictConfig
 
 from dcfm.configuration import script
@@ -24,7 +22,7 @@ def main(cfg: DictConfig) -> None:
     print(WARNING)
     stages = Stages()
     try:
-        train(cfg, progress=Watch(Path(cfg.out), cfg.tensorboard), on_progress=stages)
+        train(cfg, progress=Watch.of(cfg), on_progress=stages)
     finally:
         stages.close()
 

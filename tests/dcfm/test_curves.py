@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from omegaconf import OmegaConf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor, nn
 
@@ -99,6 +100,12 @@ def test_a_missing_tensorboard_is_said_before_any_work(tmp_path: Path, monkeypat
     assert Watch(tmp_path) == pickle.loads(pickle.dumps(Watch(tmp_path)))  # it goes to the processes that train
     with pytest.raises(ValueError, match=r"pip install 'dcfm\[logs\]'"):
         Watch(tmp_path, tensorboard=True)
+
+
+def test_a_watch_of_a_configuration(tmp_path: Path) -> None:
+    assert Watch.of(OmegaConf.create({"out": 5, "tensorboard": False})) == Watch(Path("5"))
+    with pytest.raises(ValueError, match="out=null: give the folder"):
+        Watch.of(OmegaConf.create({"out": None, "tensorboard": False}))
 
 
 @pytest.mark.parametrize("text", ["", "time,loss\n1,2\n", "step,loss\n1\n", "step,loss\n1,x\n"])

@@ -127,6 +127,22 @@ def test_a_stray_cube_starts_a_new_plan(at_rest: Tensor, perfect_planner: Callab
     assert execution.step.tolist() == [2, 1]
 
 
+def test_a_cube_at_the_goal_does_not_stray_once_the_plan_is_over(
+    at_rest: Tensor, perfect_planner: Callable, observe: Callable
+) -> None:
+    """Farther from the plan's last point than ``stray_distance``, within ``goal_tolerance``: it stays where it is."""
+    planner, _ = perfect_planner(at_rest)
+    execution = begun(planner, cube(at_rest[0]), stray_distance=0.005)
+    near = at_rest[:2].clone()
+    near[:, CUBE.start] += 0.01
+    execution.act(observe(at_rest[:2].numpy()))
+    execution.step[:] = planner.horizon - 1
+    for _ in range(3):
+        execution.act(observe(near.numpy()))
+    assert execution.finished.all()
+    assert execution.plans.tolist() == [1, 1]
+
+
 def test_inactive_rows_keep_their_place_and_get_zeros(
     at_rest: Tensor, perfect_planner: Callable, observe: Callable
 ) -> None:

@@ -108,6 +108,14 @@ def test_truncated_and_mismatching_weights(folder: Path) -> None:
         load_planner(folder / "dcfm_b")
 
 
+def test_columns_in_another_order_are_other_coordinates(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the same names and constants: a plan's velocities would be taken for its positions."""
+    there = CUBE.layout.coordinates()
+    monkeypatch.setattr(type(CUBE.layout), "coordinates", lambda _: dict(reversed(there.items())))
+    with pytest.raises(ModelError, match="other coordinates than those of cube-single"):
+        load_planner(folder / "dcfm_b")
+
+
 def test_weights_of_another_architecture(folder: Path) -> None:
     other = PlannerTask(horizon=16, fold=4, channels=(8, 24), condition=8)
     experts = [other.network().state_dict()]

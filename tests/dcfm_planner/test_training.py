@@ -111,6 +111,13 @@ def test_the_task_has_the_domain_that_was_given_whatever_key_it_refers_to() -> N
     assert read_planner_task(maze).domain == read_domain(maze.domain) == PointMaze(seed=3)
 
 
+def test_the_maze_s_preset_brings_its_domain() -> None:
+    with initialize_config_module("dcfm_configs", version_base="1.3"):
+        found, other = (compose("train_planner", overrides=["preset=maze", *more]) for more in ([], ["domain=cube"]))
+    assert isinstance(read_domain(found.domain), PointMaze)
+    assert isinstance(read_domain(other.domain), CubeSingle)
+
+
 def test_too_few_pairs_are_refused_before_training(tmp_path: Path) -> None:
     task = PlannerTask(horizon=HORIZON, fold=4, channels=(8, 16), condition=8)
     for pairs, message in (

@@ -6,7 +6,6 @@ fails leaves all others alone.
 
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -107,7 +106,7 @@ def _complete(settings: TableSettings, entry: Entry, command: str, on_progress: 
     if not entry.trained(settings.runs):
         on_progress("training", 0, 0)
         config = training_config(settings, entry)
-        train_images(config, progress=Watch(Path(config.out), config.tensorboard))
+        train_images(config, progress=Watch.of(config))
     if settings.evaluate:
         evaluate(
             entry.published(settings.runs),

@@ -14,7 +14,7 @@ def autoencoder_card(folder: Path) -> Card:
     command, error = metrics["command"], metrics["error"]
     use = "from dcfm_xray.autoencoder import load_autoencoder\n\nnetwork = load_autoencoder()"
     if folder != shipped_autoencoder():
-        use = f"from pathlib import Path\n\n{use.removesuffix(')')}Path(\"FOLDER\"))"
+        use = f'from pathlib import Path\n\n{use.removesuffix(")")}Path("FOLDER"))'
     rows = [("mean absolute error", error, "grey levels of 255")]
     rows += [(f"contrast kept, {name}", kept, "of 1") for name, kept in metrics["contrast_kept"].items()]
     return Card(

@@ -111,8 +111,8 @@ class PhantomSource:
     def __post_init__(self) -> None:
         if self.number < 1 or self.per_patient < 1:
             raise SourceError(
-                f"{self.number} phantoms, {self.per_patient} a patient; give at least one of each (images= of train.py, "
-                "phantoms= of a federation)"
+                f"{self.number} phantoms, {self.per_patient} a patient; give at least one of each (images= of "
+                "train.py, or phantoms= of a federation)"
             )
 
     @property

@@ -134,7 +134,7 @@ def _complete(settings: TableSettings, entry: Entry, command: str, on_progress: 
 
     config = training_config(settings, entry)
     if not entry.trained(settings.runs):
-        train(config, progress=Watch(Path(config.out), config.tensorboard), on_progress=show)
+        train(config, progress=Watch.of(config), on_progress=show)
     if settings.evaluate:
         # Where these lie now: they may have been moved since the training.
         given = (config.path, config.autoencoder, config.pretrained)

@@ -88,6 +88,15 @@ def test_what_is_not_trained_is_trained(short: ComparisonSettings, monkeypatch: 
     assert not short.out.exists()
 
 
+def test_a_planner_whose_results_are_there_is_not_trained_anew_without_a_word(short: ComparisonSettings, write) -> None:
+    entry = Entry("noniid", "dcfm_b", 0)
+    write(short, entry, {}, protocols=())
+    before = times(short.out)
+    with pytest.raises(ComparisonError, match=r"has results of noniid/seed0/dcfm_b, whose planners are not in runs="):
+        runs.run(replace(short, train=True), "python x")
+    assert (times(short.out), short.runs.exists()) == (before, False)
+
+
 def test_overrides_that_do_not_fit_are_an_error_before_any_work(short: ComparisonSettings) -> None:
     with pytest.raises(ComparisonError, match=r"does not fit configs/train_planner\.yaml"):
         runs.run(replace(short, train=True, training=("batches=3",)), "python x")

@@ -22,6 +22,7 @@ from dcfm_planner.comparison.settings import ComparisonSettings
         ({"seeds": (-1,)}, "numbers of 0 or more"),
         ({"seed": 1}, "two different seeds"),
         ({"selection_plans": 0}, "at least 1 plan"),
+        ({"redo": True, "evaluate": False}, "redo=true evaluates again, and evaluate=false"),
         ({"max_entries": 0}, "max_entries=0"),
         ({"trials": 0}, "at least 1 trial"),
         ({"given_trials": 301}, "has 300 a cell"),

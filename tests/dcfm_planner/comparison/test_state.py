@@ -48,6 +48,7 @@ def test_other_settings_are_an_error_or_redone(
     with pytest.raises(ComparisonError, match=message) as raised:
         look(changed, ENTRY)
     assert "give redo=true" in str(raised.value)
+    assert f"another runs= than {settings.runs}" in str(raised.value)
     redone = look(replace(changed, redo=True), ENTRY)
     assert protocol not in redone.evaluations
     assert (redone.selection is None) == (not protocol)

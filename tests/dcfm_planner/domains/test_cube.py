@@ -17,6 +17,12 @@ def test_only_an_npz_is_collected(name: str, tmp_path: Path) -> None:
     assert kept.read_text() == "somebody's"
 
 
+def test_files_beside_play_data_are_not_collected(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"data=.*mine-val\.npz: there is no such file, and none on -marks or -val"):
+        CubeSingle(train=1, val=0).segments(str(tmp_path / "mine-val.npz"), 96)
+    assert not list(tmp_path.iterdir())
+
+
 def test_validation_data_of_another_collection_is_not_replaced(tmp_path: Path) -> None:
     other = tmp_path / "play-val.npz"
     other.write_text("somebody's")

@@ -40,6 +40,8 @@ def test_pairs_by_word_and_by_name() -> None:
         choose_pairs(["TL-XX"])
     with pytest.raises(ProblemError, match="pairs: nothing"):
         choose_pairs([])
+    with pytest.raises(ProblemError, match="pairs=None: give novel"):
+        choose_pairs(None)
 
 
 @pytest.mark.parametrize("protocol", ["paper", "given"])
@@ -52,6 +54,13 @@ def test_problems_are_those_of_an_evaluation(protocol: str) -> None:
     assert problem.labels.tolist() == cell.labels[index : index + 1].tolist()
     with pytest.raises(ProblemError, match="problem=-1"):
         choose_problem(("TR", "BL"), protocol, -1, 0)
+
+
+@pytest.mark.parametrize(("pair", "there"), [(("TR", "BL"), 75), (("TR", "TR"), 25)])
+def test_given_problems_end(pair: tuple[str, str], there: int) -> None:
+    assert len(choose_problem(pair, "given", there - 1, 0)) == 1
+    with pytest.raises(ProblemError, match=f"problem={there}: of {'-'.join(pair)} there are {there} given"):
+        choose_problem(pair, "given", there, 0)
 
 
 def test_a_plan_that_is_not_executed_shows_the_scene_at_rest_whatever_was_filmed_before() -> None:

@@ -107,11 +107,8 @@ OVERVIEW = {
 }
 
 
-EARLIER = " ¹"
-"""Marks a figure of the README's table that was not made again."""
-
-SINGLE = " ²"
-"""Marks one of a single training, where others of its column are of two."""
+SINGLE = " ¹"
+"""Marks a figure of the README's table of a single training, where others of its column are of two."""
 
 
 def overview_columns() -> list[dict[str, str]]:
@@ -136,18 +133,11 @@ def overview_columns() -> list[dict[str, str]]:
         for name in ("chosen", "two_trainings/chosen")
     )
     images = read("images/quick/table.json")["tables"][0]["rows"]
-    earlier, again = (
-        {
-            row["method"]: figure(row["utility"]["novel"], "value", 100, 1)
-            for row in read(f"xray/{name}/table.json")["tables"][0]["rows"]
-            if row["run"]
-        }
-        for name in ("quick", "again/chosen")
-    )
+    xray = read("xray/again/chosen/table.json")["tables"][0]["rows"]
     return [
         {name: figure(by["noniid"]["novel"]["mean"], "mean", 100, 1) for name, by in toy.items()},
         {name: value + SINGLE for name, value in once.items()} | twice,
-        {name: value + EARLIER for name, value in earlier.items()} | again,
+        {row["method"]: figure(row["utility"]["novel"], "value", 100, 1) for row in xray if row["run"]},
         {row["method"]: figure(row["novel"]["fid"], "value", 1, 2) for row in images if row["run"]},
     ]
 

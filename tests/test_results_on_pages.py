@@ -116,6 +116,22 @@ def test_the_pictures_iid_table_is_the_file_s() -> None:
         assert (cells[0], cells[2:6]) == (table["titles"][row["method"]], expected)
 
 
+def test_what_limits_the_student_is_what_the_files_say() -> None:
+    page = (REPOSITORY / "docs/images_results.md").read_text()
+    shown = page.partition("<!-- student -->\n")[2].partition("<!-- end student -->")[0].splitlines()[2:]
+    assert len(shown) == 6
+    for line in shown:
+        name, score, known, novel, accuracy, folder = (cell.strip() for cell in line.strip("|").split("|"))
+        method = "ddm_l" if "DDM+L" in name else "dcfm_b"
+        results = REPOSITORY / "docs/results/images" / folder.strip("`") / "iid/seed0" / method
+        metrics, selection = (json.loads((results / f"{file}.json").read_text()) for file in ("metrics", "selection"))
+        assert int(score) == selection["tried"][selection["chosen"]]["score"]["k"]
+        fids = [metrics[cell]["fid"] for cell in ("known", "novel")]
+        assert [known, novel] == [f"{e['value']:.2f} [{e['low']:.2f}, {e['high']:.2f}]" for e in fids]
+        rate = metrics["novel"]["accuracy"]["both"]
+        assert accuracy == f"{100 * rate['rate']:.1f} [{100 * rate['low']:.1f}, {100 * rate['high']:.1f}]"
+
+
 def test_the_planner_s_figures_by_joint_velocities_are_the_file_s() -> None:
     page = (REPOSITORY / "docs/communication.md").read_text()
     shown = next(line for line in page.splitlines() if line.startswith("- By joint velocities"))

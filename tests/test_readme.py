@@ -107,10 +107,6 @@ OVERVIEW = {
 }
 
 
-SINGLE = " ¹"
-"""Marks a figure of the README's table of a single training, where others of its column are of two."""
-
-
 def overview_columns() -> list[dict[str, str]]:
     """By method, what the README's table says of each domain, from the files of results that it is from."""
 
@@ -122,21 +118,12 @@ def overview_columns() -> list[dict[str, str]]:
         return f"{scale * entry[key]:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
 
     toy = read("toy/benchmark/metrics.json")["summary"]
-    once, twice = (
-        {
-            row["method"]: figure(row["novel"], "rate", 100, 1)
-            for table in read(f"planner_table/{name}/table.json")["tables"]
-            if (table["partition"], table["protocol"]) == ("noniid", "paper")
-            for row in table["rows"]
-            if row["run"]
-        }
-        for name in ("chosen", "two_trainings/chosen")
-    )
+    planner = read("planner_table/two_trainings/chosen/table.json")["tables"][0]["rows"]
     images = read("images/quick/table.json")["tables"][0]["rows"]
     xray = read("xray/again/chosen/table.json")["tables"][0]["rows"]
     return [
         {name: figure(by["noniid"]["novel"]["mean"], "mean", 100, 1) for name, by in toy.items()},
-        {name: value + SINGLE for name, value in once.items()} | twice,
+        {row["method"]: figure(row["novel"], "rate", 100, 1) for row in planner if row["run"]},
         {row["method"]: figure(row["utility"]["novel"], "value", 100, 1) for row in xray if row["run"]},
         {row["method"]: figure(row["novel"]["fid"], "value", 1, 2) for row in images if row["run"]},
     ]

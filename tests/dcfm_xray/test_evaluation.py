@@ -211,6 +211,7 @@ def test_the_table_takes_what_is_there(runs: Path, tmp_path: Path) -> None:
     with pytest.raises(ComparisonError, match=r"no table was written:\n  iid/seed0/dcfm_b: .*evaluations"):
         make_table(failing, "test")
     assert (tmp_path / "table.json").read_bytes() == before
+    assert table.collect(failing, {"iid/seed0/dcfm_b": "failed"}) == {}  # no one checked the real classifier
     assert (tmp_path / "grid-iid-seed1.png").exists()
     (second / "metrics.json").write_text("{")
     damaged = make_table(replace(settings, seeds=(0, 1), evaluate=False), "test")

@@ -36,6 +36,9 @@ PAIRED: Final = (
 )
 """What two evaluations must have in common for their bootstrap draws to belong together."""
 
+CEILING: Final = "pooled"
+"""Its ratio to the best baseline tells how low that of a decentralised method can be expected to get."""
+
 Evaluated = Mapping[int, Mapping[str, Any]]
 """``metrics.json`` by training seed."""
 
@@ -121,7 +124,7 @@ def _table(settings: TableSettings, partition: str, failed: dict[str, str]) -> d
         rows.append(row)
     ratios = [
         {"method": method, "cell": cell, "baseline": name, **(ratio_to(found[method], found[name], cell) or {})}
-        for method in OURS
+        for method in (*OURS, CEILING)
         for cell in CELLS
         if found.get(method) and (name := best[cell]) is not None
     ]

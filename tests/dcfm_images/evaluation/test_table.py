@@ -129,6 +129,19 @@ def test_results_that_do_not_belong_together_have_no_ratio(settings: TableSettin
         assert len(told) == (key != "reference_sha256"), key  # which differs from seed to seed
 
 
+def test_the_ceiling_has_a_ratio_too(settings: TableSettings, trained: Any) -> None:
+    trained.publish("pooled")
+    settings = replace(settings, methods=("ddm_l", "pooled"), evaluation=replace(settings.evaluation, curve=()))
+    assert run(settings, "a command") == {}
+    summary = summarise(settings, "a command")
+    (known, novel) = summary["tables"][0]["ratios"]
+    assert [found["method"] for found in (known, novel)] == ["pooled", "pooled"]
+    rows = {row["method"]: row for row in summary["tables"][0]["rows"]}
+    expected = rows["pooled"]["novel"]["fid"]["value"] / rows["ddm_l"]["novel"]["fid"]["value"]
+    assert novel["value"] == pytest.approx(expected)
+    assert "FID of pooled on novel combinations over that of DDM+L" in markdown(summary)
+
+
 def rewrite(path: Path, content: dict[str, Any]) -> None:
     """As if that had been found; the record says so."""
     record = path.with_name("record.json")

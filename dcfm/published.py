@@ -225,20 +225,25 @@ def load_task(folder: Path, kind: Callable[..., Task], device: str = "auto", *, 
     return found
 
 
-def check_data_known(model: Published, script: str) -> None:
+def of_federation(model: Published) -> bool:
+    """Whether a model's silos kept their data (:mod:`dcfm.federated`)."""
+    return model.config["training"].get("protocol") is not None
+
+
+def check_data_known(model: Published, script: str, otherwise: str = "sample from it") -> None:
     """Raise :class:`ModelError` if a model comes from a federation: what its silos held, and with it what they did not,
     stayed with them.
 
     Args:
         model: that is to be judged with data that it never saw.
         script: that trains such a model over silos that it deals itself, for the message.
+        otherwise: what else can be done, likewise.
     """
-    protocol = model.config["training"].get("protocol")
-    if protocol is not None:
+    if of_federation(model):
         raise ModelError(
-            f"this model was trained in a federation (protocol={protocol}), and its silos' data is not here: which "
-            "samples they held was not published, so none is known that they did not, to evaluate or audit it with; "
-            f"sample from it, or train {model.name} with {script} and evaluate that"
+            f"this model was trained in a federation (protocol={model.config['training']['protocol']}), and its silos' "
+            "data is not here: which samples they held was not published, so none is known that they did not, to "
+            f"evaluate or audit it with; {otherwise}, or train {model.name} with {script} and evaluate that"
         )
 
 

@@ -46,11 +46,12 @@ class Settings:
     batch: int
     digits: str | None
     folder: str | None
+    held_back: str | None
     redo: bool
     device: str
 
 
-NOT_OF_THE_EVALUATION = ("model", "out", "reader", "digits", "folder", "redo", "device")
+NOT_OF_THE_EVALUATION = ("model", "out", "reader", "digits", "folder", "held_back", "redo", "device")
 """Keys that are not fields of :class:`~dcfm_images.evaluation_settings.EvaluationSettings`."""
 
 
@@ -70,6 +71,7 @@ def run(config: DictConfig) -> None:
             device=given.device,
             digits=given.digits,
             folder=None if given.folder is None else Path(given.folder),
+            held_back=None if given.held_back is None else Path(given.held_back),
             reader=None if given.reader is None else Path(given.reader),
             redo=given.redo,
             on_progress=stages,

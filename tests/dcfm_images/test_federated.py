@@ -1,18 +1,32 @@
 """Coloured digits over the Flower app: the result is that of the in-process federation, and loads as its models do."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from dcfm.federated.server import serve
 from dcfm.federated.settings import composed
+from dcfm.federated.silo_files import read_silo, write_silo
 from dcfm.federated.tasks import FederatedTask, read_task
 from dcfm.published import ModelError
+from dcfm.runs import silos_hash
 from dcfm_images import models
+from dcfm_images.digits import load_digits
+from dcfm_images.evaluation import evaluate
+from dcfm_images.evaluation_settings import EvaluationError, EvaluationSettings
+from dcfm_images.federated import HELD_BACK
+from dcfm_images.judging import CELLS
 from dcfm_images.lineage import problem_of
+from dcfm_images.problem import make_problem
 from tests.dcfm.federated.equality import assert_run_equals_in_process
+from tests.dcfm.federated.grid import LocalGrid
 from tests.dcfm_images.test_training import SMALL
 
 TINY = (*(word for word in SMALL if not word.startswith(("workers", "device"))), "task=images", "arrival=5")
+
+QUICK = EvaluationSettings(each=4, selection_each=2, evaluations=4, draws=5)
 
 
 @pytest.mark.parametrize("protocol", ["dcfm_a", "dcfm_b"])
@@ -23,6 +37,68 @@ def test_equals_the_in_process_federation(protocol: str, folder: Path, tmp_path:
     assert len(loaded.known) == 50
     with pytest.raises(ModelError, match=r"federation.*scripts/images/train\.py"):
         problem_of(loaded, folder=folder)
+
+
+@pytest.fixture
+def trained(folder: Path, tmp_path: Path) -> Path:
+    """A model of a federation, published."""
+    words = (*TINY, "protocol=dcfm_b", f"folder={folder}", "seed=3", f"out={tmp_path / 'federated'}")
+    serve(LocalGrid(words), composed(words))
+    return tmp_path / "federated/published/dcfm_b"
+
+
+def judged(model: Path, out: Path, **more: Any) -> dict[str, Any]:
+    return evaluate(model, out, QUICK, command="a command", device="cpu", **more)
+
+
+def test_judged_with_what_one_machine_dealt_to_no_silo(trained: Path, folder: Path, tmp_path: Path) -> None:
+    """The figures are those of a model that ``train.py`` publishes with the same weights."""
+    held_back = trained.parent.parent / HELD_BACK
+    found = judged(trained, tmp_path / "out", held_back=held_back)
+    model = models.load(trained, "cpu")
+    problem = make_problem(load_digits(folder, 8, source="folder"), silos=2, kind="noniid", seed=3)
+    assert problem.known.tolist() == model.known.tolist()
+    matrix = json.loads((tmp_path / "out/combinations.json").read_text())
+    assert {k: v for k, v in matrix.items() if k != "source"} == {
+        k: v for k, v in problem.matrix().items() if k != "source"
+    }
+    twin = tmp_path / "runs/published/dcfm_b"
+    training = {"digits": "folder", "folder": str(folder), "silos": 2, "partition": "noniid", "alpha": 0.1}
+    training |= {"observed": 50, "reference": 0.2, "seed": 3}
+    models.publish(
+        twin,
+        [network.state_dict() for network in model.networks],
+        model.histograms,
+        model.task,
+        method="dcfm_b",
+        partition="noniid",
+        training=training,
+        data_hash=silos_hash(problem.silos),
+    )
+    expected = judged(twin, tmp_path / "twin")
+    assert found["sampling"] == expected["sampling"]
+    assert found["reference_sha256"] == expected["reference_sha256"]
+    assert {cell: found[cell] for cell in CELLS} == {cell: expected[cell] for cell in CELLS}
+    assert "held back" in found["data"]
+    with pytest.raises(EvaluationError, match=r"not trained in a federation.*leave held_back out"):
+        judged(twin, tmp_path / "other", held_back=held_back)
+
+
+def test_judging_needs_digits_that_no_silo_had(trained: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"give held_back=, a file of digits that none of them had"):
+        judged(trained, tmp_path / "out")
+    kept = read_silo(trained.parent.parent / HELD_BACK, "held back")
+    other, labels = tmp_path / "other.safetensors", kept.labels
+    for data, told, message in (
+        (kept.data[:, :7], labels, r"torch.uint8 of shape \(60, 7, 8\).*torch.uint8 of shape \(n, 8, 8\)"),
+        (kept.data.float(), labels, r"torch.float32 of shape.*torch.uint8 of shape"),
+        (kept.data, labels + 1, "reaches from 1 to 10; it is the digit, 0 to 9"),
+        (kept.data[labels[:, 0] > 0], labels[labels[:, 0] > 0], r"each=4.*0 at most \(of digit 0\)"),
+    ):
+        write_silo(other, data, told)
+        with pytest.raises(ValueError, match=message):
+            judged(trained, tmp_path / "out", held_back=other)
+    assert not (tmp_path / "out").exists()
 
 
 def test_presets_and_bad_settings() -> None:

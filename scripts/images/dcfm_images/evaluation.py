@@ -32,7 +32,7 @@ from dcfm.weights import fingerprint
 from dcfm_images.evaluation_settings import EvaluationSettings
 from dcfm_images.features import feature_space
 from dcfm_images.judging import BOOTSTRAP, CELLS, Judge
-from dcfm_images.lineage import kept_weights, problem_of, restored
+from dcfm_images.lineage import kept_weights, problem_of, problem_with, restored
 from dcfm_images.models import LoadedModel, load
 from dcfm_images.pictures import Pictures, check_each, colour_digits
 from dcfm_images.problem import SPACE, Problem
@@ -156,6 +156,8 @@ class Evaluation:
             "features": settings.features,
             "candidates": {name: asdict(c) for name, c in candidates(settings.rules).items()},
         }
+        if not self.problem.silos:  # elsewhere the training tells what is held back
+            asked["reference_sha256"] = self.asked()["reference_sha256"]
         record = self.out / SELECTION_RECORD
         if (found := records.matching(record, asked, redo=self.redo)) is None:
             records.begin(record)
@@ -286,6 +288,7 @@ def evaluate(
     device: str = "auto",
     digits: str | None = None,
     folder: Path | None = None,
+    held_back: Path | None = None,
     reader: Path | None = None,
     redo: bool = False,
     on_progress: Progress = silent,
@@ -298,7 +301,8 @@ def evaluate(
         settings: how.
         command: for the record.
         device: ``auto``, ``cpu``, ``cuda``.
-        digits, folder: see :func:`problem_of`.
+        digits, folder: see :func:`~dcfm_images.lineage.problem_of`.
+        held_back: digits for a model of a federation, see :func:`~dcfm_images.lineage.problem_with`.
         reader: folder of another reader than the shipped one.
         redo: make again what was made with other weights or settings.
         on_progress: see :data:`Progress`.
@@ -311,7 +315,11 @@ def evaluate(
     """
     model = load(trained_at, device)
     loaded = load_reader(reader, device=model.device)
-    problem = problem_of(model, digits=digits, folder=folder)
+    if held_back is not None:
+        problem = problem_with(model, held_back)
+    else:
+        otherwise = "give held_back=, a file of digits that none of them had (docs/federation.md)"
+        problem = problem_of(model, digits=digits, folder=folder, otherwise=otherwise)
     check(settings, problem, loaded, model.device)
     if settings.snapshots:
         kept_weights(model, trained_at)

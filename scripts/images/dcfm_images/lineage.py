@@ -3,29 +3,34 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from dcfm.published import check_data_known
+from dcfm.federated.silo_files import read_silo
+from dcfm.published import check_data_known, of_federation
 from dcfm.runs import silos_hash
-from dcfm_images.digits import load_digits
+from dcfm_images.digits import CLASSES, Digits, load_digits
 from dcfm_images.evaluation_settings import EvaluationError
 from dcfm_images.models import LoadedModel
-from dcfm_images.problem import Problem, make_problem
+from dcfm_images.problem import SPACE, Problem, make_problem
 
 
-def problem_of(model: LoadedModel, *, digits: str | None = None, folder: Path | None = None) -> Problem:
+def problem_of(
+    model: LoadedModel, *, digits: str | None = None, folder: Path | None = None, otherwise: str = "sample from it"
+) -> Problem:
     """The silos and the reference that a model was trained with, made again from its own settings.
 
     Args:
         model: trained.
         digits, folder: where the digits come from, if not from where the training took them.
+        otherwise: see :func:`dcfm.published.check_data_known`.
 
     Raises:
         dcfm.published.ModelError: it was trained in a federation, whose silos keep their data.
         EvaluationError: the silos made here are not those that it was trained on, so that its reference is unknown.
     """
-    check_data_known(model, "scripts/images/train.py")
+    check_data_known(model, "scripts/images/train.py", otherwise)
     training = model.config["training"]
     own = training.get("folder")
     folder = folder or (None if own is None else Path(own))
@@ -45,6 +50,47 @@ def problem_of(model: LoadedModel, *, digits: str | None = None, folder: Path | 
             "digits that it never saw are not known; give the digits= and folder= of its training"
         )
     return problem
+
+
+def problem_with(model: LoadedModel, held_back: Path) -> Problem:
+    """What a model of a federation is judged by: digits that somebody kept from its silos, and the silos' histograms as
+    they were published. A combination that all silos suppressed in these, or that their noise hides, counts as novel.
+
+    Args:
+        model: trained in a federation.
+        held_back: file as :func:`~dcfm.federated.silo_files.write_silo` writes it: grey bytes ``(n, size, size)`` and
+            labels whose first column is the digit. That no silo had them is the caller's word.
+
+    Raises:
+        EvaluationError: a model of ``scripts/images/train.py``, whose reference is known; digits of another size or
+            type; no combination that is novel.
+        ValueError: no such file, or not of that kind.
+    """
+    if not of_federation(model):
+        raise EvaluationError(
+            f"held_back={held_back}: {model.name} was not trained in a federation, and which digits its silos had "
+            "follows from its training; leave held_back out"
+        )
+    found, size = read_silo(held_back, "held back"), model.task.size
+    labels = found.labels[:, 0].long()
+    if found.data.dtype != torch.uint8 or tuple(found.data.shape[1:]) != (size, size):
+        raise EvaluationError(
+            f"{held_back} holds {found.data.dtype} of shape {tuple(found.data.shape)}; the model's digits are "
+            f"torch.uint8 of shape (n, {size}, {size})"
+        )
+    if not 0 <= int(labels.min()) <= int(labels.max()) < CLASSES:
+        raise EvaluationError(
+            f"{held_back}: the labels' first column reaches from {int(labels.min())} to {int(labels.max())}; it is the "
+            f"digit, 0 to {CLASSES - 1}"
+        )
+    known, novel = SPACE.split(model.known)
+    if not len(novel):
+        raise EvaluationError(
+            "the silos' histograms have all combinations; none is novel, so there is nothing to judge"
+        )
+    reference = Digits(found.data, labels, f"file {held_back}: {len(labels)} digits, held back from a federation")
+    histograms = {f"silo{i}": histogram for i, histogram in enumerate(model.histograms)}
+    return Problem(SPACE, known, novel, [], reference, histograms)
 
 
 def kept_weights(model: LoadedModel, trained_at: Path) -> list[tuple[int, list[Path]]]:

@@ -6,7 +6,7 @@ Each of a silo's digits has one colour for good, drawn evenly from those that it
 coloured batch by batch (:class:`dcfm_images.task.ImageTask`); silos hold grey bytes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -15,7 +15,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from dcfm.attributes import AttributeSpace, CoverageError
-from dcfm.silos import PARTITIONS, Silo, check_silos, partition
+from dcfm.silos import PARTITIONS, LabelHistogram, Silo, check_silos, partition
 from dcfm_images.colours import COLOURS
 from dcfm_images.digits import CLASSES, Digits
 
@@ -31,9 +31,10 @@ class Problem:
         space: digit and colour.
         known: combinations that some silo holds.
         novel: the others.
-        silos: grey digits ``(n, size, size)`` with their labels (digit, colour).
+        silos: grey digits ``(n, size, size)`` with their labels (digit, colour); none where they stayed elsewhere.
         reference: grey digits that are in no silo, a like share of each digit; colour them as the metric needs, one
             digit in several colours if need be.
+        histograms: how much each silo holds of which combination, by its name.
     """
 
     space: AttributeSpace
@@ -41,19 +42,19 @@ class Problem:
     novel: Int[Tensor, "j 2"]
     silos: list[Silo]
     reference: Digits
+    histograms: Mapping[str, LabelHistogram]
 
     def matrix(self) -> dict[str, Any]:
         """Who holds how much of what, as plain data: ``counts[silo][digit][colour]``, names, and the known pairs."""
         counts = []
-        for silo in self.silos:
+        for histogram in self.histograms.values():
             table = torch.zeros(self.space.cardinalities, dtype=torch.long)
-            histogram = silo.histogram(self.space)
             table[tuple(histogram.combinations.T)] = histogram.counts
             counts.append(table.tolist())
         return {
             "digits": list(self.space.values[0]),
             "colours": list(self.space.values[1]),
-            "silos": [silo.name for silo in self.silos],
+            "silos": list(self.histograms),
             "counts": counts,
             "known": self.known.tolist(),
             "novel": self.novel.tolist(),
@@ -75,7 +76,7 @@ class Problem:
         for digit, row in enumerate(self.space.values[0]):
             cells = [f"{int(h)}:{int(n)}" if n else "·" for h, n in zip(holders[digit], pictures[digit], strict=True)]
             lines.append(f"{row:>6}" + "".join(f"{cell:>{width}}" for cell in cells))
-        sizes = ", ".join(f"{silo.name} {len(silo)}" for silo in self.silos)
+        sizes = ", ".join(f"{name} {histogram.total}" for name, histogram in self.histograms.items())
         return "\n".join([*lines, f"{sizes}; reference {len(self.reference)} digits"])
 
 
@@ -164,7 +165,8 @@ def make_problem(
     ]
     check_silos(SPACE, made)
     _, novel = SPACE.split(known)
-    return Problem(SPACE, known, novel, made, digits[torch.cat(kept).sort().values])
+    histograms = {silo.name: silo.histogram(SPACE) for silo in made}
+    return Problem(SPACE, known, novel, made, digits[torch.cat(kept).sort().values], histograms)
 
 
 def _shares(

@@ -230,20 +230,28 @@ def of_federation(model: Published) -> bool:
     return model.config["training"].get("protocol") is not None
 
 
-def check_data_known(model: Published, script: str, otherwise: str = "sample from it") -> None:
-    """Raise :class:`ModelError` if a model comes from a federation: what its silos held, and with it what they did not,
-    stayed with them.
+def check_dealt(
+    model: Published, histograms: Sequence[LabelHistogram], script: str, otherwise: str = "sample from it"
+) -> None:
+    """Raise :class:`ModelError` unless silos dealt here from a federation's own settings have the label histograms that
+    its silos published: other ones had data of their own, and with them what they did not have is unknown.
 
     Args:
-        model: that is to be judged with data that it never saw.
+        model: of a federation, that is to be judged with data that it never saw.
+        histograms: of the silos dealt here, in their order.
         script: that trains such a model over silos that it deals itself, for the message.
         otherwise: what else can be done, likewise.
     """
-    if of_federation(model):
+    same = len(histograms) == len(model.histograms) and all(
+        torch.equal(one.combinations, other.combinations) and torch.equal(one.counts, other.counts)
+        for one, other in zip(histograms, model.histograms, strict=True)
+    )
+    if not same:
         raise ModelError(
-            f"this model was trained in a federation (protocol={model.config['training']['protocol']}), and its silos' "
-            "data is not here: which samples they held was not published, so none is known that they did not, to "
-            f"evaluate or audit it with; {otherwise}, or train {model.name} with {script} and evaluate that"
+            f"this model was trained in a federation (protocol={model.config['training']['protocol']}), and what its "
+            "settings deal here has other label histograms than its silos published: these had data of their own, or "
+            "hid counts, or what was dealt lies elsewhere now. So no samples are known that they did not have, to "
+            f"evaluate or audit the model with; {otherwise}, or train {model.name} with {script} and evaluate that"
         )
 
 

@@ -5,18 +5,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from dcfm.federated.server import serve
 from dcfm.federated.settings import composed
-from dcfm.federated.silo_files import read_silo, write_silo
+from dcfm.federated.silo_files import write_silo
 from dcfm.federated.tasks import FederatedTask, read_task
 from dcfm.published import ModelError
 from dcfm.runs import silos_hash
 from dcfm_images import models
-from dcfm_images.digits import load_digits
+from dcfm_images.digits import Digits, load_digits
 from dcfm_images.evaluation import evaluate
 from dcfm_images.evaluation_settings import EvaluationError, EvaluationSettings
-from dcfm_images.federated import HELD_BACK
 from dcfm_images.judging import CELLS
 from dcfm_images.lineage import problem_of
 from dcfm_images.problem import make_problem
@@ -35,8 +35,10 @@ def test_equals_the_in_process_federation(protocol: str, folder: Path, tmp_path:
     loaded = models.load(assert_run_equals_in_process(words, tmp_path), "cpu")
     assert loaded.task.size == 8
     assert len(loaded.known) == 50
-    with pytest.raises(ModelError, match=r"federation.*scripts/images/train\.py"):
-        problem_of(loaded, folder=folder)
+    problem, dealt = problem_of(loaded), read_task(composed(words)).deal()
+    assert all(torch.equal(a.data, b.data) for a, b in zip(problem.silos, dealt, strict=True))
+    with pytest.raises(ModelError, match=r"federation.*other label histograms.*scripts/images/train\.py"):
+        problem_of(loaded, digits="embedded")
 
 
 @pytest.fixture
@@ -51,17 +53,10 @@ def judged(model: Path, out: Path, **more: Any) -> dict[str, Any]:
     return evaluate(model, out, QUICK, command="a command", device="cpu", **more)
 
 
-def test_judged_with_what_one_machine_dealt_to_no_silo(trained: Path, folder: Path, tmp_path: Path) -> None:
+def test_judged_as_dealt_or_with_digits_that_were_held_back(trained: Path, folder: Path, tmp_path: Path) -> None:
     """The figures are those of a model that ``train.py`` publishes with the same weights."""
-    held_back = trained.parent.parent / HELD_BACK
-    found = judged(trained, tmp_path / "out", held_back=held_back)
     model = models.load(trained, "cpu")
     problem = make_problem(load_digits(folder, 8, source="folder"), silos=2, kind="noniid", seed=3)
-    assert problem.known.tolist() == model.known.tolist()
-    matrix = json.loads((tmp_path / "out/combinations.json").read_text())
-    assert {k: v for k, v in matrix.items() if k != "source"} == {
-        k: v for k, v in problem.matrix().items() if k != "source"
-    }
     twin = tmp_path / "runs/published/dcfm_b"
     training = {"digits": "folder", "folder": str(folder), "silos": 2, "partition": "noniid", "alpha": 0.1}
     training |= {"observed": 50, "reference": 0.2, "seed": 3}
@@ -76,24 +71,33 @@ def test_judged_with_what_one_machine_dealt_to_no_silo(trained: Path, folder: Pa
         data_hash=silos_hash(problem.silos),
     )
     expected = judged(twin, tmp_path / "twin")
-    assert found["sampling"] == expected["sampling"]
-    assert found["reference_sha256"] == expected["reference_sha256"]
-    assert {cell: found[cell] for cell in CELLS} == {cell: expected[cell] for cell in CELLS}
+    held_back = write_silo(
+        tmp_path / "held_back.safetensors", problem.reference.images, problem.reference.labels[:, None]
+    )
+    for found in (judged(trained, tmp_path / "a"), judged(trained, tmp_path / "b", held_back=held_back)):
+        assert found["sampling"] == expected["sampling"]
+        assert found["reference_sha256"] == expected["reference_sha256"]
+        assert {cell: found[cell] for cell in CELLS} == {cell: expected[cell] for cell in CELLS}
     assert "held back" in found["data"]
+    matrix = json.loads((tmp_path / "b/combinations.json").read_text())
+    assert {k: v for k, v in matrix.items() if k != "source"} == {
+        k: v for k, v in problem.matrix().items() if k != "source"
+    }
     with pytest.raises(EvaluationError, match=r"not trained in a federation.*leave held_back out"):
         judged(twin, tmp_path / "other", held_back=held_back)
 
 
-def test_judging_needs_digits_that_no_silo_had(trained: Path, tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"give held_back=, a file of digits that none of them had"):
-        judged(trained, tmp_path / "out")
-    kept = read_silo(trained.parent.parent / HELD_BACK, "held back")
-    other, labels = tmp_path / "other.safetensors", kept.labels
+def test_silos_with_digits_of_their_own_are_judged_with_others_alone(
+    trained: Path, digits: Digits, tmp_path: Path
+) -> None:
+    with pytest.raises(ModelError, match=r"or held_back=, digits that no silo had"):
+        judged(trained, tmp_path / "out", digits="embedded")
+    images, labels, other = digits.images, digits.labels[:, None], tmp_path / "other.safetensors"
     for data, told, message in (
-        (kept.data[:, :7], labels, r"torch.uint8 of shape \(60, 7, 8\).*torch.uint8 of shape \(n, 8, 8\)"),
-        (kept.data.float(), labels, r"torch.float32 of shape.*torch.uint8 of shape"),
-        (kept.data, labels + 1, "reaches from 1 to 10; it is the digit, 0 to 9"),
-        (kept.data[labels[:, 0] > 0], labels[labels[:, 0] > 0], r"each=4.*0 at most \(of digit 0\)"),
+        (images[:, :7], labels, r"torch.uint8 of shape \(300, 7, 8\).*torch.uint8 of shape \(n, 8, 8\)"),
+        (images.float(), labels, r"torch.float32 of shape.*torch.uint8 of shape"),
+        (images, labels + 1, "reaches from 1 to 10; it is the digit, 0 to 9"),
+        (images[labels[:, 0] > 0], labels[labels[:, 0] > 0], r"each=4.*0 at most \(of digit 0\)"),
     ):
         write_silo(other, data, told)
         with pytest.raises(ValueError, match=message):

@@ -156,7 +156,7 @@ class Evaluation:
             "features": settings.features,
             "candidates": {name: asdict(c) for name, c in candidates(settings.rules).items()},
         }
-        if not self.problem.silos:  # elsewhere the training tells what is held back
+        if not self.problem.silos:  # elsewhere the reference follows from the training
             asked["reference_sha256"] = self.asked()["reference_sha256"]
         record = self.out / SELECTION_RECORD
         if (found := records.matching(record, asked, redo=self.redo)) is None:
@@ -318,7 +318,7 @@ def evaluate(
     if held_back is not None:
         problem = problem_with(model, held_back)
     else:
-        otherwise = "give held_back=, a file of digits that none of them had (docs/federation.md)"
+        otherwise = "give digits= and folder= as they were, or held_back=, digits that no silo had (docs/federation.md)"
         problem = problem_of(model, digits=digits, folder=folder, otherwise=otherwise)
     check(settings, problem, loaded, model.device)
     if settings.snapshots:

@@ -4,12 +4,10 @@ labels digit and colour; colours are painted batch by batch, so silos need nothi
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Final
 
 from omegaconf import DictConfig, OmegaConf
 
 from dcfm.configuration import typed
-from dcfm.federated.silo_files import write_silo
 from dcfm.methods.method import Recipe
 from dcfm.runs import read_recipe, read_task
 from dcfm.silos import PARTITIONS, Silo
@@ -31,11 +29,6 @@ class Dealing:
     reference: float
     digits: str
     folder: str | None
-    out: str
-
-
-HELD_BACK: Final = "held_back.safetensors"
-"""File under ``out``: the digits that one machine dealt to no silo."""
 
 
 @dataclass(frozen=True)
@@ -53,11 +46,10 @@ class FederatedImages:
     dealing: Dealing
 
     def deal(self) -> Sequence[Silo]:
-        """The silos that ``scripts/images/train.py`` would deal; the digits that none of them gets are written to
-        ``out/held_back.safetensors``, for ``scripts/images/evaluate.py held_back=``."""
+        """The silos that ``scripts/images/train.py`` would deal."""
         given = self.dealing
         folder = None if given.folder is None else Path(given.folder)
-        problem = make_problem(
+        return make_problem(
             load_digits(folder, self.task.size, source=given.digits),
             silos=given.silos,
             kind=given.partition,
@@ -65,9 +57,7 @@ class FederatedImages:
             observed=given.observed,
             reference=given.reference,
             seed=given.seed,
-        )
-        write_silo(Path(given.out) / HELD_BACK, problem.reference.images, problem.reference.labels[:, None])
-        return problem.silos
+        ).silos
 
     publish = staticmethod(publish)
     """As :func:`dcfm_images.models.load` loads it."""

@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from dcfm.federated.silo_files import read_silo
-from dcfm.published import check_data_known, of_federation
+from dcfm.published import check_dealt, of_federation
 from dcfm.runs import silos_hash
 from dcfm_images.digits import CLASSES, Digits, load_digits
 from dcfm_images.evaluation_settings import EvaluationError
@@ -24,13 +24,12 @@ def problem_of(
     Args:
         model: trained.
         digits, folder: where the digits come from, if not from where the training took them.
-        otherwise: see :func:`dcfm.published.check_data_known`.
+        otherwise: see :func:`dcfm.published.check_dealt`.
 
     Raises:
-        dcfm.published.ModelError: it was trained in a federation, whose silos keep their data.
+        dcfm.published.ModelError: it was trained in a federation whose silos were not dealt so.
         EvaluationError: the silos made here are not those that it was trained on, so that its reference is unknown.
     """
-    check_data_known(model, "scripts/images/train.py", otherwise)
     training = model.config["training"]
     own = training.get("folder")
     folder = folder or (None if own is None else Path(own))
@@ -44,7 +43,9 @@ def problem_of(
         reference=training["reference"],
         seed=training["seed"],
     )
-    if silos_hash(problem.silos) != model.metadata["data_hash"]:
+    if of_federation(model):
+        check_dealt(model, list(problem.histograms.values()), "scripts/images/train.py", otherwise)
+    elif silos_hash(problem.silos) != model.metadata["data_hash"]:
         raise EvaluationError(
             f"the digits found ({found.source}) give other silos than those that the model was trained on, so real "
             "digits that it never saw are not known; give the digits= and folder= of its training"

@@ -1,15 +1,23 @@
 """What a trained model came from: its source, split and silos, made again from its own settings."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, Final
 
 from omegaconf import OmegaConf
 
-from dcfm.published import check_data_known
+from dcfm.published import check_dealt, of_federation
 from dcfm.runs import silos_hash
+from dcfm.silos import LabelHistogram
 from dcfm_xray.evaluation_settings import EvaluationError
+from dcfm_xray.federated import read
+from dcfm_xray.findings import SPACE
 from dcfm_xray.models import LoadedModel
 from dcfm_xray.problem import Problem, Progress
 from dcfm_xray.training import CACHE, prepare
+
+SCRIPT: Final = "scripts/xray/train.py"
+"""Trains what can be judged."""
 
 
 def problem_of(
@@ -30,15 +38,16 @@ def problem_of(
         on_progress: of encoding, where the caches are gone.
 
     Raises:
-        dcfm.published.ModelError: it was trained in a federation, whose silos keep their data.
+        dcfm.published.ModelError: it was trained in a federation whose silos were not dealt so.
         EvaluationError: the silos made here are not those that it was trained on, so that its test set is unknown.
         ValueError: data or autoencoder are not there any more.
     """
-    check_data_known(model, "scripts/xray/train.py")
     changes = {"path": path, "autoencoder": autoencoder, "pretrained": pretrained}
     settings = {**model.config["training"], **{key: str(value) for key, value in changes.items() if value is not None}}
     if settings["source"] == "phantom" and path is None:
         settings["path"] = None  # earlier trainings took one for phantoms, and left it alone
+    if of_federation(model):
+        return _dealt(model, settings | {"out": str(trained_at.parent.parent), "workers": 0}, on_progress)
     ready = prepare(OmegaConf.create(settings | {"device": "cpu", "workers": 0}))
     problem = ready.problem(trained_at.parent.parent / CACHE, on_progress)
     if silos_hash(problem.silos) != model.metadata["data_hash"]:
@@ -46,4 +55,19 @@ def problem_of(
             "the data or the autoencoder found gives other silos than those that the model was trained on, so images "
             "that it never saw are not known; give the path=, autoencoder= or pretrained= of its training"
         )
+    return problem
+
+
+def _dealt(model: LoadedModel, settings: Mapping[str, Any], on_progress: Progress | None) -> Problem:
+    """What the settings of a federation deal on this machine, if its silos were dealt so."""
+    federated = read(OmegaConf.create(dict(settings)))
+    source, _, split = federated.parts()
+    # Before anything is encoded. An image that cannot be decoded is in no silo, so there may be fewer than labels.
+    labels = [LabelHistogram.from_labels(source.labels[rows], SPACE.cardinalities) for rows in split.silos]
+    if len(labels) != len(model.histograms) or any(
+        (silo.counts > here.count(silo.combinations)).any() for here, silo in zip(labels, model.histograms, strict=True)
+    ):
+        check_dealt(model, labels, SCRIPT)
+    problem = federated.problem(on_progress)
+    check_dealt(model, [silo.histogram(SPACE) for silo in problem.silos], SCRIPT)
     return problem

@@ -35,7 +35,7 @@ video: setup  ## film the four diagonal moves by the shipped planner
 
 test: setup  ## run the tests
 	@echo "test: running the tests"
-	@$(BIN)/python -m pytest -n 2 --dist worksteal
+	@$(BIN)/python -m pytest -n 3 --dist worksteal
 
 browser: setup  ## fetch a headless Chromium (67 MB, npm) for the test that opens a report
 	@.ci/browser

@@ -3,10 +3,13 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from dcfm.artefacts import file_hash
+from dcfm_images.results import read_metrics
+from dcfm_images.summary import ratio_to
 
 REPOSITORY = Path(__file__).parent.parent
 FIGURE = re.compile(r"[-+]?\d+\.\d+ \[[^\]]+\]")
@@ -130,6 +133,33 @@ def test_what_limits_the_student_is_what_the_files_say() -> None:
         assert [known, novel] == [f"{e['value']:.2f} [{e['low']:.2f}, {e['high']:.2f}]" for e in fids]
         rate = metrics["novel"]["accuracy"]["both"]
         assert accuracy == f"{100 * rate['rate']:.1f} [{100 * rate['low']:.1f}, {100 * rate['high']:.1f}]"
+
+
+def test_ratios_of_novel_fids_are_those_of_the_files() -> None:
+    """Of trainings on the IID silos, from the draws that the files keep; of pooled, as their tables say."""
+    page = " ".join((REPOSITORY / "docs/images_results.md").read_text().split())
+    results = REPOSITORY / "docs/results/images"
+
+    def found(name: str) -> dict[int, dict[str, Any]]:
+        return {0: read_metrics(results / name.replace("/", "/iid/seed0/"))}
+
+    for above, below, said in (
+        ("lighter/dcfm_b", "quick_iid/dcfm_b", "its novel FID is {} times that of the usual one"),
+        ("longer/dcfm_b", "quick_iid/dcfm_b", "its novel FID is {} times the usual one's"),
+        ("longer/dcfm_b", "quick_iid/ddm", "and {} times DDM's instead of"),
+    ):
+        ratio = ratio_to(found(above), found(below), "novel")
+        assert ratio is not None
+        assert said.format(_interval(ratio)) in page, (above, below)
+    for name, said in (("quick", "has {} times FedFlow+L's in three silos"), ("brief", "silos and {} times in ten")):
+        (table,) = json.loads((results / name / "table.json").read_text())["tables"]
+        (ratio,) = (r for r in table["ratios"] if (r["method"], r["cell"]) == ("pooled", "novel"))
+        assert ratio["baseline"] == "fedflow_l"
+        assert said.format(_interval(ratio)) in page, name
+
+
+def _interval(estimate: dict[str, Any]) -> str:
+    return f"{estimate['value']:.2f} [{estimate['low']:.2f}, {estimate['high']:.2f}]"
 
 
 def test_the_planner_s_figures_by_joint_velocities_are_the_file_s() -> None:

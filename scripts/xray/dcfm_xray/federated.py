@@ -16,7 +16,7 @@ from dcfm.silos import PARTITIONS, Silo
 from dcfm_xray.cache import encode
 from dcfm_xray.encoders import Codec, load_codec
 from dcfm_xray.models import publish
-from dcfm_xray.problem import Problem, Progress, make_problem, open_source
+from dcfm_xray.problem import make_problem, open_source
 from dcfm_xray.silos import Split, split
 from dcfm_xray.sources import Source
 from dcfm_xray.task import XrayTask
@@ -87,17 +87,11 @@ class FederatedXray:
         )
         return source, codec, dealt
 
-    def problem(self, on_progress: Progress | None = None) -> Problem:
-        """The silos that ``scripts/xray/train.py`` would deal, encoded under ``out/cache``, and the test set."""
+    def deal(self) -> Sequence[Silo]:
+        """The silos that ``scripts/xray/train.py`` would deal, encoded under ``out/cache``."""
         given, (source, codec, dealt) = self.dealing, self.parts()
         cache = Path(given.out) / "cache"
-        return make_problem(
-            source, codec, cache, dealt, shard=given.shard, workers=given.workers, on_progress=on_progress
-        )
-
-    def deal(self) -> Sequence[Silo]:
-        """The silos of :meth:`problem`."""
-        return self.problem().silos
+        return make_problem(source, codec, cache, dealt, shard=given.shard, workers=given.workers).silos
 
     publish = staticmethod(publish)
     """As :func:`dcfm_xray.models.load` loads it."""

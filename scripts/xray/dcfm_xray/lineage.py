@@ -1,6 +1,5 @@
 """What a trained model came from: its source, split and silos, made again from its own settings."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,7 +12,7 @@ from dcfm_xray.evaluation_settings import EvaluationError
 from dcfm_xray.federated import read
 from dcfm_xray.findings import SPACE
 from dcfm_xray.models import LoadedModel
-from dcfm_xray.problem import Problem, Progress
+from dcfm_xray.problem import Problem, Progress, make_problem
 from dcfm_xray.training import CACHE, prepare
 
 SCRIPT: Final = "scripts/xray/train.py"
@@ -47,7 +46,7 @@ def problem_of(
     if settings["source"] == "phantom" and path is None:
         settings["path"] = None  # earlier trainings took one for phantoms, and left it alone
     if of_federation(model):
-        return _dealt(model, settings | {"out": str(trained_at.parent.parent), "workers": 0}, on_progress)
+        return _dealt(model, settings, trained_at.parent.parent, on_progress)
     ready = prepare(OmegaConf.create(settings | {"device": "cpu", "workers": 0}))
     problem = ready.problem(trained_at.parent.parent / CACHE, on_progress)
     if silos_hash(problem.silos) != model.metadata["data_hash"]:
@@ -58,16 +57,16 @@ def problem_of(
     return problem
 
 
-def _dealt(model: LoadedModel, settings: Mapping[str, Any], on_progress: Progress | None) -> Problem:
+def _dealt(model: LoadedModel, settings: dict[str, Any], out: Path, on_progress: Progress | None) -> Problem:
     """What the settings of a federation deal on this machine, if its silos were dealt so."""
-    federated = read(OmegaConf.create(dict(settings)))
-    source, _, split = federated.parts()
+    federated = read(OmegaConf.create(settings | {"out": str(out), "workers": 0}))
+    source, codec, split = federated.parts()
     # Before anything is encoded. An image that cannot be decoded is in no silo, so there may be fewer than labels.
     labels = [LabelHistogram.from_labels(source.labels[rows], SPACE.cardinalities) for rows in split.silos]
     if len(labels) != len(model.histograms) or any(
         (silo.counts > here.count(silo.combinations)).any() for here, silo in zip(labels, model.histograms, strict=True)
     ):
         check_dealt(model, labels, SCRIPT)
-    problem = federated.problem(on_progress)
+    problem = make_problem(source, codec, out / CACHE, split, shard=federated.dealing.shard, on_progress=on_progress)
     check_dealt(model, [silo.histogram(SPACE) for silo in problem.silos], SCRIPT)
     return problem

@@ -8,7 +8,7 @@ processes may work in one folder, a method each: what their methods share one of
     out/stage1/<silo>/             Stage I networks (stage1_no_ci: without the local CI term)
     out/further/<silo>/            the same after further steps (further_no_ci)
     out/dcfm_a/round_<r>/<silo>/   experts after round r
-    out/dcfm_b/                    the student
+    out/dcfm_b/                    the student (dcfm_b_r_student: the one that averaging goes on from)
     out/<name>/                    a federated average, or the pooled model
 """
 
@@ -36,6 +36,7 @@ from dcfm.jobs import (
     only_here,
     pool,
     run_job,
+    spent_before,
 )
 from dcfm.privacy.accounting import check_sizes, spent
 from dcfm.seeds import training_seed
@@ -141,9 +142,17 @@ class Federation:
         received = exchange.allgather("weights", {silo.name: experts[i] for i, silo in enumerate(self.silos)})
         return [received[self.silos[0].name][silo.name] for silo in self.silos]
 
-    def fedavg(self, name: str, config: FedAvgConfig, exchange: Exchange) -> Weights:
+    def fedavg(
+        self,
+        name: str,
+        config: FedAvgConfig,
+        exchange: Exchange,
+        start: Weights | None = None,
+        before: LocalConfig | None = None,
+    ) -> Weights:
         """Federated averaging (see :mod:`dcfm.trainers.fedavg`): label histograms, whose totals weigh the mean, then
-        ``T`` rounds of downloads, local steps and uploads.
+        ``T`` rounds of downloads, local steps and uploads, from ``start`` or, without, from weights drawn by the seed.
+        ``before`` is how the silos trained what ``start`` was made of, whose privacy counts in what they have spent.
 
         The artefact lies under ``out/<name>``, its messages in ``out/<name>.messages.jsonl``; both, and a checkpoint
         every ``config.checkpoint_every`` rounds, are picked up by the same call after an interruption. Where rounds are
@@ -152,24 +161,33 @@ class Federation:
         earlier, exchange.ledger.messages = exchange.ledger.messages, []  # which are no part of this training's file
         try:
             with only_here(self.out / name, name):
-                return self._fedavg(name, config, exchange)
+                return self._fedavg(name, config, exchange, start, () if before is None else (before,))
         finally:
             exchange.ledger.messages[:0] = earlier
 
-    def _fedavg(self, name: str, config: FedAvgConfig, exchange: Exchange) -> Weights:
+    def _fedavg(
+        self,
+        name: str,
+        config: FedAvgConfig,
+        exchange: Exchange,
+        start: Weights | None,
+        earlier: tuple[LocalConfig, ...],
+    ) -> Weights:
         check_sizes(config.privacy, config.batch, {silo.name: len(silo) for silo in self.silos})
         for silo in self.silos:
             check_data(self.task, silo.data, silo.labels)
         folder, template = self.out / name, self.task.network().state_dict()
         data_hash = fingerprint([{"data": silo.data, "labels": silo.labels} for silo in self.silos])
-        identity = identity_of(self.task, name, plain_settings(config), self.seed)
+        started_from = "" if start is None else fingerprint([start])
+        identity = identity_of(self.task, name, plain_settings(config), self.seed, started_from)
         messages = folder.with_name(f"{name}.messages.jsonl")
         if (found := finished(folder, identity, data_hash, template)) is not None:
             exchange.ledger.messages += Ledger.from_jsonl(messages, exchange.ledger.model_size).messages
             return found
         checkpoint = RoundCheckpoint(folder.with_name(f"{name}.checkpoint.safetensors"), messages, identity, data_hash)
-        torch.manual_seed(self.seed)
-        start = {key: value.clone() for key, value in self.task.network().state_dict().items()}
+        if start is None:
+            torch.manual_seed(self.seed)
+            start = {key: value.clone() for key, value in self.task.network().state_dict().items()}
         done, weights, average = checkpoint.restore(start, exchange.ledger)
         if not done:  # what the mean is weighted by, once
             forget_snapshots(folder)
@@ -218,8 +236,11 @@ class Federation:
         exchange.ledger.to_jsonl(messages)
         metrics = None
         if config.privacy is not None:
-            costs = {s.name: asdict(spent(config.privacy, len(s), config.batch, steps)) for s in self.silos}
-            metrics = {"privacy": costs}
+            costs = {
+                s.name: spent(config.privacy, len(s), config.batch, steps, spent_before(earlier, len(s)))
+                for s in self.silos
+            }
+            metrics = {"privacy": {silo: asdict(cost) for silo, cost in costs.items()}}
         if parallel.is_first():
             artefacts.save(folder, average, identity, metrics=metrics, data_hash=data_hash)
         parallel.wait()
@@ -266,8 +287,20 @@ class Federation:
             settings, start = plain_settings(config), fingerprint(gathered)
             yield TrainingJob("peers", name, folder, settings, i, arguments, start, number - 1)
 
-    def dcfm_b(self, stage_one: Sequence[Weights], config: StudentConfig, exchange: Exchange) -> Weights:
-        """Upload once, distil, download once (Eqs. 15-17); returns the student's EMA weights."""
+    def dcfm_b(
+        self,
+        stage_one: Sequence[Weights],
+        config: StudentConfig,
+        exchange: Exchange,
+        name: str = "dcfm_b",
+        deliver: bool = True,
+    ) -> Weights:
+        """Upload once, distil, download once (Eqs. 15-17); returns the student's EMA weights.
+
+        Args:
+            name: of the student's folder; another one than ``dcfm_b`` for a student that is trained otherwise.
+            deliver: download it; false for what is delivered by what follows.
+        """
         uploaded, histograms = [], []
         for silo, weights, histogram in zip(self.silos, stage_one, self.histograms, strict=True):
             uploaded.append(exchange.upload(silo.name, "weights", weights))
@@ -275,15 +308,15 @@ class Federation:
             histograms.append(LabelHistogram.from_state_dict(payload))
         job = TrainingJob(
             "student",
-            "dcfm_b",
-            self.out / "dcfm_b",
+            name,
+            self.out / name,
             plain_settings(config),
             0,
             (uploaded, histograms, config),
             fingerprint(uploaded),
         )
         (student,) = self._run([job])
-        for silo in self.silos:
+        for silo in self.silos if deliver else ():
             exchange.download(silo.name, "weights", student)
         return student
 

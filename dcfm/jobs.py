@@ -5,7 +5,7 @@ import json
 import logging
 import multiprocessing
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -116,6 +116,15 @@ def run_job(
         return _run_job(job, task, seed, device, factory, snapshots)
 
 
+def spent_before(earlier: Sequence[LocalConfig], samples: int) -> list[tuple[float, float, int]]:
+    """What trainings of a silo spent of its privacy, for :func:`~dcfm.privacy.accounting.spent` of the next."""
+    return [
+        (config.privacy.noise_multiplier, sampling_rate(config.loop.batch, samples), config.loop.steps)
+        for config in earlier
+        if config.privacy is not None
+    ]
+
+
 def keep_snapshot(folder: Path, step: int, weights: Weights) -> None:
     """Keep a training's weights of a step beside its folder, for learning curves."""
     artefacts.save_tensors(_snapshots(folder) / f"step_{step:07d}.safetensors", weights)
@@ -169,12 +178,8 @@ def _run_job(
     if job.kind == "local":
         silo, settings, start = job.arguments
         if settings.privacy is not None:
-            loop, earlier = settings.loop, []
-            for config in job.earlier:
-                if config.privacy is not None:
-                    rate = sampling_rate(config.loop.batch, len(silo))
-                    earlier.append((config.privacy.noise_multiplier, rate, config.loop.steps))
-            cost = spent(settings.privacy, len(silo), loop.batch, loop.steps, earlier)
+            loop = settings.loop
+            cost = spent(settings.privacy, len(silo), loop.batch, loop.steps, spent_before(job.earlier, len(silo)))
             metrics = {"privacy": asdict(cost)}
         extras["start"] = None if start is None else build_network(task, start, device)
         network = train_local(task, silo.data.to(device), silo.labels.to(device), settings, **extras)

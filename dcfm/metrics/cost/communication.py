@@ -120,6 +120,11 @@ def student() -> Protocol:
     return Protocol(downloads=1, uploads=1, histogram_uploads=1)
 
 
+def student_then_rounds(rounds: int) -> Protocol:
+    """DCFM-B+R: as for the student, whose place the average of ``rounds`` rounds takes, and these rounds."""
+    return Protocol(downloads=rounds + 1, uploads=rounds + 1, histogram_uploads=2)
+
+
 def traffic(ledger: Ledger, silos: Sequence[str], kind: str, what: str = "bytes") -> dict[str, Traffic]:
     """What each silo sent and received according to a ledger; silos without messages have 0.
 

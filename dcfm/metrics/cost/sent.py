@@ -75,6 +75,7 @@ _AVERAGING: Final = SentFormula(
     "T + T",
     lambda t, r: communication.federated_averaging(t),
 )
+_REFINED: Final = registry.settings_of("dcfm_b_r")["rounds"]
 SENT: Final[Mapping[str, SentFormula]] = {
     "fedflow": _AVERAGING,
     "fedflow_l": _AVERAGING,
@@ -91,6 +92,13 @@ SENT: Final[Mapping[str, SentFormula]] = {
     ),
     "dcfm_b": SentFormula(
         "2", lambda n, t, r: communication.student_units(), "1 + 1", lambda t, r: communication.student()
+    ),
+    "dcfm_b_r": SentFormula(
+        None,
+        None,
+        f"({_REFINED} + 1) + ({_REFINED} + 1)",
+        lambda t, r: communication.student_then_rounds(_REFINED),
+        "not in the paper",
     ),
     "factored": replace(_AVERAGING, paper=None, units=None, why="not in the paper; sent like FedFlow"),
     "pooled": SentFormula(None, None, "0 + 0", lambda t, r: Protocol(), "not in the paper; moves raw samples instead"),

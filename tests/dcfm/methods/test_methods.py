@@ -21,8 +21,9 @@ from tests.dcfm.test_decentralized import LOCAL, PEERS, STUDENT, TASK, federatio
 
 FEDAVG = FedAvgConfig(rounds=4, steps=2, batch=8, warmup=1, checkpoint_every=2)
 RECIPE = Recipe(LOCAL, LOCAL, PEERS, STUDENT, FEDAVG, LOCAL)
-UNITS = {"fedflow": 8, "fedflow_l": 8, "factored": 8, "dcfm_a": 6, "dcfm_b": 2, "pooled": 0}
-"""Models sent and received by each of two silos: 2T; (R + 1) N with the last gather; 2. The others gather once: N."""
+UNITS = {"fedflow": 8, "fedflow_l": 8, "factored": 8, "dcfm_a": 6, "dcfm_b": 2, "dcfm_b_r": 8, "pooled": 0}
+"""Models sent and received by each of two silos: 2T; (R + 1) N with the last gather; 2; 2 r + 2. The others gather once:
+N."""
 
 
 def trained(method: Method, run: Federation) -> tuple[list[torch.nn.Module], Exchange]:
@@ -168,7 +169,7 @@ def test_dcfm_a_refuses_privacy_and_says_what_takes_it(tmp_path: Path) -> None:
 
 class TestRegistry:
     def test_unknown_names_say_what_there_is(self) -> None:
-        with pytest.raises(ValueError, match="unknown method 'dcfm_c'; the methods are dcfm_a, dcfm_b, ddm"):
+        with pytest.raises(ValueError, match="unknown method 'dcfm_c'; the methods are dcfm_a, dcfm_b, dcfm_b_r, ddm"):
             registry.make("dcfm_c")
         with pytest.raises(ValueError, match="method ddm cannot be made with"):
             registry.make("ddm", temperature=3)

@@ -1,5 +1,5 @@
-"""FedFlow, DCFM-A and DCFM-B as questions to silos: who trains when on what is as in :mod:`dcfm.decentralized`, and
-with the same seeds so are the results.
+"""FedFlow, DCFM-A, DCFM-B and DCFM-B+R as questions to silos: who trains when on what is as in
+:mod:`dcfm.decentralized`, and with the same seeds so are the results.
 
 Each returns the result after it was delivered to every silo. A silo that misses the delivery is part of the result
 still: what it sent before is in it.
@@ -14,7 +14,7 @@ from dcfm.exchange import SERVER
 from dcfm.federated.members import Members
 from dcfm.federated.parcels import Parcel, mark, scalars
 from dcfm.federated.strategies import FedFlow, SiloGrid, label_of
-from dcfm.federated.tasks import FederatedTask, fedavg_config
+from dcfm.federated.tasks import FederatedTask, fedavg_config, student_config
 from dcfm.jobs import TrainingJob, run_job
 from dcfm.published import resolve_device
 from dcfm.trainers.peers import choose_peers
@@ -45,6 +45,8 @@ def run_protocol(members: Members, problem: FederatedTask) -> Result:
         return dcfm_a(members, problem)
     if protocol == "dcfm_b":
         return dcfm_b(members, problem)
+    if protocol == "dcfm_b_r":
+        return dcfm_b_r(members, problem)
     return fedflow(members, problem)
 
 
@@ -83,6 +85,20 @@ def dcfm_a(members: Members, problem: FederatedTask) -> Result:
 
 def dcfm_b(members: Members, problem: FederatedTask) -> Result:
     """Upload once, distil on the server or on a silo, download once."""
+    student, made_of = distil(members, problem)
+    receivers = [n for n in members.numbers if members.name(n) != members.settings.distil_on]
+    members.deliver({n: {"weights": student} for n in receivers})
+    return Result([student], made_of)
+
+
+def dcfm_b_r(members: Members, problem: FederatedTask) -> Result:
+    """DCFM-B, but for the delivery; then rounds of averaging that start from the student."""
+    student, _ = distil(members, problem)
+    return fedflow(members, problem, student)
+
+
+def distil(members: Members, problem: FederatedTask) -> tuple[Weights, list[int]]:
+    """Stage I and the student, trained on the server or on a silo; and the silos that it is made of."""
     weights = stage_one(members)
     place = members.settings.distil_on
     if place == SERVER:
@@ -98,14 +114,13 @@ def dcfm_b(members: Members, problem: FederatedTask) -> Result:
                 f"{place}, which was to distil, {members.dropped[silo]}; start again, or with distil_on=server"
             )
         student = answers[silo]["weights"]
-    receivers = [n for n in members.numbers if members.name(n) != place]
-    members.deliver({n: {"weights": student} for n in receivers})
-    return Result([student], sorted(weights))
+    return student, sorted(weights)
 
 
 def distilled(members: Members, problem: FederatedTask, weights: dict[int, Weights]) -> Weights:
     """The student, trained where the server runs; it goes on from a checkpoint after an interruption."""
-    config, settings = problem.recipe.student, members.settings
+    settings = members.settings
+    config = student_config(settings.protocol, problem.recipe)
     order = sorted(weights)
     uploaded = [weights[n] for n in order]
     arguments = (uploaded, [members.histograms[n] for n in order], config)
@@ -117,10 +132,12 @@ def distilled(members: Members, problem: FederatedTask, weights: dict[int, Weigh
     return student
 
 
-def fedflow(members: Members, problem: FederatedTask) -> Result:
-    """Rounds of downloads, local steps and uploads; the weights' moving average over rounds is the result."""
-    torch.manual_seed(members.settings.seed)
-    start = {name: value.clone() for name, value in problem.task.network().state_dict().items()}
+def fedflow(members: Members, problem: FederatedTask, start: Weights | None = None) -> Result:
+    """Rounds of downloads, local steps and uploads, from ``start`` or from weights drawn by the seed; the weights'
+    moving average over rounds is the result."""
+    if start is None:
+        torch.manual_seed(members.settings.seed)
+        start = {name: value.clone() for name, value in problem.task.network().state_dict().items()}
     config = fedavg_config(members.settings.protocol, problem.recipe)
     strategy = FedFlow(config, members.out / "fedavg.safetensors", members.out / "received", start)
     average = strategy.run(SiloGrid(members))

@@ -18,7 +18,7 @@ from dcfm.configuration import typed
 from dcfm.exchange import SERVER
 from dcfm.federated.counts import check_epsilon
 
-PROTOCOLS: Final = ("dcfm_a", "dcfm_b", "fedflow", "fedflow_l")
+PROTOCOLS: Final = ("dcfm_a", "dcfm_b", "dcfm_b_r", "fedflow", "fedflow_l")
 ENGINES: Final = ("simulation", "deployment", "running")
 OPERATION: Final = frozenset(
     {"engine", "distil_on", "fewest", "arrival", "deadline", "patience", "attempts", "superlink", "out", "device"}

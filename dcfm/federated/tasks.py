@@ -14,11 +14,13 @@ from omegaconf import DictConfig
 
 from dcfm.federated.settings import Settings, read_settings
 from dcfm.methods import registry
+from dcfm.methods.dcfm_b_r import DcfmBR
 from dcfm.methods.method import Recipe, check_recipe, private_sections, without_independence
 from dcfm.privacy.gradients import check_objective
 from dcfm.silos import Silo
 from dcfm.task import Task
 from dcfm.trainers.fedavg import FedAvgConfig
+from dcfm.trainers.student import StudentConfig
 
 
 @runtime_checkable
@@ -92,7 +94,16 @@ def check_privacy(protocol: str, recipe: Recipe) -> None:
 
 
 def fedavg_config(protocol: str, recipe: Recipe) -> FedAvgConfig:
-    """Federated averaging as the protocol wants it: ``fedflow`` without the local CI term, ``fedflow_l`` with it."""
+    """Federated averaging as the protocol wants it: ``fedflow`` without the local CI term, ``fedflow_l`` with it,
+    ``dcfm_b_r`` for its few rounds."""
+    if isinstance(method := registry.make(protocol), DcfmBR):
+        return method.averaging(recipe)
     if protocol == "fedflow_l":
         return recipe.fedavg
     return replace(recipe.fedavg, objective=without_independence(recipe.fedavg.objective))
+
+
+def student_config(protocol: str, recipe: Recipe) -> StudentConfig:
+    """The student's training as the protocol wants it: ``dcfm_b_r`` has a shorter one."""
+    method = registry.make(protocol)
+    return method.student(recipe) if isinstance(method, DcfmBR) else recipe.student

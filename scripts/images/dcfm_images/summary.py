@@ -18,7 +18,7 @@ from dcfm.methods import registry
 from dcfm.metrics.bootstrap import Estimate, ratio
 from dcfm_images.judging import CELLS
 from dcfm_images.matrices import warnings_of
-from dcfm_images.paper import BASELINES, OURS, SOURCE, printed
+from dcfm_images.paper import ADDED, BASELINES, OURS, SOURCE, printed
 from dcfm_images.results import METRICS, RECORD, read_metrics
 from dcfm_images.shares import share
 from dcfm_images.table_settings import REAL, TableSettings
@@ -124,7 +124,7 @@ def _table(settings: TableSettings, partition: str, failed: dict[str, str]) -> d
         rows.append(row)
     ratios = [
         {"method": method, "cell": cell, "baseline": name, **(ratio_to(found[method], found[name], cell) or {})}
-        for method in (*OURS, CEILING)
+        for method in (*OURS, *ADDED, CEILING)
         for cell in CELLS
         if found.get(method) and (name := best[cell]) is not None
     ]

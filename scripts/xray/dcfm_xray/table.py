@@ -36,7 +36,7 @@ from dcfm_xray.training import prepare, train
 BASELINE: Final = "ddm_l"
 """What ratios are taken to."""
 
-OURS: Final = ("dcfm_a", "dcfm_b")
+OURS: Final = ("dcfm_a", "dcfm_b", "dcfm_b_r")
 
 
 @dataclass(frozen=True)

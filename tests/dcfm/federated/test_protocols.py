@@ -16,7 +16,7 @@ from tests.dcfm.federated.equality import assert_equal, federated, in_process
 from tests.dcfm.federated.grid import TINY, LocalGrid
 
 
-@pytest.mark.parametrize("protocol", ["dcfm_a", "dcfm_b", "fedflow", "fedflow_l"])
+@pytest.mark.parametrize("protocol", ["dcfm_a", "dcfm_b", "dcfm_b_r", "fedflow", "fedflow_l"])
 def test_equals_the_in_process_federation(protocol: str, tmp_path: Path) -> None:
     overrides = (f"protocol={protocol}", "silos=3", "problem.attributes=3", f"out={tmp_path / 'f'}", "seed=4", *TINY)
     serve(LocalGrid(overrides), composed(overrides))
@@ -107,8 +107,9 @@ def test_the_same_run_again_with_other_data_or_fewer_silos(more: tuple[str, ...]
         assert any(not torch.equal(value, made[0][0][name]) for name, value in other[0].items())
 
 
-def test_a_silo_can_distil(tmp_path: Path) -> None:
-    overrides = ("distil_on=silo1", f"out={tmp_path / 'f'}", *TINY)
+@pytest.mark.parametrize("protocol", ["dcfm_b", "dcfm_b_r"])
+def test_a_silo_can_distil(protocol: str, tmp_path: Path) -> None:
+    overrides = (f"protocol={protocol}", "distil_on=silo1", f"out={tmp_path / 'f'}", *TINY)
     serve(LocalGrid(overrides), composed(overrides))
     assert_equal(federated(tmp_path / "f"), in_process(overrides, tmp_path / "p")[0])
 

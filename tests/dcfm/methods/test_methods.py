@@ -22,8 +22,7 @@ from tests.dcfm.test_decentralized import LOCAL, PEERS, STUDENT, TASK, federatio
 FEDAVG = FedAvgConfig(rounds=4, steps=2, batch=8, warmup=1, checkpoint_every=2)
 RECIPE = Recipe(LOCAL, LOCAL, PEERS, STUDENT, FEDAVG, LOCAL)
 UNITS = {"fedflow": 8, "fedflow_l": 8, "factored": 8, "dcfm_a": 6, "dcfm_b": 2, "dcfm_b_r": 8, "pooled": 0}
-"""Models sent and received by each of two silos: 2T; (R + 1) N with the last gather; 2; 2 r + 2. The others gather once:
-N."""
+"""Models sent and received by each of two silos: 2T; (R + 1) N with the last gather; 2; 2 r + 2; else one gather: N."""
 
 
 def trained(method: Method, run: Federation) -> tuple[list[torch.nn.Module], Exchange]:

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from dcfm.methods import registry
+from dcfm.methods.single import SingleNetwork
 from dcfm.weights import fingerprint
 from dcfm_images.digits import load_digits
 from dcfm_images.evaluation_settings import EvaluationSettings
@@ -29,7 +31,7 @@ class Trained:
     def publish(self, method: str) -> Path:
         """An untrained model of a method, published as if trained."""
         torch.manual_seed(len(method))
-        single = method in ("dcfm_b", "pooled", "fedflow", "fedflow_l")
+        single = isinstance(registry.make(method), SingleNetwork)
         networks = [self.task.network().state_dict() for _ in self.problem.silos[: 1 if single else None]]
         target = self.root / "published" / method
         publish(

@@ -103,6 +103,7 @@ OVERVIEW = {
     "factored": "factored",
     "**DCFM-A**": "dcfm_a",
     "**DCFM-B**": "dcfm_b",
+    "**DCFM-B+R**": "dcfm_b_r",
     "pooled (no privacy)": "pooled",
 }
 
@@ -117,7 +118,7 @@ def overview_columns() -> list[dict[str, str]]:
         low, high = max(0.0, scale * entry["low"]), min(100.0, scale * entry["high"])
         return f"{scale * entry[key]:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
 
-    toy = read("toy/benchmark/metrics.json")["summary"]
+    toy = {n: by for run in ("benchmark", "rounds") for n, by in read(f"toy/{run}/metrics.json")["summary"].items()}
     planner = read("planner_table/two_trainings/chosen/table.json")["tables"][0]["rows"]
     images = read("images/quick/table.json")["tables"][0]["rows"]
     xray = read("xray/again/chosen/table.json")["tables"][0]["rows"]

@@ -158,6 +158,23 @@ def test_ratios_of_novel_fids_are_those_of_the_files() -> None:
         assert said.format(_interval(ratio)) in page, name
 
 
+def test_known_combinations_score_rounds_as_the_page_says() -> None:
+    page = " ".join((REPOSITORY / "docs/images_results.md").read_text().split())
+
+    def score(folder: str, method: str) -> int:
+        path = REPOSITORY / f"docs/results/images/{folder}/seed0/{method}/selection.json"
+        selection = json.loads(path.read_text())
+        return selection["tried"][selection["chosen"]]["score"]["k"]
+
+    folders = ("quick/noniid", "quick_iid/iid")
+    rounds, student = ([score(folder, method) for folder in folders] for method in ("dcfm_b_r", "dcfm_b"))
+    assert f"they score it {rounds[0]} and {rounds[1]} (non-IID, IID), DCFM-B {student[0]} and {student[1]}" in page
+    (iid,) = json.loads((REPOSITORY / "docs/results/images/quick_iid/table.json").read_text())["tables"]
+    (ratio,) = (r for r in iid["ratios"] if (r["method"], r["cell"]) == ("dcfm_b_r", "novel"))
+    assert page.count(f"{_interval(ratio)} times") == 2
+    assert ratio["baseline"] == "ddm"
+
+
 def _interval(estimate: dict[str, Any]) -> str:
     return f"{estimate['value']:.2f} [{estimate['low']:.2f}, {estimate['high']:.2f}]"
 

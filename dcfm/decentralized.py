@@ -226,6 +226,8 @@ class Federation:
                 for show, of_steps in zip(shows, terms, strict=bool(shows)):
                     for step, found in enumerate(of_steps, number * config.steps + 1):
                         show(step, steps, found)
+                    if number + 1 < config.rounds:
+                        show((number + 1) * config.steps, steps, {})
                 due = (number + 1) % config.checkpoint_every == 0
                 if due or config.long:
                     checkpoint.store(number + 1, weights, average, exchange.ledger)

@@ -11,6 +11,9 @@ RUNNING = 0.98
 class TrainingBar:
     """A progress bar a training, one below the other; a :data:`~dcfm.jobs.ProgressFactory`.
 
+    Called without terms it draws itself anew: of steps that are told all at once, after they were done, only the first is
+    drawn, as if it had taken the time of all.
+
     Args:
         name: of the training.
         position: among those that run at once.
@@ -29,6 +32,8 @@ class TrainingBar:
                 total=total, initial=done, desc=self.name, position=self.position, mininterval=5, dynamic_ncols=True
             )
         self.bar.update(done - self.bar.n)
+        if not terms:
+            self.bar.refresh()
         if done % 50 == 0 or done == total:
             self.bar.set_postfix({name: f"{value:.4f}" for name, value in self.running.items()}, refresh=False)
         if done == total:

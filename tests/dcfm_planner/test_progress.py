@@ -31,3 +31,16 @@ def test_a_bar_shows_what_is_done_from_the_first_call_on(capsys) -> None:
         one(2, 2, {})
         assert one.bar is not None
         assert one.bar.n == 2
+
+
+def test_steps_that_are_told_after_a_round_are_drawn_to_the_last(capsys) -> None:
+    bar = TrainingBar("dcfm_b_r", 0)
+    bar(0, 600, {})
+    capsys.readouterr()
+    for done in range(1, 201):
+        bar(done, 600, {"loss": 0.5})
+    assert "200/600" not in capsys.readouterr().err  # drawn every five seconds at most
+    bar(200, 600, {})
+    shown = capsys.readouterr().err
+    assert "200/600" in shown
+    assert "loss=0.5000" in shown

@@ -69,7 +69,7 @@ def run(folder: Path, *overrides: str) -> CompletedProcess[str]:
     ("overrides", "message"),
     [
         (["partition=non-iid"], "the partitions are iid, noniid, disjoint"),
-        (["methods=[dcfm_c]"], "the methods are dcfm_a, dcfm_b, ddm"),
+        (["methods=[dcfm_c]"], "the methods are dcfm_a, dcfm_b, dcfm_b_r, ddm"),
         (["task.horizon=90"], "horizon 90 does not divide"),
         (["device=tpu"], "use auto or cpu"),
         (["stage_one.loop.steps=0"], "at least 1"),

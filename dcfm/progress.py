@@ -11,8 +11,8 @@ RUNNING = 0.98
 class TrainingBar:
     """A progress bar a training, one below the other; a :data:`~dcfm.jobs.ProgressFactory`.
 
-    Called without terms it draws itself anew: of steps that are told all at once, after they were done, only the first is
-    drawn, as if it had taken the time of all.
+    Called without terms it draws itself anew: of steps that are told all at once, after they were done, only the first
+    is drawn, as if it had taken the time of all.
 
     Args:
         name: of the training.

@@ -36,7 +36,7 @@ from dcfm.exchange import Payload
 from dcfm.federated.node import Node
 from dcfm.federated.parcels import Parcel, by_number, kind_of, mark, pack, scalar, scalars, unpack
 from dcfm.federated.silo_files import claim
-from dcfm.federated.tasks import fedavg_config, student_config
+from dcfm.federated.tasks import own_recipe
 from dcfm.jobs import build_network
 from dcfm.privacy.accounting import check_sizes
 from dcfm.seeds import training_seed
@@ -92,7 +92,7 @@ def peers(node: Node, parcel: Parcel) -> Parcel:
 
 def distil(node: Node, parcel: Parcel) -> Parcel:
     """DCFM-B's student (Eqs. 15-17), on a silo instead of the server."""
-    config = student_config(node.settings.protocol, node.problem.recipe)
+    config = own_recipe(node.settings.protocol, node.problem.recipe).student
     own = _own(node, [node.first(node.problem.recipe.stage_one)], parcel)
     _, gathered, histograms = _gathered(node, parcel, own)
     arguments, start = (gathered, histograms, config), fingerprint(gathered)
@@ -129,7 +129,7 @@ def _gathered(node: Node, parcel: Parcel, own: Weights) -> tuple[list[int], list
 
 def fedavg(node: Node, parcel: Parcel) -> Parcel:
     """A silo's part of a round of federated averaging; the last answer is kept, and given again if asked again."""
-    config = fedavg_config(node.settings.protocol, node.problem.recipe)
+    config = own_recipe(node.settings.protocol, node.problem.recipe).fedavg
     silo, device = node.silo(), node.device
     number = scalar(parcel, "round")
     path = node.answered(number, parcel["weights"], config)

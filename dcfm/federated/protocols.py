@@ -14,7 +14,7 @@ from dcfm.exchange import SERVER
 from dcfm.federated.members import Members
 from dcfm.federated.parcels import Parcel, mark, scalars
 from dcfm.federated.strategies import FedFlow, SiloGrid, label_of
-from dcfm.federated.tasks import FederatedTask, fedavg_config, student_config
+from dcfm.federated.tasks import FederatedTask, own_recipe
 from dcfm.jobs import TrainingJob, run_job
 from dcfm.published import resolve_device
 from dcfm.trainers.peers import choose_peers
@@ -120,7 +120,7 @@ def distil(members: Members, problem: FederatedTask) -> tuple[Weights, list[int]
 def distilled(members: Members, problem: FederatedTask, weights: dict[int, Weights]) -> Weights:
     """The student, trained where the server runs; it goes on from a checkpoint after an interruption."""
     settings = members.settings
-    config = student_config(settings.protocol, problem.recipe)
+    config = own_recipe(settings.protocol, problem.recipe).student
     order = sorted(weights)
     uploaded = [weights[n] for n in order]
     arguments = (uploaded, [members.histograms[n] for n in order], config)
@@ -138,7 +138,7 @@ def fedflow(members: Members, problem: FederatedTask, start: Weights | None = No
     if start is None:
         torch.manual_seed(members.settings.seed)
         start = {name: value.clone() for name, value in problem.task.network().state_dict().items()}
-    config = fedavg_config(members.settings.protocol, problem.recipe)
+    config = own_recipe(members.settings.protocol, problem.recipe).fedavg
     strategy = FedFlow(config, members.out / "fedavg.safetensors", members.out / "received", start)
     average = strategy.run(SiloGrid(members))
     members.leave_out(label_of(config.rounds - 1))  # also where no round was left to ask for

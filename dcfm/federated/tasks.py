@@ -5,7 +5,6 @@ A kind is one function ``read(config) -> FederatedTask`` in a module of its pack
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Protocol, runtime_checkable
 
 from hydra.errors import HydraException
@@ -14,13 +13,10 @@ from omegaconf import DictConfig
 
 from dcfm.federated.settings import Settings, read_settings
 from dcfm.methods import registry
-from dcfm.methods.dcfm_b_r import DcfmBR
-from dcfm.methods.method import Recipe, check_recipe, private_sections, without_independence
+from dcfm.methods.method import Recipe, check_recipe, private_sections
 from dcfm.privacy.gradients import check_objective
 from dcfm.silos import Silo
 from dcfm.task import Task
-from dcfm.trainers.fedavg import FedAvgConfig
-from dcfm.trainers.student import StudentConfig
 
 
 @runtime_checkable
@@ -89,21 +85,9 @@ def check_privacy(protocol: str, recipe: Recipe) -> None:
                 f"{name}.privacy.secret=false draws the noise from the run's seed, which server and silos know; they "
                 "can take it off again, and nothing is protected; leave it out"
             )
-        config = fedavg_config(protocol, recipe) if name == "fedavg" else getattr(recipe, name)
-        check_objective(config.objective)
+        check_objective(getattr(method.own(recipe), name).objective)
 
 
-def fedavg_config(protocol: str, recipe: Recipe) -> FedAvgConfig:
-    """Federated averaging as the protocol wants it: ``fedflow`` without the local CI term, ``fedflow_l`` with it,
-    ``dcfm_b_r`` for its few rounds."""
-    if isinstance(method := registry.make(protocol), DcfmBR):
-        return method.averaging(recipe)
-    if protocol == "fedflow_l":
-        return recipe.fedavg
-    return replace(recipe.fedavg, objective=without_independence(recipe.fedavg.objective))
-
-
-def student_config(protocol: str, recipe: Recipe) -> StudentConfig:
-    """The student's training as the protocol wants it: ``dcfm_b_r`` has a shorter one."""
-    method = registry.make(protocol)
-    return method.student(recipe) if isinstance(method, DcfmBR) else recipe.student
+def own_recipe(protocol: str, recipe: Recipe) -> Recipe:
+    """The recipe as the protocol's method trains with it."""
+    return registry.make(protocol).own(recipe)

@@ -64,11 +64,14 @@ class DcfmBR(SingleNetwork):
             checkpoint_every=1,
         )
 
+    def own(self, recipe: Recipe) -> Recipe:
+        return replace(recipe, student=self.student(recipe), fedavg=self.averaging(recipe))
+
     def train(self, federation: Federation, recipe: Recipe, exchange: Exchange) -> list[Weights]:
         self.check(recipe)
-        local = stage_one(federation, recipe.stage_one, local_ci=True)
-        student = federation.dcfm_b(local, self.student(recipe), exchange, "dcfm_b_r_student", deliver=False)
-        average = federation.fedavg("dcfm_b_r", self.averaging(recipe), exchange, student, recipe.stage_one)
+        own, local = self.own(recipe), stage_one(federation, recipe.stage_one, local_ci=True)
+        student = federation.dcfm_b(local, own.student, exchange, "dcfm_b_r_student", deliver=False)
+        average = federation.fedavg("dcfm_b_r", own.fedavg, exchange, student, recipe.stage_one)
         for silo in federation.silos:
             exchange.download(silo.name, "weights", average)
         return [average]

@@ -22,8 +22,11 @@ class FedFlow(SingleNetwork):
     local_ci: bool = False
     private: ClassVar[tuple[str, ...]] = ("fedavg",)
 
+    def own(self, recipe: Recipe) -> Recipe:
+        if self.local_ci:
+            return recipe
+        config = replace(recipe.fedavg, objective=without_independence(recipe.fedavg.objective))
+        return replace(recipe, fedavg=config)
+
     def train(self, federation: Federation, recipe: Recipe, exchange: Exchange) -> list[Weights]:
-        config = recipe.fedavg
-        if not self.local_ci:
-            config = replace(config, objective=without_independence(config.objective))
-        return [federation.fedavg("fedflow_l" if self.local_ci else "fedflow", config, exchange)]
+        return [federation.fedavg("fedflow_l" if self.local_ci else "fedflow", self.own(recipe).fedavg, exchange)]

@@ -78,6 +78,11 @@ class Method(ABC):
             f"{f'give {needed}' if needed else 'leave it out'}, or train {self.title} in a run of its own"
         )
 
+    def own(self, recipe: Recipe) -> Recipe:
+        """The recipe with what this method changes of it, e.g. an objective without the CI term; the given one where it
+        takes its parts as they are."""
+        return recipe
+
     @abstractmethod
     def train(self, federation: Federation, recipe: Recipe, exchange: Exchange) -> list[Weights]:
         """Train; returns one network's weights, or one expert's a silo, where sampling takes place.

@@ -26,6 +26,7 @@ class DDM(Method):
 
     title: str = "DDM"
     local_ci: bool = False
+    baseline: ClassVar[bool] = True
     private: ClassVar[tuple[str, ...]] = ("stage_one", "further")
 
     def train(self, federation: Federation, recipe: Recipe, exchange: Exchange) -> list[Weights]:

@@ -28,6 +28,7 @@ class DFD(Method):
 
     title: str = "DFD"
     local_ci: bool = False
+    baseline: ClassVar[bool] = True
     private: ClassVar[tuple[str, ...]] = ("stage_one", "further")
     scale: float = 2.0
     prior: str = "labels"

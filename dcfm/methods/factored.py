@@ -69,6 +69,7 @@ class Factored(SingleNetwork):
     """FedFlow with a factored network. Joint and composed sampling agree, at guidance 1, by construction."""
 
     title: str = "factored"
+    baseline: ClassVar[bool] = True
     private: ClassVar[tuple[str, ...]] = ("fedavg",)
 
     def task(self, task: Task) -> Task:

@@ -20,6 +20,7 @@ class FedFlow(SingleNetwork):
 
     title: str = "FedFlow"
     local_ci: bool = False
+    baseline: ClassVar[bool] = True
     private: ClassVar[tuple[str, ...]] = ("fedavg",)
 
     def own(self, recipe: Recipe) -> Recipe:

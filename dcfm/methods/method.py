@@ -53,11 +53,13 @@ class Method(ABC):
     Attributes:
         title: as tables print it.
         decentralised: whether raw samples stay in their silos.
+        baseline: whether tables hold the other decentralised methods against it; a new method is one of these others.
         private: the recipe's sections that it trains on data with, where they can be private: all of them or none.
     """
 
     title: str
     decentralised: ClassVar[bool] = True
+    baseline: ClassVar[bool] = False
     private: ClassVar[tuple[str, ...]] = ()
 
     def check(self, recipe: Recipe) -> None:

@@ -5,6 +5,7 @@ artefacts then know it by the YAML file's name.
 """
 
 import importlib.resources
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,16 @@ class MethodError(ValueError):
 def names() -> tuple[str, ...]:
     """All methods, in alphabetical order."""
     return tuple(sorted(path.stem for path in FOLDER.glob("*.yaml")))
+
+
+def baselines(methods: Iterable[str]) -> tuple[str, ...]:
+    """Those of the methods that tables hold the others against, in the given order."""
+    return tuple(name for name in methods if (made := make(name)).decentralised and made.baseline)
+
+
+def contenders(methods: Iterable[str]) -> tuple[str, ...]:
+    """Those of the methods that are held against the :func:`baselines`: DCFM's, and whatever else is registered."""
+    return tuple(name for name in methods if (made := make(name)).decentralised and not made.baseline)
 
 
 def settings_of(name: str, **changes: Any) -> dict[str, Any]:

@@ -14,9 +14,6 @@ from dcfm_planner.evaluation.problems import make_problems
 from dcfm_planner.evaluation.run import EvaluationSettings
 from dcfm_planner.models import PARTITIONS, Sampling, resolve_device
 
-OURS = ("dcfm_a", "dcfm_b", "dcfm_b_r")
-"""The methods that are tested against every decentralised baseline."""
-
 CEILING = "pooled"
 """The method without privacy, to which all others have a gap."""
 

@@ -12,7 +12,7 @@ from dcfm_planner.comparison.collate import Collated, Evaluated
 from dcfm_planner.comparison.paired import holm
 from dcfm_planner.comparison.paper import SOURCE, printed
 from dcfm_planner.comparison.recipe import recipe_warnings
-from dcfm_planner.comparison.settings import CEILING, CONTROLS, OURS, ComparisonSettings
+from dcfm_planner.comparison.settings import CEILING, CONTROLS, ComparisonSettings
 from dcfm_planner.comparison.state import State
 from dcfm_planner.evaluation.problems import CELLS
 from dcfm_planner.evaluation.trials import PLANNER_ARM
@@ -90,12 +90,12 @@ def rows(collated: Collated, partition: str, protocol: str) -> list[dict[str, An
 
 
 def tests(evaluated: Sequence[Evaluated]) -> list[dict[str, Any]]:
-    """Ours against each decentralised baseline, on novel and on known pairs: one family, corrected by Holm."""
-    ours = [e for e in evaluated if e.method in OURS]
-    rivals = [e for e in evaluated if e.method not in OURS and registry.make(e.method).decentralised]
+    """Each decentralised method that is no baseline against each that is, on novel and on known pairs: one family,
+    corrected by Holm."""
+    found = {e.method: e for e in evaluated}
     compared = [
-        {"method": a.method, "baseline": b.method, "cell": cell, **asdict(a.minus(b, cell))}
-        for cell, a, b in product(("novel", "known"), ours, rivals)
+        {"method": a, "baseline": b, "cell": cell, **asdict(found[a].minus(found[b], cell))}
+        for cell, a, b in product(("novel", "known"), registry.contenders(found), registry.baselines(found))
     ]
     corrected = holm([test["p"] for test in compared])
     return [test | {"p_holm": p} for test, p in zip(compared, corrected, strict=True)]

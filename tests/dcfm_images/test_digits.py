@@ -40,9 +40,25 @@ def test_the_own_folder_comes_first(folder: Path, tmp_path: Path) -> None:
         load_digits(tmp_path / "nowhere", source="folder")
 
 
+def test_a_folder_that_was_named_is_not_passed_over(
+    mirror: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unpacked = tmp_path / "unpacked"
+    unpacked.mkdir()
+    (unpacked / FILES["train"][0].removesuffix(".gz")).write_bytes(b"")
+    for folder in (tmp_path / "nowhere", unpacked):
+        with pytest.raises(DigitsError, match=f"{folder.name} does not hold train-images.*digits=mirror"):
+            load_digits(folder, cache=tmp_path / "cache")
+    monkeypatch.chdir(tmp_path)
+    assert "mirror" in load_digits(module.USUAL, cache=tmp_path / "cache").source
+    module.USUAL.mkdir(parents=True)
+    with pytest.raises(DigitsError, match="does not hold train-images"):
+        load_digits(module.USUAL, cache=tmp_path / "cache")
+
+
 def test_then_a_mirror_which_is_asked_once(mirror: Path, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
-    first = load_digits(tmp_path / "nowhere", cache=cache)
+    first = load_digits(None, cache=cache)
     assert "checksum verified" in first.source
     for name in FILES["train"]:
         (mirror / name).unlink()

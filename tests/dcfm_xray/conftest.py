@@ -1,5 +1,6 @@
 """A small autoencoder in a folder, and the configuration of a training that takes seconds."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -31,6 +32,15 @@ SMALL = [
     "student.replay.steps=2",
     "further.loop.steps=2",
 ]
+
+
+def nih_sample() -> Path:
+    """The folder of 621 real images: ``data/nih_chestxray14_sample``, or what ``DCFM_NIH_SAMPLE`` names. Skips where
+    there is none."""
+    folder = Path(os.environ.get("DCFM_NIH_SAMPLE", "data/nih_chestxray14_sample"))
+    if not folder.is_dir():
+        pytest.skip(f"there are no real X-rays in {folder} (DCFM_NIH_SAMPLE names another folder)")
+    return folder.resolve()
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,5 @@
 """Sources: real files of every kind that people have, and what is wrong with them, counted and named."""
 
-import os
 import pickle
 import re
 import resource
@@ -17,6 +16,7 @@ from dcfm_xray.chestmnist import CHESTMNIST_ORDER, ChestMnist
 from dcfm_xray.findings import FINDINGS, describe, to_set
 from dcfm_xray.nih import NihFolder
 from dcfm_xray.sources import PhantomSource, Source, SourceError, UnreadableImage
+from tests.dcfm_xray.conftest import nih_sample
 
 HEADER = "Image Index,Finding Labels,Follow-up #,Patient ID\n"
 
@@ -178,15 +178,18 @@ def test_an_unreadable_image_is_named_and_the_others_are_read(tmp_path: Path) ->
     assert "text.png" in str(text)
 
 
-def test_twelve_bits_in_sixteen_are_named_instead_of_black(tmp_path: Path) -> None:
+def test_fourteen_bits_in_sixteen_are_named_instead_of_dark(tmp_path: Path) -> None:
     deep = ramp().astype(np.uint16)
-    for name, image in (("twelve.png", deep * 16), ("thirteen.png", deep * 17), ("eight.png", deep)):
+    kinds = (("twelve.png", deep * 16), ("fourteen.png", deep * 64), ("fifteen.png", deep * 65), ("eight.png", deep))
+    for name, image in kinds:
         save(tmp_path, name, Image.fromarray(image))
-    source = NihFolder(nih(tmp_path, "twelve.png,Mass,0,1\nthirteen.png,Mass,0,2\neight.png,Mass,0,3\n"))
-    twelve, thirteen, eight = source.read([0, 1, 2], 40)
+    rows = "".join(f"{name},Mass,0,{i}\n" for i, (name, _) in enumerate(kinds))
+    twelve, fourteen, fifteen, eight = NihFolder(nih(tmp_path, rows)).read(range(len(kinds)), 40)
     assert isinstance(twelve, UnreadableImage)
     assert "twelve.png: 16 bits with no value above 4080" in str(twelve)
-    assert isinstance(thirteen, torch.Tensor)
+    assert isinstance(fourteen, UnreadableImage)
+    assert "fourteen.png: 16 bits with no value above 16320" in str(fourteen)
+    assert isinstance(fifteen, torch.Tensor)
     assert isinstance(eight, torch.Tensor)
     assert eight.max() == 255
 
@@ -362,11 +365,7 @@ def test_phantoms_are_read_in_any_order_and_grouped_by_patients() -> None:
 
 
 def test_the_real_sample() -> None:
-    """621 real images, where they are at hand: ``DCFM_NIH_SAMPLE`` names the folder."""
-    folder = os.environ.get("DCFM_NIH_SAMPLE")
-    if not folder:
-        pytest.skip("DCFM_NIH_SAMPLE is not set")
-    source = NihFolder(Path(folder))
+    source = NihFolder(nih_sample())
     assert len(source.labels) == 621
     assert source.problems.describe() == ""
     assert int((source.labels.sum(1) == 0).sum()) == 100

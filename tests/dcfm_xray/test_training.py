@@ -1,7 +1,6 @@
 """Presets are typed and fair to the baselines; a small training publishes, resumes and refuses another problem."""
 
 import json
-import os
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from omegaconf import DictConfig
+from PIL import Image
 
 from dcfm.methods.method import Recipe
 from dcfm.runs import silos_hash
@@ -17,11 +17,15 @@ from dcfm.trainers.loop import LoopConfig
 from dcfm_xray import models
 from dcfm_xray.chestmnist import CHESTMNIST_ORDER
 from dcfm_xray.classifier import ClassifierConfig
+from dcfm_xray.encoders import load_codec
 from dcfm_xray.evaluation import evaluate
 from dcfm_xray.evaluation_settings import EvaluationSettings
 from dcfm_xray.findings import FINDINGS, label_table
-from dcfm_xray.silos import is_withheld
+from dcfm_xray.nih import NihFolder
+from dcfm_xray.problem import UNREADABLE, make_problem
+from dcfm_xray.silos import Split, is_withheld
 from dcfm_xray.training import prepare, train, write_combinations
+from tests.dcfm_xray.conftest import nih_sample
 
 JUDGE = EvaluationSettings(
     each=4,
@@ -72,6 +76,7 @@ def test_train_publishes_resumes_and_refuses_another_problem(configuration: Make
     assert len(matrix["feasible"]) == 54
     assert "Effusion|Mass" in matrix["novel"]
     assert "No Finding" not in matrix["novel"]
+    assert json.loads((out / "left_out.json").read_text()) == {UNREADABLE: []}
     for name, number in (("ddm_l", 2), ("dcfm_a", 2), ("dcfm_b", 1)):
         loaded = models.load(first[name], "cpu")
         assert len(loaded.networks) == number
@@ -101,6 +106,29 @@ def chestmnist(path: Path, generator: torch.Generator) -> Path:
     return path
 
 
+def test_what_is_left_out_is_counted_and_named(small_autoencoder: Path, tmp_path: Path) -> None:
+    """Images of silos in ``left_out.json`` and in what is printed, those of test patients where models are judged."""
+    labels = [*FINDINGS, "No Finding", *FINDINGS, "No Finding", "Mass", "Mass", "Edema"]
+    rows = "".join(f"{i}.png,{label},0,{i}\n" for i, label in enumerate(labels))
+    (tmp_path / "Data_Entry_2017.csv").write_text(
+        f"Image Index,Finding Labels,Follow-up #,Patient ID\n{rows}x.png,Mass,0,99\n"
+    )
+    for i in range(len(labels)):
+        Image.fromarray(np.full((32, 32), 5 * i, dtype=np.uint8)).save(tmp_path / f"{i}.png")
+    for broken in ("2.png", "31.png"):
+        (tmp_path / broken).write_bytes(b"no image")
+    split = Split((torch.arange(15), torch.arange(15, 30)), torch.arange(30, 33), torch.arange(0))
+    codec = load_codec(small_autoencoder, None, 32)
+    problem = make_problem(NihFolder(tmp_path), codec, tmp_path / "cache", split)
+    left_out = problem.left_out.left_out
+    assert [len(silo.labels) for silo in problem.silos] == [14, 15]
+    assert left_out["rows without a file"] == ["x.png"]
+    assert [str(tmp_path / "2.png") in text for text in left_out[UNREADABLE]] == [True]
+    assert f"1 {UNREADABLE} ({tmp_path / '2.png'}" in problem.describe()
+    assert problem.test().labels.tolist() == problem.source.labels[[30, 32]].tolist()
+    assert [str(tmp_path / "31.png") in text for text in problem.unreadable_test_images] == [True]
+
+
 def test_data_may_be_moved(
     configuration: Make, tmp_path: Path, generator: torch.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -127,11 +155,7 @@ def test_data_may_be_moved(
 
 
 def test_the_real_sample_goes_all_the_way(configuration: Make, tmp_path: Path) -> None:
-    """621 real images, where they are at hand: ``DCFM_NIH_SAMPLE`` names the folder."""
-    folder = os.environ.get("DCFM_NIH_SAMPLE")
-    if not folder:
-        pytest.skip("DCFM_NIH_SAMPLE is not set")
-    out = tmp_path / "out"
+    folder, out = nih_sample(), tmp_path / "out"
     published = train(configuration(f"out={out}", "source=nih", f"path={folder}", "methods=[dcfm_b]"))
     matrix = json.loads((out / "combinations.json").read_text())
     assert matrix["unreadable_images"] == 0

@@ -30,6 +30,10 @@ from dcfm.artefacts import write_bytes_atomically
 log = logging.getLogger(__name__)
 
 SOURCES: Final = ("auto", "folder", "mirror", "embedded")
+
+USUAL: Final = Path("data/mnist")
+"""The folder where own files are looked for unless another one is named."""
+
 PARTS: Final = ("train", "test")
 CLASSES: Final = 10
 SIDE: Final = 28
@@ -100,16 +104,17 @@ def load_digits(
     """Digits of ``size`` x ``size`` pixels.
 
     Args:
-        folder: with own IDX files of MNIST's names, ``.gz``; ``None`` where there is none.
+        folder: with own IDX files of MNIST's names, ``.gz``; ``None`` where there is none. :data:`USUAL` need
+            not exist.
         size: pixels along an edge: smaller ones are averaged, larger ones get a black border.
-        source: ``auto`` takes the folder if it holds the files, else the mirrors, else, where no mirror can be
-            reached, the embedded digits; ``folder``, ``mirror`` and ``embedded`` insist.
+        source: ``auto`` takes the folder, where there is none the mirrors, else, where no mirror can be reached, the
+            embedded digits; ``folder``, ``mirror`` and ``embedded`` insist.
         part: ``train``, or ``test``, which is for classifiers that judge and is not embedded.
         cache: where downloads are kept; :func:`cache_folder` where left out.
 
     Raises:
-        DigitsError: an unknown source or part, a file that is missing or damaged, a download whose checksum is wrong
-            (nothing of it is kept), no mirror in reach, or nothing embedded for the part.
+        DigitsError: an unknown source or part, a folder without the files, a file that is damaged, a download whose
+            checksum is wrong (nothing of it is kept), no mirror in reach, or nothing embedded for the part.
     """
     if source not in SOURCES or part not in PARTS or size < 4:
         raise DigitsError(
@@ -136,11 +141,15 @@ def resize(images: UInt8[Tensor, "n height width"], size: int) -> UInt8[Tensor, 
 
 
 def _find(folder: Path | None, source: str, part: str, cache: Path) -> tuple[Tensor, Tensor, str]:
-    present = folder is not None and all((folder / name).is_file() for name in FILES[part])
-    if source == "folder" or (source == "auto" and present):
-        if folder is None or not present:
+    # Other digits than those of a folder that was named would be taken for its own; only the usual one may be absent.
+    given = folder is not None and (folder != USUAL or folder.exists())
+    if source == "folder" or (source == "auto" and given):
+        if folder is None or not all((folder / name).is_file() for name in FILES[part]):
             names = " and ".join(FILES[part])
-            raise DigitsError(f"the folder {folder} does not hold {names}; put them there, or use digits=auto")
+            raise DigitsError(
+                f"the folder {folder} does not hold {names} (packed as downloaded); put them there, or use "
+                "digits=mirror or digits=embedded"
+            )
         contents = [_unpack((folder / name).read_bytes(), folder / name) for name in FILES[part]]
         standard = all(_sha256(c) == CHECKSUMS[n] for c, n in zip(contents, FILES[part], strict=True))
         images, labels = _decode(contents, folder)

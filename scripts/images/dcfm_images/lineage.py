@@ -32,8 +32,10 @@ def problem_of(
     """
     training = model.config["training"]
     own = training.get("folder")
-    folder = folder or (None if own is None else Path(own))
-    found = load_digits(folder, model.task.size, source=digits or training["digits"])
+    source = digits or training["digits"]
+    if folder is None and own is not None and (source == "folder" or Path(own).exists()):
+        folder = Path(own)  # one that is gone is no loss where mirrors have the same files: the silos' hash tells
+    found = load_digits(folder, model.task.size, source=source)
     problem = make_problem(
         found,
         silos=training["silos"],

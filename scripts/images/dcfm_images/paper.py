@@ -10,12 +10,6 @@ SOURCE: Final = "Compositional Generative Modeling from Decentralized Data, arXi
 BASELINES: Final = ("fedflow", "fedflow_l", "ddm", "ddm_l", "dfd", "dfd_l")
 """The decentralised baselines of the table."""
 
-OURS: Final = ("dcfm_a", "dcfm_b")
-"""The paper's methods."""
-
-ADDED: Final = ("dcfm_b_r",)
-"""What builds on them, and the paper lacks."""
-
 TABLE_1: Final = {
     "iid": {
         "fedflow": (9.41, 20.83),

@@ -18,7 +18,7 @@ from dcfm.methods import registry
 from dcfm.metrics.bootstrap import Estimate, ratio
 from dcfm_images.judging import CELLS
 from dcfm_images.matrices import warnings_of
-from dcfm_images.paper import ADDED, BASELINES, OURS, SOURCE, printed
+from dcfm_images.paper import SOURCE, printed
 from dcfm_images.results import METRICS, RECORD, read_metrics
 from dcfm_images.shares import share
 from dcfm_images.table_settings import REAL, TableSettings
@@ -91,7 +91,7 @@ def evaluated(
 def best_baseline(found: Mapping[str, Evaluated], cell: str) -> str | None:
     """The decentralised baseline of the least FID on known or novel combinations, among those that were run: the mean
     over the training seeds that all of these have, or over each one's own where they have none in common."""
-    run = [method for method in BASELINES if found.get(method)]
+    run = [method for method in registry.baselines(name for name in found if name != REAL) if found[method]]
     common = set.intersection(*(set(found[method]) for method in run)) if run else set()
 
     def fid(method: str) -> float:
@@ -124,7 +124,7 @@ def _table(settings: TableSettings, partition: str, failed: dict[str, str]) -> d
         rows.append(row)
     ratios = [
         {"method": method, "cell": cell, "baseline": name, **(ratio_to(found[method], found[name], cell) or {})}
-        for method in (*OURS, *ADDED, CEILING)
+        for method in (*registry.contenders(settings.methods), CEILING)
         for cell in CELLS
         if found.get(method) and (name := best[cell]) is not None
     ]

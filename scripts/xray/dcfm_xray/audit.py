@@ -45,7 +45,7 @@ def read(config: DictConfig) -> Subject:
     problem = problem_of(model, Path(given.model).resolve(), path=path, autoencoder=autoencoder, pretrained=pretrained)
     test, generator = problem.split.test, torch.Generator().manual_seed(config.seed)
     rows = test[torch.randperm(len(test), generator=generator)[: given.heldout]].sort().values
-    pictures, _ = read_pictures(problem.source, rows, problem.codec.size)
+    pictures = read_pictures(problem.source, rows, problem.codec.size).pictures
     stored = encoded(problem.codec, pictures.images)
     heldout = Samples(model.task.prepare(stored, pictures.labels), pictures.labels)
     targets = make_targets(model.networks, problem.silos, heldout, model.task)

@@ -147,7 +147,7 @@ class Evaluation:
         chosen = torch.unique(chosen)
         limit = settings.selection_each * len(known)
         chosen = chosen[torch.randperm(len(chosen), generator=generator)[:limit]]
-        reference, _ = read_pictures(source, chosen, self.problem.codec.size)
+        reference = read_pictures(source, chosen, self.problem.codec.size).pictures
 
         def show(done: int, total: int) -> None:
             self.on_progress("choosing how to sample", done, total)
@@ -209,6 +209,7 @@ class Evaluation:
             "synthetic_images": int((~self.held(pictures)).sum()),
             "held_out_synthetic_images": int(self.held(pictures).sum()),
             "test_images": len(test),
+            "unreadable_test_images": list(self.problem.unreadable_test_images),
             "test_patients": len(test.patients.unique()) if self.problem.source.knows_patients else None,
             **judged(trained, test, sets, settings),
             "distances": {name: distances(pictures, x, test, y, group, **common) for name, group in sets.items()},

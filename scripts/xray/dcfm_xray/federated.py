@@ -1,6 +1,7 @@
 """Chest X-rays in a federation (:mod:`dcfm.federated`). A silo's file holds latents of the one autoencoder that all
 silos share, as float16, and the 14 findings as 0 or 1; :func:`write_hospital` makes it from a hospital's own images."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -16,10 +17,12 @@ from dcfm.silos import PARTITIONS, Silo
 from dcfm_xray.cache import encode
 from dcfm_xray.encoders import Codec, load_codec
 from dcfm_xray.models import publish
-from dcfm_xray.problem import make_problem, open_source
+from dcfm_xray.problem import UNREADABLE, WARNING, make_problem, open_source
 from dcfm_xray.silos import Split, split
-from dcfm_xray.sources import Source
+from dcfm_xray.sources import Problems, Source
 from dcfm_xray.task import XrayTask
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -89,6 +92,7 @@ class FederatedXray:
 
     def deal(self) -> Sequence[Silo]:
         """The silos that ``scripts/xray/train.py`` would deal, encoded under ``out/cache``."""
+        log.warning(WARNING)
         given, (source, codec, dealt) = self.dealing, self.parts()
         cache = Path(given.out) / "cache"
         return make_problem(source, codec, cache, dealt, shard=given.shard, workers=given.workers).silos
@@ -123,8 +127,11 @@ def write_hospital(path: str | Path, source: Source, codec: Codec) -> Path:
     Raises:
         ValueError: no readable image, or the cache is of something else.
     """
+    log.warning(WARNING)
     rows = torch.arange(len(source.labels))
     found = encode(source, rows, codec, Path(path).parent / "cache")
+    if left_out := Problems({**source.problems.left_out, UNREADABLE: found.unreadable}).describe():
+        log.warning("left out of %s: %s", path, left_out)
     return write_silo(path, found.latents, source.labels[rows[found.rows]])
 
 

@@ -20,8 +20,8 @@ from dcfm_xray.sources import Picture, Problems, SourceError, UnreadableImage, d
 _COLUMNS: Final = ("Image Index", "Finding Labels", "Patient ID")
 """Of the table, those that are needed."""
 
-_DARKEST: Final = 1 << 12
-"""Above what fits into 12 bits: 16-bit images of lower values alone hold 12 bits that nobody scaled."""
+_DARKEST: Final = 1 << 14
+"""Above what fits into 14 bits: 16-bit images of lower values alone hold 10, 12 or 14 bits that nobody scaled."""
 
 
 @dataclass(frozen=True)
@@ -212,14 +212,16 @@ def _read_file(path: Path, size: int) -> Picture | UnreadableImage:
 def to_grey(image: Image.Image, size: int) -> Picture:
     """Grey, 8 bits, ``size`` pixels a side: the longer side scaled with antialiasing, the rest padded black.
 
+    Of 16 bits the highest eight are kept; colours are made grey, what is transparent shows its colour.
+
     Raises:
-        ValueError: 16 bits of which the highest four are not used, as where 12 were stored: it would come out black.
+        ValueError: 16 bits of which the highest two are not used, as where 12 were stored: it would come out dark.
     """
     if image.mode.startswith(("I", "F")):
         values = np.asarray(image, dtype=np.float32)
         most = values.max()
         if 255 < most < _DARKEST:
-            raise ValueError(f"16 bits with no value above {most:.0f} would come out black; scale its values to 65535")
+            raise ValueError(f"16 bits with no value above {most:.0f} would come out dark; scale its values to 65535")
         top = 65535.0 if most > 255 else 255.0
         image = Image.fromarray((values.clip(0, top) * (255.0 / top)).round().astype(np.uint8))
     grey = image.convert("RGB").convert("L") if image.mode in ("P", "PA", "RGBA", "LA") else image.convert("L")

@@ -3,6 +3,7 @@
 Latents are encoded once, into one cache a silo (:mod:`dcfm_xray.cache`), and read through memory maps.
 """
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,7 +24,9 @@ from dcfm_xray.encoders import Codec
 from dcfm_xray.findings import FINDINGS, SPACE, describe, label_table, to_set
 from dcfm_xray.nih import NihFolder
 from dcfm_xray.silos import Split
-from dcfm_xray.sources import PhantomSource, Source, SourceError, UnreadableImage
+from dcfm_xray.sources import PhantomSource, Picture, Problems, Source, SourceError, UnreadableImage
+
+log = logging.getLogger(__name__)
 
 SOURCES: Final = ("phantom", "nih", "chestmnist")
 
@@ -32,6 +35,9 @@ WARNING: Final = (
     "can be wrong in ways that cannot be seen."
 )
 """Printed by every script that makes or judges pictures."""
+
+UNREADABLE: Final = "images that cannot be decoded"
+"""A kind of :class:`~dcfm_xray.sources.Problems`."""
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
@@ -60,6 +66,21 @@ class Pictures:
 
 
 @dataclass(frozen=True, eq=False)
+class Read:
+    """What could be read of some rows of a source.
+
+    Attributes:
+        pictures: the readable ones.
+        rows: of the source, of each of them.
+        unreadable: the others, each named with the reason.
+    """
+
+    pictures: Pictures
+    rows: Int[Tensor, " kept"]
+    unreadable: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
 class Problem:
     """What is trained on and what is judged with.
 
@@ -84,11 +105,22 @@ class Problem:
 
     def test(self) -> Pictures:
         """The readable pictures of the test patients, as they are: neither encoded nor decoded; read once."""
-        return self._test
+        return self._test.pictures
+
+    @property
+    def unreadable_test_images(self) -> tuple[str, ...]:
+        """Those of the test patients that cannot be decoded, each named with the reason."""
+        return self._test.unreadable
 
     @cached_property
-    def _test(self) -> Pictures:
-        return read_pictures(self.source, self.split.test, self.codec.size)[0]
+    def _test(self) -> Read:
+        return read_pictures(self.source, self.split.test, self.codec.size)
+
+    @property
+    def left_out(self) -> Problems:
+        """What of the source is in no silo though it might be expected there. Images of test patients and withheld ones
+        are decoded when a model is judged, and counted there."""
+        return Problems({**self.source.problems.left_out, UNREADABLE: self.skipped})
 
     @property
     def test_fingerprint(self) -> str:
@@ -124,11 +156,9 @@ class Problem:
         """Source, what is wrong with it, and the split, in text."""
         matrix = self.matrix()
         lines = [self.source.name]
-        if problems := self.source.problems.describe():
+        if problems := self.left_out.describe():
             lines.append(problems)
         lines.append(splitting.describe(self.split, self.source.labels))
-        if self.skipped:
-            lines.append(f"{len(self.skipped)} images could not be decoded and were left out: {self.skipped[0]}, ...")
         lines.append(f"{len(matrix['novel'])} of {len(matrix['feasible'])} feasible label sets are in no silo")
         return "\n".join(lines)
 
@@ -199,19 +229,25 @@ def make_problem(
     return Problem(source, codec, split, made, tuple(skipped))
 
 
-def read_pictures(source: Source, rows: Int[Tensor, " n"], size: int) -> tuple[Pictures, Int[Tensor, " kept"]]:
-    """The readable pictures among some rows, and which rows these are.
+def read_pictures(source: Source, rows: Int[Tensor, " n"], size: int) -> Read:
+    """The readable pictures among some rows; what is not readable is logged.
 
     Raises:
         SourceError: none is readable.
     """
-    images, kept = [], []
+    images: list[Picture] = []
+    kept: list[int] = []
+    unreadable: list[str] = []
     for part in rows.split(256):
         for row, picture in zip(part.tolist(), source.read(part.tolist(), size), strict=True):
-            if not isinstance(picture, UnreadableImage):
+            if isinstance(picture, UnreadableImage):
+                unreadable.append(str(picture))
+            else:
                 images.append(picture)
                 kept.append(row)
     if not kept:
         raise SourceError(f"none of {len(rows)} images of {source.name} can be decoded")
+    if unreadable:
+        log.warning("of %d images of %s: %s", len(rows), source.name, Problems({UNREADABLE: unreadable}).describe())
     index = torch.tensor(kept)
-    return Pictures(torch.stack(images), source.labels[index], source.patients[index]), index
+    return Read(Pictures(torch.stack(images), source.labels[index], source.patients[index]), index, tuple(unreadable))

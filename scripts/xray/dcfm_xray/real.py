@@ -240,12 +240,12 @@ def real_classifier(
     source = problem.source
     rows, held = balanced_rows(source.labels, source.patients, problem.training(), feasible_sets(), settings, generator)
     distinct, place = torch.unique(rows, return_inverse=True)
-    read, kept = read_pictures(problem.source, distinct, problem.codec.size)
-    if len(kept) < len(distinct):  # some are unreadable
-        readable = torch.isin(distinct, kept)
+    read = read_pictures(problem.source, distinct, problem.codec.size)
+    if read.unreadable:
+        readable = torch.isin(distinct, read.rows)
         usable = readable[place]
         place, held = (readable.long().cumsum(0) - 1)[place[usable]], held[usable]
-    pictures = read.rows(place)
+    pictures = read.pictures.rows(place)
     where, own = folder / CLASSIFIER, "real="
     trained = fit_classifier(
         pictures, held, settings, where, device=device, redo=redo, elsewhere=own, progress=progress
@@ -276,8 +276,10 @@ def real_classifier(
             "classifier_sha256": trained.metadata["files"][MODEL],
             "training_images": int((~held).sum()),
             "distinct_training_images": len(place[~held].unique()),
+            "unreadable_training_images": list(read.unreadable),
             "test_images": len(test),
-            "grain": residual_grain(problem.codec, read.images, device),
+            "unreadable_test_images": list(problem.unreadable_test_images),
+            "grain": residual_grain(problem.codec, read.pictures.images, device),
             **judged(trained, test, sets, settings),
         }
         write_json(folder / METRICS, content)

@@ -36,8 +36,6 @@ from dcfm_xray.training import prepare, train
 BASELINE: Final = "ddm_l"
 """What ratios are taken to."""
 
-OURS: Final = ("dcfm_a", "dcfm_b", "dcfm_b_r")
-
 
 @dataclass(frozen=True)
 class TableSettings:
@@ -224,7 +222,7 @@ def _table(settings: TableSettings, partition: str, every_entry: Mapping[Entry, 
     unlike = _other_trainings(found) + _unlike({method: list(by_seed.values()) for method, by_seed in found.items()})
     unlike += _other_judges(found)
     ratios, without = [], []
-    for method in OURS:
+    for method in registry.contenders(settings.methods):
         common = [seed for seed in found.get(method, {}) if seed in found.get(BASELINE, {})]
         if _unlike({name: [found[name][s] for s in common] for name in (method, BASELINE) if common}):
             continue  # a ratio of what was not judged alike says nothing

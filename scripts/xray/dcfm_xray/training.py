@@ -2,6 +2,7 @@
 
     out/cache/<silo>/              latents, encoded once
     out/combinations.json          who holds how many of which label set, and the settings that decide it
+    out/left_out.json              what of the data is in no silo, by kind and name
     out/published/<method>/        the trained models
     out/<method>.ledger.jsonl      every message between silos
 
@@ -22,6 +23,7 @@ from dcfm.decentralized import Federation
 from dcfm.jobs import ProgressFactory
 from dcfm.methods.method import Recipe
 from dcfm.published import resolve_device
+from dcfm.records import write_json
 from dcfm.runs import RunSettings, check_methods, claim, read_recipe, read_task, train_and_publish
 from dcfm_xray.encoders import Codec, load_codec
 from dcfm_xray.models import publish
@@ -34,6 +36,9 @@ log = logging.getLogger(__name__)
 
 COMBINATIONS = "combinations.json"
 """File under ``out``: who holds what."""
+
+LEFT_OUT = "left_out.json"
+"""File under ``out``: rows and images that are in no silo because something is wrong with them."""
 
 CACHE = "cache"
 """Folder under ``out``."""
@@ -149,6 +154,7 @@ def train(
     problem = ready.problem(out / CACHE, on_progress)
     log.info("%s", problem.describe())
     write_combinations(out, ready, problem)
+    write_json(out / LEFT_OUT, {kind: list(names) for kind, names in problem.left_out.left_out.items()})
     federation = Federation(
         ready.task,
         problem.silos,

@@ -167,6 +167,12 @@ def test_dcfm_a_refuses_privacy_and_says_what_takes_it(tmp_path: Path) -> None:
 
 
 class TestRegistry:
+    def test_baselines_and_what_is_held_against_them(self) -> None:
+        assert registry.contenders(registry.names()) == ("dcfm_a", "dcfm_b", "dcfm_b_r")
+        given = ("pooled", "factored", "dcfm_b", "dfd_l", "ddm", "dcfm_a", "fedflow")
+        assert registry.baselines(given) == ("factored", "dfd_l", "ddm", "fedflow")
+        assert registry.contenders(given) == ("dcfm_b", "dcfm_a")
+
     def test_unknown_names_say_what_there_is(self) -> None:
         with pytest.raises(ValueError, match="unknown method 'dcfm_c'; the methods are dcfm_a, dcfm_b, dcfm_b_r, ddm"):
             registry.make("dcfm_c")

@@ -11,7 +11,7 @@ from dcfm import artefacts, records
 from dcfm.comparison import Entry
 from dcfm.records import write_json
 from dcfm_xray.table import TableSettings, collect, summarise
-from dcfm_xray.text import EQUAL, latex, markdown
+from dcfm_xray.text import EQUAL, latex, markdown, sets_table
 
 PUBLISHED = Path(__file__).parents[2] / "docs/results/xray"
 METHODS = ("ddm_l", "dcfm_a", "dcfm_b")
@@ -45,6 +45,23 @@ def test_a_row_of_fewer_trainings_is_marked(found: dict[Entry, dict[str, Any]]) 
     assert "(training seed 1 alone)" in text
     assert "- Warning: the rows are means over different training seeds" in text
     assert "DCFM-B (1 of 2 trainings)" in latex(summary)
+
+
+def test_every_set_by_itself(found: dict[Entry, dict[str, Any]]) -> None:
+    by_title = {f"title {i}": found[Entry("noniid", method, 0)] for i, method in enumerate(METHODS)}
+    head, _, *rows = [line for line in sets_table(by_title).splitlines() if line.startswith("|")]
+    cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+    assert [cell.strip() for cell in head.strip("|").split("|")] == ["findings", "set", "test images", *by_title]
+    assert len(cells) == len({row[0] for row in cells}) == 53
+    assert [row[1] for row in cells] == sorted(row[1] for row in cells)
+    utility = by_title["title 0"]["utility"]
+    for group in ("known", "novel"):
+        shares = [float(row[3].split()[0]) for row in cells if row[1] == group and row[3] != "-"]
+        assert abs(sum(shares) / len(shares) / 100 - utility[group]["utility"]["value"]) < 0.005
+    none = json.loads(json.dumps(by_title["title 0"]))
+    none["utility"]["known"] = None
+    none["utility"]["novel"]["by_set"][0]["recall"] = None
+    assert "| 0 | - |" in sets_table({"title": none})
 
 
 def test_equal_trainings_are_not_warned_of(found: dict[Entry, dict[str, Any]]) -> None:

@@ -30,7 +30,7 @@ from dcfm_xray.evaluation_settings import EvaluationSettings
 from dcfm_xray.figures import draw_bars, draw_grid, read_pictures
 from dcfm_xray.problem import Progress
 from dcfm_xray.real import METRICS, REAL, RECORD
-from dcfm_xray.text import EQUAL, GROUPS, distance_entry, latex, markdown, utility_entry
+from dcfm_xray.text import EQUAL, GROUPS, distance_entry, latex, markdown, sets_table, utility_entry
 from dcfm_xray.training import prepare, train
 
 BASELINE: Final = "ddm_l"
@@ -360,3 +360,8 @@ def _write(settings: TableSettings, summary: Mapping[str, Any], found: Mapping[E
             grid.unlink(missing_ok=True)
             if rows:
                 draw_grid(rows, grid)
+            sets = out / f"sets-{table['partition']}-seed{seed}.md"
+            sets.unlink(missing_ok=True)
+            entries = {method: Entry(table["partition"], method, seed) for method in (*settings.methods, REAL)}
+            if judged := {summary["titles"][m]: found[entry] for m, entry in entries.items() if entry in found}:
+                write_text_atomically(sets, sets_table(judged))

@@ -123,6 +123,31 @@ def markdown(summary: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def sets_table(by_method: Mapping[str, Mapping[str, Any]]) -> str:
+    """Every feasible set of findings by itself: the recall of Eq. 18 by method, sets that nobody holds last.
+
+    Args:
+        by_method: one training's ``metrics.json`` by title; one at least.
+    """
+    recalls: dict[tuple[str, str], dict[str, Mapping[str, Any]]] = {}
+    for title, metrics in by_method.items():
+        for group in GROUPS[:2]:
+            for found in (metrics["utility"][group] or {"by_set": []})["by_set"]:
+                recalls.setdefault((group, found["findings"]), {})[title] = found["recall"] or {"n": 0}
+    rows = []
+    for (group, findings), by_title in sorted(recalls.items(), key=lambda item: (item[0][0], item[0][1].count("|"))):
+        shares = [by_title.get(title, {"n": 0}) for title in by_method]
+        cells = [number({"value": r["rate"], **r} if r["n"] else None, 0, 100.0) for r in shares]
+        images = "; ".join(dict.fromkeys(str(r["n"]) for r in shares))
+        rows.append([findings.replace("|", ", "), group, images, *cells])
+    return (
+        f"{WARNING}\n\nCompositional recall (Eq. 18) in % of each feasible set [95 % Wilson interval, as if a patient's"
+        " images were independent], thresholds as the classifiers have them; precision is in `metrics.json`.\n\n"
+        + markdown_table(["findings", "set", "test images", *by_method], rows)
+        + "\n"
+    )
+
+
 def _at(found: Mapping[str, Any]) -> str:
     """Which utility a ratio is of."""
     return " at equal specificity" if found["measure"] == EQUAL else ""

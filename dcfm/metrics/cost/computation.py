@@ -19,7 +19,7 @@ of DCFM-B costs the teacher one evaluation but is used more than once.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -149,9 +149,12 @@ def peers_as_run(k: int, config: IndependenceConfig, batch: int, own_terms: floa
 
 def student_as_run(k: int, config: StudentConfig, steps: int) -> Evaluations:
     """DCFM-B as run over ``steps`` steps of a task that does not inpaint: Stage I's cost, and forward only the
-    teachers' (:func:`teacher_as_run`)."""
-    own = local_as_run(k, config.objective.independence, config.loop.batch)
-    return replace(own, forward=own.forward + teacher_as_run(config, steps))
+    teachers' (:func:`teacher_as_run`). Where teachers compose, all of the CI term but the student's joint evaluation is
+    theirs, forward only too."""
+    batch, independence = config.loop.batch, config.objective.independence
+    own = local_as_run(k, independence, batch)
+    backward = 1 + term_share(independence, batch) if config.teachers_compose else own.backward
+    return Evaluations(own.forward + teacher_as_run(config, steps), backward)
 
 
 def teacher_as_run(config: StudentConfig, steps: int, holds: bool = False) -> float:

@@ -96,7 +96,14 @@ def own_terms_table(rows: Sequence[StepRow]) -> str:
     return markdown_table(
         header,
         [
-            (row.trainer, str(row.k), number(c.mean), f"[{c.low:.2f}, {c.high:.2f}]", str(c.n), number(c.expected))
+            (
+                row.trainer,
+                str(row.k),
+                number(c.mean),
+                f"[{c.low:.2f}, {c.high:.2f}]",
+                str(c.n),
+                NOTHING if c.expected is None else number(c.expected),
+            )
             for row in rows
             if (c := row.own_terms) is not None
         ],

@@ -28,14 +28,14 @@ SILOS: Final = 2
 
 @dataclass(frozen=True)
 class OwnTerms:
-    """How many of Eq. 12's ``k + 1`` terms the silo served itself: mean over the samples of ``n`` steps, 95 % interval
-    (normal, over steps), and the expected value from the label statistics."""
+    """How many of Eq. 12's ``k + 1`` terms, three of a pair, the silo served itself: mean over the samples of ``n``
+    steps, 95 % interval (normal, over steps), and the expected value from the label statistics, ``None`` for a pair."""
 
     mean: float
     low: float
     high: float
     n: int
-    expected: float
+    expected: float | None
 
 
 @dataclass(frozen=True)
@@ -96,9 +96,11 @@ def measure_step(name: str, k: int, seed: int = 0) -> StepRow:
             evaluated.append(peers.forward)
 
         train_peers(task, data, labels, networks, histograms, 0, config, seed=seed, progress=note)
-        samples = round(formulas.term_share(config.objective.independence, BATCH) * BATCH)
-        per_step = [k + 1 - (after - before) / samples for before, after in pairwise(evaluated)]
-        own_terms = _own_terms(per_step, formulas.expected_own_terms(histograms, 0, labels, config.routing))
+        term = config.objective.independence
+        samples, routed = round(formulas.term_share(term, BATCH) * BATCH), 3 if term.pairwise else k + 1
+        per_step = [routed - (after - before) / samples for before, after in pairwise(evaluated)]
+        expected = None if term.pairwise else formulas.expected_own_terms(histograms, 0, labels, config.routing)
+        own_terms = _own_terms(per_step, expected)
     measured = EvaluationCounter(own.forward + peers.forward, own.backward + peers.backward).per_step(STEPS, BATCH)
     as_run = _as_run(trainer, k, None if own_terms is None else own_terms.mean)
     paper = None if trainer.paper is None else trainer.paper(k)
@@ -131,7 +133,7 @@ def _as_run(trainer: Trainer, k: int, own_terms: float | None) -> Evaluations:
     )
 
 
-def _own_terms(per_step: list[float], expected: float) -> OwnTerms:
+def _own_terms(per_step: list[float], expected: float | None) -> OwnTerms:
     mean, n = statistics.mean(per_step), len(per_step)
     half = 1.96 * statistics.stdev(per_step) / math.sqrt(n)
     return OwnTerms(mean, mean - half, mean + half, n, expected)

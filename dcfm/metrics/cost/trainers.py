@@ -46,6 +46,12 @@ _OWN: Final = "c of the composition's k + 1 terms are the silo's own, 1 or more 
 _TWO: Final = "a replayed point serves two steps, so the teachers cost half an evaluation"
 _SHARE: Final = "the CI term sees a share of the batch"
 
+_PAIR: Final = (
+    "as pictures and X-rays train: not in Table 4; a contrast of four whole labels instead of all k + 2 terms, at "
+    "points that the network walked to in 4 steps, on a share of the batch"
+)
+_CONTRAST: Final = {"pairwise": True, "contrast": True, "paths": "own"}
+
 
 def _objective(**changes: object) -> ObjectiveConfig:
     values = {"weight": 1.0, "share": 1.0, "labels": "own"} | changes
@@ -117,6 +123,13 @@ TRAINERS: Final[Mapping[str, Trainer]] = {
         "1 + (k+2)/4 / 1 + (1+c)/4",
         why=(_APART, _SHARE, _OWN),
     ),
+    "DCFM-A, contrast": Trainer(
+        PeerConfig(_LOOP, _objective(share=0.25, labels="held", **_CONTRAST)),
+        None,
+        None,
+        "1 + (4 + 4)/4 / 1 + (1+c)/4",
+        why=(_PAIR,),
+    ),
     "DCFM-B, a point used once": Trainer(
         _student(_ONCE),
         formulas.student_evaluations,
@@ -137,6 +150,13 @@ TRAINERS: Final[Mapping[str, Trainer]] = {
         "k+3 / k+2",
         "1/2 + 1 + (k+2)/4 / 1 + (k+2)/4",
         why=(_APART, _SHARE, _TWO),
+    ),
+    "DCFM-B, contrast, teachers compose": Trainer(
+        replace(_student(_TWICE), objective=_objective(share=0.5, labels="held", **_CONTRAST), teachers_compose=True),
+        None,
+        None,
+        "1/2 + 1 + (4 + 4)/2 / 1 + 1/2",
+        why=(_PAIR,),
     ),
 }
 """What :func:`dcfm.metrics.cost.steps.measure_step` knows, by name."""

@@ -3,8 +3,8 @@
 The bare loop evaluates the same network on a batch that lies ready and goes back through it; no optimizer, no averaged
 weights, no data, no loss terms. It gives the seconds of one evaluation: forward and backward ``c``, forward alone
 ``f``. A trainer's step of ``B`` samples makes ``B b`` evaluations that a gradient goes back through and ``B (F - b)``
-that are forward only, with ``F`` and ``b`` of :mod:`dcfm.metrics.cost.computation` (the CI term's share, frozen peers,
-teachers). Were the trainer free, a step would take
+that are forward only (of frozen peers and teachers, and on the way to points of the CI term), as counted while it is
+timed (:class:`dcfm.metrics.cost.computation.EvaluationCounter`). Were the trainer free, a step would take
 
     B (b c + (F - b) f)
 
@@ -26,13 +26,7 @@ from scipy import stats
 from torch import nn
 
 from dcfm.methods.method import Recipe
-from dcfm.metrics.cost.computation import (
-    Evaluations,
-    expected_own_terms,
-    local_as_run,
-    peers_as_run,
-    student_as_run,
-)
+from dcfm.metrics.cost.computation import CountedTask, EvaluationCounter, Evaluations
 from dcfm.trainers.local import train_local
 from dcfm.trainers.peers import train_peers
 from dcfm.trainers.student import train_student
@@ -49,7 +43,7 @@ class Efficiency:
     Attributes:
         trainer: one of :data:`TRAINERS`.
         batch: samples of a step.
-        evaluations: of the network in a step, in units of the batch.
+        evaluations: of the network in a step, counted, in units of the batch.
         step_seconds: of the trainer's step, mean over the turns.
         bare_seconds: that the same evaluations take in the bare loop.
         ratio, low, high: their quotient, mean over the turns with its 95 % interval.
@@ -156,27 +150,24 @@ def measure_trainer(
     silo = problem.silos[0]
     data, labels = silo.data.to(device), silo.labels.to(device)
     histograms = [s.histogram(problem.space) for s in problem.silos]
-    networks = [task.network().to(device) for _ in problem.silos]
+    counter = EvaluationCounter()
+    counted_task = CountedTask(task, counter)
+    networks = [counted_task.network().to(device) for _ in problem.silos]
     config = {"stage_one": recipe.stage_one, "peers": recipe.peers, "student": recipe.student}[trainer]
-    batch, k = config.loop.batch, problem.space.size
+    batch = config.loop.batch
     if trainer == "student":
         block = recipe.student.steps_of_block(holds=False)
         steps = -(-steps // block) * block
     loop = replace(config.loop, steps=steps * (turns + 1), checkpoint_every=steps * (turns + 1))
     timer = _Turns(bare_loop(task.network().to(device), task, batch, device), device, steps)
-    independence = config.objective.independence
     if trainer == "stage_one":
-        train_local(task, data, labels, replace(recipe.stage_one, loop=loop), seed=seed, progress=timer)
-        counted = local_as_run(k, independence, batch)
+        train_local(counted_task, data, labels, replace(recipe.stage_one, loop=loop), seed=seed, progress=timer)
     elif trainer == "peers":
         asked = replace(recipe.peers, loop=loop)
-        train_peers(task, data, labels, networks, histograms, 0, asked, seed=seed, progress=timer)
-        own = expected_own_terms(histograms, 0, silo.labels, recipe.peers.routing)
-        counted = peers_as_run(k, independence, batch, own)
+        train_peers(counted_task, data, labels, networks, histograms, 0, asked, seed=seed, progress=timer)
     else:
-        asked_student = replace(recipe.student, loop=loop)
-        train_student(task, networks, histograms, asked_student, seed=seed, progress=timer)
-        counted = student_as_run(k, asked_student, loop.steps)
+        train_student(counted_task, networks, histograms, replace(recipe.student, loop=loop), seed=seed, progress=timer)
+    counted = counter.per_step(loop.steps, batch)
     bare = [batch * (counted.backward * c + (counted.forward - counted.backward) * f) for c, f in timer.evaluated]
     ratio, low, high = mean_interval([b / s for b, s in zip(bare, timer.trained, strict=True)])
     return Efficiency(

@@ -30,6 +30,13 @@ def test_many_attributes() -> None:
 
 
 @pytest.mark.parametrize("k", [2, 14])
+def test_where_teachers_compose_the_student_goes_back_through_two_evaluations_alone(k: int) -> None:
+    """Its masked labels on the batch, and the contrast's last label on half of it; four steps to each point, four
+    labels there, and half an evaluation for a replayed point are forward only."""
+    assert measure_step("DCFM-B, contrast, teachers compose", k).measured == Evaluations(1 + (4 + 4) / 2 + 1 / 2, 1.5)
+
+
+@pytest.mark.parametrize("k", [2, 14])
 def test_peers_leave_the_silo_at_least_one_term(k: int) -> None:
     row = measure_step("DCFM-A", k)
     assert row.own_terms is not None

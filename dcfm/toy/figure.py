@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import matplotlib
 import torch
@@ -12,6 +12,9 @@ from matplotlib.patches import Circle
 
 from dcfm.artefacts import atomically, load_tensors
 from dcfm.toy.mixture import Mixture, label_name
+
+WIDEST: Final = 6
+"""Panels side by side at most; more methods take several rows of about as many each."""
 
 
 def draw(cells: Sequence[Mapping[str, Any]], out: Path, mixture: Mixture) -> Path:
@@ -27,8 +30,8 @@ def draw(cells: Sequence[Mapping[str, Any]], out: Path, mixture: Mixture) -> Pat
     """
     first = [cell for cell in cells if cell["seed"] == cells[0]["seed"]]
     methods = list(first[0]["methods"])
-    columns = min(5, len(methods))
-    bands = math.ceil(len(methods) / columns)
+    bands = math.ceil(len(methods) / WIDEST)
+    columns = math.ceil(len(methods) / bands)
     figure = Figure(figsize=(2.1 * columns, 2.3 * bands * len(first)), layout="constrained")
     axes = figure.subplots(bands * len(first), columns, squeeze=False, sharex=True, sharey=True)
     for axis in axes.flat:

@@ -18,7 +18,7 @@ from dcfm.methods import registry
 from dcfm.metrics.bootstrap import Estimate, ratio
 from dcfm_images.judging import CELLS
 from dcfm_images.matrices import warnings_of
-from dcfm_images.paper import SOURCE, printed
+from dcfm_images.paper import BASELINES, SOURCE, printed
 from dcfm_images.results import METRICS, RECORD, read_metrics
 from dcfm_images.shares import share
 from dcfm_images.table_settings import REAL, TableSettings
@@ -89,9 +89,9 @@ def evaluated(
 
 
 def best_baseline(found: Mapping[str, Evaluated], cell: str) -> str | None:
-    """The decentralised baseline of the least FID on known or novel combinations, among those that were run: the mean
+    """The paper's baseline of the least FID on known or novel combinations, among those that were run: the mean
     over the training seeds that all of these have, or over each one's own where they have none in common."""
-    run = [method for method in registry.baselines(name for name in found if name != REAL) if found[method]]
+    run = [method for method in BASELINES if found.get(method)]
     common = set.intersection(*(set(found[method]) for method in run)) if run else set()
 
     def fid(method: str) -> float:

@@ -14,7 +14,8 @@ DCFM-B                 ``k + 3``    ``k + 2``    as local CI, and the frozen tea
 
 The ``*_as_run`` functions count what :mod:`dcfm.trainers` does. It differs in three ways: flow matching evaluates its
 masked labels (Eq. 8) and shares nothing with the CI term; the CI term sees a share of the batch; and a replayed point
-of DCFM-B costs the teacher one evaluation but is used more than once.
+of DCFM-B costs the teacher one evaluation but is used more than once. Where a contrast replaces the full term it has
+four evaluations whatever ``k``, and where teachers compose (``teachers_compose``) three of these are theirs.
 """
 
 import math

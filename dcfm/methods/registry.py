@@ -5,6 +5,7 @@ artefacts then know it by the YAML file's name.
 """
 
 import importlib.resources
+import inspect
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import yaml
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 
+from dcfm.artefacts import file_hash
 from dcfm.methods.method import Method
 
 FOLDER = Path(str(importlib.resources.files("dcfm_configs"))) / "registry"
@@ -63,3 +65,18 @@ def make(name: str, **changes: Any) -> Method:
     if not isinstance(method, Method):
         raise MethodError(f"{FOLDER / name}.yaml names {settings.get('_target_')}, which is no dcfm Method")
     return method
+
+
+def code_of(name: str) -> Path:
+    """The file that the class of the method of this name is written in.
+
+    Raises:
+        MethodError: as :func:`make`.
+    """
+    return Path(inspect.getfile(type(make(name))))
+
+
+def code_hash(name: str) -> str:
+    """The SHA-256 of :func:`code_of`: whether a method was changed since something was made with it. What it calls in
+    other files is not looked at."""
+    return file_hash(code_of(name))

@@ -147,6 +147,33 @@ def check_cell(cell: Cell, methods: Sequence[str], folder: Path) -> Problem:
     return problem
 
 
+def tell_changed_code(cells: Sequence[Cell], methods: Sequence[str], out: Path) -> list[str]:
+    """Warn of methods whose file was changed since records of them were made, which are shown all the same.
+
+    Args:
+        cells: under ``out``, their records not damaged.
+        methods: that are asked for.
+
+    Returns:
+        The warnings.
+    """
+    lines = []
+    for name in methods:
+        now = registry.code_hash(name)
+        paths = [path for cell in cells if (path := record_path(out / cell.name, name)).exists()]
+        # Records of before hashes were kept lack them.
+        old = [p for p in paths if json.loads(p.read_text(encoding="utf-8")).get("code_sha256", now) != now]
+        if old:
+            lines.append(
+                f"{name}: {registry.code_of(name)} was changed since {old[0]} was made"
+                + (f", and {len(old) - 1} more" if old[1:] else "")
+                + "; what is there is shown. Give another out= to run the method as it is now"
+            )
+    for line in lines:
+        log.warning(line)
+    return lines
+
+
 def check_settings(
     path: Path, settings: Mapping[str, Any], key: str | None = None, *, younger: Sequence[str] = ()
 ) -> None:
@@ -197,3 +224,4 @@ def check_cells(cells: Sequence[Cell], methods: Sequence[str], out: Path, worker
         raise ValueError(f"workers={workers}; give 0 (this process) or more")
     for cell in cells:
         check_cell(cell, methods, out / cell.name)
+    tell_changed_code(cells, methods, out)

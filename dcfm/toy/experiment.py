@@ -22,6 +22,7 @@ from dcfm.artefacts import save_tensors, write_text_atomically
 from dcfm.decentralized import Federation
 from dcfm.exchange import Ledger
 from dcfm.fields import Field
+from dcfm.methods import registry
 from dcfm.methods.method import RULES
 from dcfm.selection import KnownOnly, Selection, select
 from dcfm.toy.cell import Cell, check_cell, check_cells, record_path
@@ -126,6 +127,7 @@ def _run_method(cell: Cell, problem: Problem, federation: Federation, name: str,
         "title": method.title,
         "decentralised": method.decentralised,
         "own_settings": cell.own(name),
+        "code_sha256": registry.code_hash(name),
         "rule": chosen.chosen,
         "selection": chosen.as_dict(),
         **summary(results[chosen.chosen]),

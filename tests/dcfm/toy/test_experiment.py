@@ -1,6 +1,7 @@
 """dcfm/toy/experiment.py, variants.py, choice.py: scores of known fields, resuming, sharing, and what may be seen."""
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from dcfm.methods import registry
 from dcfm.selection import KnownOnly, LeakError
-from dcfm.toy.cell import Cell, check_cells, tell_hidden
+from dcfm.toy.cell import Cell, check_cells, record_path, tell_changed_code, tell_hidden
 from dcfm.toy.choice import choose, read_candidates
 from dcfm.toy.experiment import run_cells, summary
 from dcfm.toy.mixture import Mixture
@@ -99,6 +100,23 @@ def test_a_method_of_other_settings_is_another_one(tmp_path: Path, monkeypatch: 
     del record["own_settings"]["method"]
     path.write_text(json.dumps(record))
     check_cells([cell()], ["ddm"], tmp_path / "out", 0)
+
+
+def test_a_method_whose_code_was_changed_is_told_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """One's own method: what it gave before is not taken for what it gives now without a word."""
+    cells = [cell(), cell(seed=1)]
+    run_cells(cells, ["ddm", "dfd"], tmp_path, workers=0)
+    assert tell_changed_code(cells, ["ddm", "dfd"], tmp_path) == []
+    for one in cells:
+        path = record_path(tmp_path / one.name, "ddm")
+        path.write_text(path.read_text().replace(registry.code_hash("ddm"), 64 * "0"))
+    shown = run_cells(cells, ["ddm", "dfd"], tmp_path, workers=0)
+    (line,) = caplog.messages
+    assert "ddm.py was changed since" in line
+    assert "and 1 more; what is there is shown" in line
+    assert shown[0]["methods"]["ddm"]["code_sha256"] == 64 * "0"
+    path.write_text(re.sub(r'"code_sha256": "0+",', "", path.read_text()))  # of before hashes were kept
+    assert len(tell_changed_code(cells[1:], ["ddm"], tmp_path)) == 0
 
 
 def test_progress_is_told_method_by_method(tmp_path: Path) -> None:

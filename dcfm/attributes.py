@@ -130,7 +130,7 @@ class AttributeSpace:
         ``C >= C_min`` is necessary; that this rank equals :attr:`main_effects` is sufficient too: every unseen
         combination is then an affine combination of seen ones.
         """
-        rows = torch.unique(observed, dim=0)
+        rows = torch.unique(observed.long(), dim=0)
         blocks = [torch.nn.functional.one_hot(rows[:, i], n) for i, n in enumerate(self.cardinalities)]
         return int(np.linalg.matrix_rank(torch.cat(blocks, dim=1).double().cpu().numpy()))
 

@@ -17,6 +17,7 @@ from einops import rearrange, repeat
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from dcfm.attributes import check_whole
 from dcfm.silos import LabelHistogram
 
 
@@ -94,6 +95,7 @@ def check_values(y: Int[Tensor, "batch k"], null: Int[Tensor, " k"]) -> None:
     null = null.to(y.device)
     if y.ndim != 2 or y.shape[1] != len(null):  # one column would be taken for all attributes
         raise ValueError(f"labels of shape {tuple(y.shape)}; give (n, {len(null)}), a column an attribute")
+    check_whole(y)
     if (beyond := (y < 0) | (y > null)).any():
         row, i = (int(place) for place in beyond.nonzero()[0])
         raise ValueError(f"label {int(y[row, i])} of attribute {i}, which has 0 to {int(null[i]) - 1} and null")
@@ -178,6 +180,7 @@ def value_weights(histograms: Sequence[LabelHistogram], y: Int[Tensor, "batch k"
         ValueError: a value that no silo holds, or that is none of its attribute's.
     """
     check_values(y, torch.tensor(histograms[0].cardinalities))
+    y = y.long()  # other types of whole numbers are no places in a tensor, or masks
     totals = torch.tensor([float(h.total) for h in histograms], device=y.device)
     rows = [(totals / totals.sum()).expand(len(y), -1)]
     for i in range(y.shape[1]):

@@ -107,7 +107,7 @@ def pair_labels(
 ) -> Int[Tensor, "4 batch k"]:
     """``base``, e.g. the null tokens; with the first of the pair's values of ``y``; with the second; with both."""
     labels = base.to(y.device).expand(4, *y.shape).clone()
-    value = y.gather(1, pair)
+    value = y.gather(1, pair).to(labels.dtype)
     labels[1].scatter_(1, pair[:, :1], value[:, :1])
     labels[2].scatter_(1, pair[:, 1:], value[:, 1:])
     labels[3].scatter_(1, pair, value)

@@ -1,7 +1,8 @@
 """Seeds made of a run's seed: one seed makes a run.
 
-No two trainings of a kind draw the same; of different kinds (Stage I and the student, say) two may begin with the same
-numbers, which they use for different things.
+No two trainings of a kind draw the same; of different kinds two may begin with the same numbers. The student uses them
+for other things than Stage I; DCFM-A's first round has Stage I's batch, times and noise again in its first step, after
+which its routing draws in between, and in all of them where its CI term has weight 0, which draws nothing.
 """
 
 
@@ -13,7 +14,7 @@ def derived(seed: int, *numbers: int) -> int:
         numbers: below 1,000,003 each, or two sequences may meet.
 
     Returns:
-        At least 0 and below 2^63, which every generator takes.
+        At least 0 and below 2^63, which every generator takes; those of the CPU look at its lowest 32 bits alone.
     """
     for number in numbers:
         seed = (seed * 1_000_003 + number) % 2**63

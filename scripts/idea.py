@@ -64,7 +64,8 @@ def run(config: DictConfig) -> None:
         bar.set_description(name)
         fields = train_method(cell, federation, name).fields
         rule = choose_rule(cell, problem, fields).chosen
-        x = sample(fields[rule], problem.missing[:1], cell.sampling, torch.Generator().manual_seed(given.seed))[0]
+        generator = torch.Generator().manual_seed(1_000_003 * (given.seed + 1))  # not the data's draws again
+        x = sample(fields[rule], problem.missing[:1], cell.sampling, generator)[0]
         title = cell.method(name).title
         samples[title] = x
         inside = int(problem.mixture.within(x, problem.missing[:1].expand(len(x), -1)).sum())

@@ -72,9 +72,10 @@ class Estimate:
         """The mean over trainings, with an interval that holds for another training.
 
         Each draw takes as many trainings as there are, with replacement, and the mean of this draw of theirs: what
-        trainings share, the reference, stays shared. The spread between two or three trainings is underestimated (by
-        ``(S - 1) / S`` in variance). Which trainings a draw takes depends on the shape of ``draws`` alone, so draws of
-        two methods belong together.
+        trainings share, the reference, stays shared. Of few trainings the interval is too narrow where they differ by
+        more than their noise, since of the variance between ``S`` trainings it has ``(S - 1) / S``, and too wide where
+        they do not: the variance within a training counts ``(3 S - 2) / S`` times, twice of two. Which trainings a draw
+        takes depends on the shape of ``draws`` alone, so draws of two methods belong together.
 
         Args:
             values: the statistic of each training.

@@ -13,6 +13,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from dcfm.metrics.features import check_finite
+
 
 class SampleSizeError(ValueError):
     """Too few samples for what is to be estimated from them."""
@@ -54,6 +56,7 @@ def frechet_distance(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"]) -> float:
 
     Raises:
         SampleSizeError: ``n <= d`` or ``m <= d``.
+        ValueError: features that are not finite.
     """
     ones_x, ones_y = x.new_ones(1, len(x)), y.new_ones(1, len(y))
     return float(frechet_draws(x, y, ones_x, ones_y)[0])
@@ -69,9 +72,11 @@ def frechet_draws(
 
     Raises:
         SampleSizeError: ``n <= d`` or ``m <= d``.
+        ValueError: features that are not finite.
     """
     check_sample_size(len(x), x.shape[1], "samples")
     check_sample_size(len(y), y.shape[1], "reference samples")
+    check_finite(x=x, y=y)
     x, y = x.double(), y.double()
     found = []
     for wx, wy in zip(weights_x.double(), weights_y.double(), strict=True):

@@ -20,6 +20,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from dcfm.metrics.features import check_finite
+
 BLOCK: Final = 1024
 """Rows of a kernel matrix that are held at once."""
 
@@ -52,7 +54,7 @@ def kernel_distance(
     """Unbiased squared MMD between two sets of features; about zero, of either sign, for equal distributions.
 
     Raises:
-        ValueError: fewer than two samples of either, or of a stratum.
+        ValueError: fewer than two samples of either, or of a stratum, or features that are not finite.
     """
     return float(kernel_draws(x, y, x.new_ones(1, len(x)), y.new_ones(1, len(y)), design_x, design_y)[0])
 
@@ -68,10 +70,11 @@ def kernel_draws(
     """The same under weights: how often each sample counts, see :mod:`dcfm.metrics.bootstrap`.
 
     Raises:
-        ValueError: fewer than two samples of either, or of a stratum.
+        ValueError: fewer than two samples of either, or of a stratum, or features that are not finite.
     """
     if min(len(x), len(y)) < 2:
         raise ValueError(f"{len(x)} and {len(y)} samples; the kernel distance needs at least two of each")
+    check_finite(x=x, y=y)
     x, y, weights_x, weights_y = (tensor.double() for tensor in (x, y, weights_x, weights_y))
     across = _pair_sum(x, y, weights_x, weights_y) / (weights_x.sum(1) * weights_y.sum(1))
     return _inside(x, weights_x, design_x) + _inside(y, weights_y, design_y) - 2 * across

@@ -12,6 +12,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from dcfm.metrics.features import check_finite
+
 NEIGHBOURS: Final = 3
 """``k`` of the paper."""
 
@@ -58,8 +60,9 @@ def membership(generated: Float[Tensor, "n d"], real: Float[Tensor, "m d"], k: i
     """Precision and recall of generated features against real ones, point by point.
 
     Raises:
-        ValueError: ``k < 1``, or a set without ``k`` other points.
+        ValueError: ``k < 1``, a set without ``k`` other points, or features that are not finite.
     """
+    check_finite(generated=generated, real=real)
     generated, real = generated.double(), real.double()
     generated_radii, real_radii = radii(generated, k), radii(real, k)
     in_real, in_generated = [], torch.zeros(len(real), dtype=torch.bool, device=real.device)

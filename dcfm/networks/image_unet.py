@@ -7,8 +7,8 @@ resolution the positions attend to one another. The last convolution starts at z
 
 The condition is an embedding of ``t`` plus one embedding a attribute, with one row more each for the null token.
 
-The network's output is the velocity, or, with ``predict="clean"``, the clean picture ``x1_hat`` up to a share of the
-input, and ``v = (x1_hat - x_t) / max(1 - t, 0.02)`` (see :mod:`dcfm.path`).
+The network's output is the velocity, or, with ``predict="clean"``, the clean picture ``x1_hat``, and
+``v = (x1_hat - x_t) / max(1 - t, 0.02)`` (see :mod:`dcfm.path`).
 """
 
 from collections.abc import Callable, Sequence

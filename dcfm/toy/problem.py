@@ -1,8 +1,9 @@
 """A toy problem: the geometry, what is observed, withheld and missing, and the silos; made from numbers and a seed."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Final
 
 import torch
 from jaxtyping import Int
@@ -11,6 +12,9 @@ from torch import Tensor
 from dcfm.silos import Silo
 from dcfm.toy.deal import check_deal, deal
 from dcfm.toy.mixture import Mixture, check_attributes, draw_missing, usual_missing
+
+REAL: Final = ("distance", "std", "alpha")
+"""Settings that are no whole numbers."""
 
 
 @dataclass(frozen=True)
@@ -116,8 +120,18 @@ def read_problem(given: Mapping[str, Any]) -> ProblemSettings:
     names = [f.name for f in fields(ProblemSettings)]
     if unknown := [name for name in given if name not in names]:
         raise ValueError(f"unknown keys {unknown} of a problem; the keys are {', '.join(names)}")
-    try:
-        return ProblemSettings(**given)
-    except TypeError as error:
-        wrong = f"a problem's settings are {dict(given)}: {error}"
-        raise ValueError(f"{wrong}; configs/toy.yaml has their types") from error
+    for f in fields(ProblemSettings):
+        value = given.get(f.name, f.default)
+        if f.name == "partition":
+            if not isinstance(value, str):
+                raise ValueError(f"partition={value!r} of a problem; give one by its name")
+        elif not (value is None and f.default is None):
+            _check_number(f.name, value)
+    plain: dict[str, Any] = {name: float(value) if name in REAL else value for name, value in given.items()}
+    return ProblemSettings(**plain)
+
+
+def _check_number(name: str, value: object) -> None:
+    whole = name not in REAL
+    if isinstance(value, bool) or not isinstance(value, int if whole else int | float) or not math.isfinite(value):
+        raise ValueError(f"{name}={value!r} of a problem; give {'a whole number' if whole else 'a number'}")

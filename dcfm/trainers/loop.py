@@ -239,6 +239,11 @@ def _restore(
         name, entry = key.rsplit(".", 1)
         state.setdefault(names[name], {})[entry] = value
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    if tensors["generator"].shape != generator.get_state().shape:
+        raise ResumeError(
+            f"{path} was written on another kind of device than {generator.device}, with other random numbers; go on "
+            f"with device= as it was, or delete {path} to start anew"
+        )
     generator.set_state(tensors["generator"].cpu())
     if "torch" in tensors:  # checkpoints of before lack it
         torch.set_rng_state(tensors["torch"].cpu())

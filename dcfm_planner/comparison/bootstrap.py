@@ -4,8 +4,9 @@ Trials of one training share its weights, and trials of one problem what makes i
 same problems, where success goes together. So trials of several trainings are no independent sample. Each draw takes as
 many trainings as there are, with replacement, and as many problems as there are, with replacement, the same ones for
 every training that it took (Davison & Hinkley 1997, Section 3.8, for the former); the interval is the percentiles of
-the draws' means over all their trials. With two or three trainings it is narrower than it should be (their spread is
-underestimated by a factor ``(S - 1) / S`` in variance): read it as a lower bound on what is not known.
+the draws' means over all their trials. Of two or three trainings it is too narrow where they differ by more than their
+trials' noise, since of the variance between ``S`` trainings it has ``(S - 1) / S``, and too wide where they do not: the
+variance within a training counts ``(3 S - 2) / S`` times, twice of two.
 """
 
 import numpy as np

@@ -35,7 +35,8 @@ COUNTING: Final = (
     "failures. Differences are in percentage points, on the same problems, with a 95 % interval; p: exact two-sided "
     "McNemar test; p (Holm): corrected over all rows of the second table. Where there are several trainings, on the "
     "same problems, the intervals are over these too (hierarchical bootstrap of trainings and problems), and p is of "
-    "an exact sign-flip test of each problem's differences, summed over trainings."
+    "an exact sign-flip test of each problem's differences, summed over trainings; it is about the networks that were "
+    "trained, on other problems: of another training the interval alone tells."
 )
 
 

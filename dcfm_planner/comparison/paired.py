@@ -8,7 +8,9 @@ combined under their correlation.
 After several trainings the problems are the same, so that what a problem decides it decides several times over. Then
 the problems, not their trials, are what is independent: if both methods are equally good, the sum of a problem's
 differences over all trainings is as likely as its negative. The sign-flip test (Fisher 1935) is exact under that, and
-McNemar's where there is one training.
+McNemar's where there is one training. What it is about are the networks that were trained, tried on other problems: a
+training's luck moves all its problems at once, so where two methods are equally good but their trainings differ, p is
+small far too often. Of another training the interval alone tells (:mod:`dcfm_planner.comparison.bootstrap`).
 """
 
 from collections.abc import Sequence

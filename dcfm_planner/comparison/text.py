@@ -24,7 +24,8 @@ COUNTING = (
 
 SEVERAL = (
     "Trainings with several seeds are tried on the same problems: intervals are of a hierarchical bootstrap of "
-    "trainings and problems, and p is of an exact sign-flip test of each problem's differences, summed over trainings."
+    "trainings and problems, and p is of an exact sign-flip test of each problem's differences, summed over trainings; "
+    "it is about the networks that were trained, on other problems: of another training the interval alone tells."
 )
 
 

@@ -81,6 +81,12 @@ class TestCoverage:
         assert space.coverage(space.combinations()) == 1
         assert space.main_effects_rank(space.combinations()) == space.main_effects == 1 + 1 + 2 + 3
 
+    @pytest.mark.parametrize("dtype", [torch.int16, torch.int32])
+    def test_whole_numbers_of_any_type_cover(self, dtype: torch.dtype) -> None:
+        space = AttributeSpace.from_cardinalities(2, 3)
+        space.check_coverage(space.combinations().to(dtype))
+        assert space.main_effects_rank(space.combinations().to(dtype)) == space.main_effects
+
     def test_a_cross_is_just_enough(self) -> None:
         """One row and one column of the grid: exactly C_min, and every combination of the cross is needed."""
         space = AttributeSpace.from_cardinalities(4, 4)

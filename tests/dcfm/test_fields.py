@@ -120,6 +120,12 @@ class TestWeights:
         assert torch.allclose(shares, torch.tensor([[2 / 3, 1 / 3], [0, 0]]))
         assert known.tolist() == [True, False]
 
+    @pytest.mark.parametrize("dtype", [torch.int16, torch.int32])
+    def test_whole_numbers_of_any_type_are_labels(self, dtype: torch.dtype) -> None:
+        histograms = [LabelHistogram.from_labels(torch.tensor(rows), (2, 2)) for rows in ([[0, 0], [0, 1]], [[1, 0]])]
+        y = torch.tensor([[0, 0], [1, 1], [2, 0]])
+        assert torch.equal(value_weights(histograms, y.to(dtype)), value_weights(histograms, y))
+
     def test_a_value_that_no_silo_holds(self) -> None:
         histograms = [LabelHistogram.from_labels(torch.tensor([[0, 0]]), (2, 2))]
         with pytest.raises(ValueError, match="no silo holds value 1 of attribute 0"):

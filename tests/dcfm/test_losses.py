@@ -169,6 +169,12 @@ class TestPairwise:
         assert (both == y)[given[3]].all()
         assert len(torch.unique(given[3], dim=0)) == 10
 
+    @pytest.mark.parametrize("dtype", [torch.int16, torch.int32])
+    def test_pairs_of_whole_numbers_of_any_type(self, dtype: torch.dtype, generator: torch.Generator) -> None:
+        null, y = torch.full((4,), 2), torch.randint(2, (9, 4), generator=generator)
+        pair = draw_pairs(y, generator)
+        assert torch.equal(pair_labels(y.to(dtype), null, pair), pair_labels(y, null, pair))
+
     def test_zero_for_additive_fields_only(self, generator: torch.Generator) -> None:
         null = torch.tensor([2, 2, 2])
         y = torch.randint(2, (64, 3), generator=generator)

@@ -1,5 +1,7 @@
 """dcfm/toy/problem.py and training.py: problems from a seed, and errors before work."""
 
+import math
+
 import pytest
 import torch
 from hydra import compose, initialize_config_module
@@ -54,9 +56,25 @@ def test_impossible_problems(changes: dict, message: str) -> None:
 
 def test_a_problem_from_plain_data() -> None:
     assert read_problem({"attributes": 3}) == ProblemSettings(attributes=3)
-    for given, message in (({"attributes": "two"}, "types"), ({"size": 3}, "unknown keys")):
-        with pytest.raises(ValueError, match=message):
-            read_problem(given)
+    assert read_problem({"distance": 2, "missing": None}) == ProblemSettings(distance=2.0)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"size": 3}, "unknown keys"),
+        ({"attributes": "two"}, "attributes='two' of a problem; give a whole number"),
+        ({"attributes": 3.0}, "attributes=3.0 of a problem; give a whole number"),
+        ({"missing": 1.0}, "missing=1.0 of a problem; give a whole number"),
+        ({"samples": True}, "samples=True of a problem; give a whole number"),
+        ({"distance": "far"}, "distance='far' of a problem; give a number"),
+        ({"std": math.nan}, "std=nan of a problem; give a number"),
+        ({"partition": 3}, "partition=3 of a problem; give one by its name"),
+    ],
+)
+def test_plain_data_of_the_wrong_kind(given: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        read_problem(given)
 
 
 def test_a_recipe_is_made_of_the_given_numbers() -> None:

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from dcfm.trainers.loop import LoopConfig, ResumeError, TrainingError, fit
@@ -89,6 +91,18 @@ def test_checkpoint_of_another_origin_is_refused(tmp_path: Path) -> None:
     train({"data": "one"}, 15)
     with pytest.raises(ResumeError, match="delete"):
         train({"data": "two"}, 20)
+
+
+def test_checkpoint_of_another_kind_of_device_is_refused(tmp_path: Path) -> None:
+    """A GPU's random numbers are others: the state of its generator has 16 bytes."""
+    checkpoint = tmp_path / "run.safetensors"
+    fit(fresh(), regression, CONFIG, seed=1, checkpoint=checkpoint, stop_after=5)
+    with safe_open(checkpoint, framework="pt") as file:
+        metadata = file.metadata()
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
+    save_file(tensors | {"generator": torch.zeros(16, dtype=torch.uint8)}, checkpoint, metadata)
+    with pytest.raises(ResumeError, match=r"another kind of device than cpu.* device= as it was, or delete"):
+        fit(fresh(), regression, CONFIG, seed=1, checkpoint=checkpoint)
 
 
 def test_checkpoint_of_another_architecture_or_none_at_all(tmp_path: Path) -> None:

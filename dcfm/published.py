@@ -145,7 +145,12 @@ def publish(
 
 
 def load_published(
-    folder: Path, build: Callable[[Mapping[str, Any]], Task], device: torch.device, *, what: str
+    folder: Path,
+    build: Callable[[Mapping[str, Any]], Task],
+    device: torch.device,
+    *,
+    what: str,
+    check: Callable[[artefacts.Artefact], None] = lambda found: None,
 ) -> Published:
     """Read what :func:`publish` wrote.
 
@@ -154,12 +159,14 @@ def load_published(
         build: makes the task from its settings in the artefact.
         device: of the networks.
         what: it should be, for messages, e.g. ``a planner``.
+        check: raises an error unless an artefact is what is looked for, before anything is built of it.
 
     Raises:
         ModelError: an artefact of something else, of another attribute space, or with weights that do not fit.
         dcfm.artefacts.ArtefactError: what is there is truncated or damaged.
     """
     found = artefacts.load(folder)
+    check(found)
     config = found.config
     try:
         task = build(config["task"])

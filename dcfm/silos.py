@@ -281,5 +281,6 @@ def _rows_by_combination(labels: Int[Tensor, "samples k"]) -> list[Int[Tensor, "
 def _all_filled(silos: list[Tensor], remedy: str) -> list[Int[Tensor, " _"]]:
     empty = [i for i, rows in enumerate(silos) if not len(rows)]
     if empty:
-        raise ValueError(f"silo {', '.join(map(str, empty))} of {len(silos)} is left without data; {remedy}")
+        named = ", ".join(map(str, empty[:5])) + (f" and {len(empty) - 5} more" if empty[5:] else "")
+        raise ValueError(f"silo {named} of {len(silos)} is left without data; {remedy}")
     return [rows.sort().values for rows in silos]

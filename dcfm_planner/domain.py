@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Generic, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -186,6 +186,12 @@ class Executable(Domain, Protocol):
     def scene(self, axes: Axes) -> None:
         """What is drawn behind the paths: the first two numbers of the goal's column, x and y."""
         ...
+
+
+def lacking(thing: object, asked: type) -> list[str]:
+    """The members of a protocol, :class:`Domain` or :class:`Executable`, that something does not have; sorted."""
+    members = {name for kind in asked.__mro__ if kind not in (object, Protocol, Generic) for name in vars(kind)}
+    return sorted(name for name in members if not name.startswith("_") and not hasattr(thing, name))
 
 
 def labels_of(space: AttributeSpace, combinations: Sequence[tuple[str, ...]]) -> Int[Tensor, "n k"]:

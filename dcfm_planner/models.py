@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from dcfm import artefacts, published
+from dcfm.artefacts import Artefact
 from dcfm.methods.method import RULES
 from dcfm.published import ModelError, load_published, resolve_device
 from dcfm.silos import LabelHistogram
@@ -167,13 +168,15 @@ def load_planner(
     def task(settings: Mapping[str, Any]) -> PlannerTask:
         return PlannerTask(**{**settings, "channels": tuple(settings["channels"])}, domain=domain)
 
-    found = load_published(folder, task, where, what="a planner")
-    # In order too, which is that of the columns.
-    if list((found.metadata["normalizer"] or {}).items()) != list(domain.layout.coordinates().items()):
-        raise ModelError(
-            f"{folder} was trained in other coordinates than those of {domain.name} in this version; give domain= of "
-            "the planner, or train it again"
-        )
+    def check(found: Artefact) -> None:
+        # In order too, which is that of the columns.
+        if list((found.metadata["normalizer"] or {}).items()) != list(domain.layout.coordinates().items()):
+            raise ModelError(
+                f"{folder} was trained in other coordinates than those of {domain.name} in this version; give domain= "
+                "of the planner, or train it again"
+            )
+
+    found = load_published(folder, task, where, what="a planner", check=check)
     sampling = sampling or Sampling()
     if sampling.guidance is None:
         sampling = replace(sampling, guidance=tuple(domain.guidance))

@@ -18,7 +18,7 @@ from dcfm.decentralized import Federation
 from dcfm.jobs import ProgressFactory
 from dcfm.runs import RunSettings, check_methods, read_recipe, read_task, train_and_publish
 from dcfm.silos import PARTITIONS, Silo, partition
-from dcfm_planner.domain import CollectionProgress, Domain, Segments, is_one_of, labels_of, split
+from dcfm_planner.domain import CollectionProgress, Domain, Segments, is_one_of, labels_of, lacking, split
 from dcfm_planner.domains.cube import CUBE
 from dcfm_planner.models import publish, resolve_device
 from dcfm_planner.segments import SegmentSet
@@ -102,8 +102,11 @@ def read_domain(config: Any) -> Domain:
         domain = hydra.utils.instantiate(config, _convert_="all")
     except InstantiationException as error:
         raise ValueError(str(error.__cause__ or error)) from error
-    if not isinstance(domain, Domain):
-        raise ValueError(f"domain._target_ makes a {type(domain).__name__}, not a dcfm_planner.domain.Domain")
+    if missing := lacking(domain, Domain):
+        raise ValueError(
+            f"domain._target_ makes a {type(domain).__name__}, not a dcfm_planner.domain.Domain: it has no "
+            f"{', '.join(missing)}"
+        )
     labels_of(domain.space, domain.novel)
     return domain
 

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from dcfm.configuration import check_same_settings, script, typed, writable
 from dcfm_planner.evaluation.report import table, write_report
-from dcfm_planner.evaluation.run import EvaluationSettings, evaluate
+from dcfm_planner.evaluation.run import EvaluationSettings, evaluate, load
 from dcfm_planner.execution import ExecutionOptions
 from dcfm_planner.models import Sampling, planner_label, shipped_name
 from dcfm_planner.training import read_domain
@@ -96,6 +96,8 @@ def _controls(given: Any, allowed: tuple[str, ...]) -> tuple[str, ...]:
 def run(config: DictConfig) -> None:
     """Check, evaluate, write, print."""
     settings, out = read_settings(config)
+    load(settings)  # before a folder is made: bad weights and problems that there are not
+    settings.make_problems()
     check_same_settings(writable(out), config)
     command = shlex.join(["python", *sys.argv])
     with tqdm(total=2 * settings.trials, unit="trial", desc=f"evaluating {settings.weights}") as bar:

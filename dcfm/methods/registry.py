@@ -44,11 +44,18 @@ def settings_of(name: str, **changes: Any) -> dict[str, Any]:
     """The class and the settings of the method of this name, as listed but for ``changes``.
 
     Raises:
-        MethodError: an unknown name.
+        MethodError: an unknown name, or a file that is no such list.
     """
     if name not in names():
         raise MethodError(f"unknown method {name!r}; the methods are {', '.join(names())}")
-    return yaml.safe_load((FOLDER / f"{name}.yaml").read_text(encoding="utf-8")) | changes
+    path = FOLDER / f"{name}.yaml"
+    try:
+        listed = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise MethodError(f"{path} is no YAML: {error}") from error
+    if not isinstance(listed, dict) or "_target_" not in listed:
+        raise MethodError(f"{path} names no class; begin it with _target_: and the class's full name")
+    return listed | changes
 
 
 def make(name: str, **changes: Any) -> Method:
@@ -61,7 +68,9 @@ def make(name: str, **changes: Any) -> Method:
     try:
         method = instantiate(settings)
     except InstantiationException as error:
-        raise MethodError(f"method {name} cannot be made with {changes}: {error}") from error
+        given = f" with {changes}" if changes else ""
+        cause = str(error.__cause__ or error).partition("\nset env variable")[0]
+        raise MethodError(f"method {name}, {FOLDER / name}.yaml, cannot be made{given}: {cause}") from error
     if not isinstance(method, Method):
         raise MethodError(f"{FOLDER / name}.yaml names {settings.get('_target_')}, which is no dcfm Method")
     return method

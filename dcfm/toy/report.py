@@ -94,7 +94,8 @@ def metrics(cells: Sequence[Mapping[str, Any]], command: str, settings: Mapping[
             "share": "of the samples of a combination, those within the radius around the queried mode's centre that "
             "holds 99 % of the true mode; the true mode scores 0.99; low and high: 95 % Wilson interval",
             "sliced_wasserstein": "sliced 2-Wasserstein distance to as many fresh samples of the true mode",
-            "by_rule": "either sampling rule, whatever was chosen; of that which was not, 500 samples a combination",
+            "by_rule": "either sampling rule, whatever was chosen; of that which was not, at most 500 samples (n) a "
+            "combination",
             "known": "some silo holds samples of the combination; the others are novel",
             "rule": "joint: sampled by the whole label where the method has an answer to it, composed: by Eq. 5; "
             "chosen by the known combinations (selection); by_rule has both",

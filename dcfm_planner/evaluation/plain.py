@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float, Int
 
 from dcfm_planner.controllers import TrackEffector
-from dcfm_planner.domain import Executable, split
+from dcfm_planner.domain import Executable, lacking, split
 from dcfm_planner.evaluation.controls import control_labels
 from dcfm_planner.evaluation.picture import draw_paths
 from dcfm_planner.evaluation.problems import PROTOCOLS, ProblemError, Problems, spread
@@ -67,6 +67,13 @@ class PlainEvaluation:
     """A :class:`dcfm_planner.domain.Evaluation` of a domain that is :class:`~dcfm_planner.domain.Executable`."""
 
     domain: Executable
+
+    def __post_init__(self) -> None:
+        if missing := lacking(self.domain, Executable):
+            raise ProblemError(
+                f"{type(self.domain).__name__} has no {', '.join(missing)}, which its PlainEvaluation asks for; "
+                "dcfm_planner.domain.Executable says what they are"
+            )
 
     @property
     def controls(self) -> tuple[str, ...]:

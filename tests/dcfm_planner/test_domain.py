@@ -1,12 +1,14 @@
 """The protocols hold for the domains that ship, and withheld combinations are what their names say."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 from omegaconf import OmegaConf
 
-from dcfm_planner.domain import Domain, Evaluation, Executable, is_one_of, labels_of, split
+from dcfm_planner.domain import Domain, Evaluation, Executable, is_one_of, labels_of, lacking, split
 from dcfm_planner.domains.cube import CUBE
 from dcfm_planner.domains.maze import PointMaze
 from dcfm_planner.quadrants import KNOWN_PAIRS, NOVEL_PAIRS, pair_labels
@@ -39,9 +41,18 @@ def test_unknown_combinations(names: tuple[str, ...]) -> None:
 def test_a_domain_is_read_from_any_module() -> None:
     config = OmegaConf.create({"_target_": "dcfm_planner.domains.maze.PointMaze", "walks": 3})
     assert read_domain(config) == PointMaze(walks=3)
-    for target, message in (("dcfm_planner.task.HoldRates", "makes a HoldRates"), ("no.such.Domain", "no.such")):
+    wrong = "makes a HoldRates, not a .*Domain: it has no evaluation, guidance, layout"
+    for target, message in (("dcfm_planner.task.HoldRates", wrong), ("no.such.Domain", "no.such")):
         with pytest.raises(ValueError, match=message):
             read_domain(OmegaConf.create({"_target_": target}))
+
+
+def test_what_an_evaluation_lacks_is_told_before_it_begins() -> None:
+    """In a process without the tests' checks of types, as users have it."""
+    assert lacking(PointMaze(), Executable) == []
+    tried = "from dcfm_planner.domains.cube import CUBE; from dcfm_planner.evaluation.plain import *; PlainEvaluation(CUBE)"
+    done = subprocess.run([sys.executable, "-c", tried], capture_output=True, text=True)
+    assert "ProblemError: CubeSingle has no check, draw_ends, execute, max_steps, scene, which" in done.stderr
 
 
 def test_the_task_takes_the_domains_shape_and_holds_its_goal() -> None:

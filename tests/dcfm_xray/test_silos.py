@@ -39,7 +39,8 @@ def test_every_row_has_one_place(kind: str, withhold: bool) -> None:
     assert is_withheld(SOURCE.labels[train]).any() != withhold
     assert is_withheld(SOURCE.labels[found.withheld]).all()
     assert bool(len(found.withheld)) == withhold
-    text = describe(found, SOURCE.labels)
+    silos = {f"hospital{i}": SOURCE.labels[rows] for i, rows in enumerate(found.silos)}
+    text = describe(silos, found, SOURCE.labels)
     assert text.count("hospital") == 4
 
 

@@ -1,7 +1,7 @@
 """Presets are typed and fair to the baselines; a small training publishes, resumes and refuses another problem."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
 
@@ -125,8 +125,30 @@ def test_what_is_left_out_is_counted_and_named(small_autoencoder: Path, tmp_path
     assert left_out["rows without a file"] == ["x.png"]
     assert [str(tmp_path / "2.png") in text for text in left_out[UNREADABLE]] == [True]
     assert f"1 {UNREADABLE} ({tmp_path / '2.png'}" in problem.describe()
+    assert "hospital0: 14 images" in problem.describe()  # what it trains on, not what lay there
     assert problem.test().labels.tolist() == problem.source.labels[[30, 32]].tolist()
     assert [str(tmp_path / "31.png") in text for text in problem.unreadable_test_images] == [True]
+
+
+@pytest.mark.parametrize(
+    ("broken", "message"), [(range(15), "'hospital0' has no data"), ((2, 17), f"no silo holds {FINDINGS[2]} = yes")]
+)
+def test_what_undecodable_images_would_have_held_is_told(
+    small_autoencoder: Path, tmp_path: Path, broken: Sequence[int], message: str
+) -> None:
+    """The table has it, so the error must say where it went."""
+    labels = [*FINDINGS, "No Finding", *FINDINGS, "No Finding", "Mass"]
+    rows = "".join(f"{i}.png,{label},0,{i}\n" for i, label in enumerate(labels))
+    (tmp_path / "Data_Entry_2017.csv").write_text(f"Image Index,Finding Labels,Follow-up #,Patient ID\n{rows}")
+    for i in range(len(labels)):
+        Image.fromarray(np.full((32, 32), 5 * i, dtype=np.uint8)).save(tmp_path / f"{i}.png")
+    for i in broken:
+        (tmp_path / f"{i}.png").write_bytes(b"no image")
+    split = Split((torch.arange(15), torch.arange(15, 30)), torch.arange(30, 31), torch.arange(0))
+    codec = load_codec(small_autoencoder, None, 32)
+    with pytest.raises(ValueError, match=message) as caught:
+        make_problem(NihFolder(tmp_path), codec, tmp_path / "cache", split)
+    assert f"{len(broken)} {UNREADABLE} ({tmp_path / f'{broken[0]}.png'}" in str(caught.value)
 
 
 def test_data_may_be_moved(

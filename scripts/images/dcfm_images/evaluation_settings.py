@@ -54,7 +54,7 @@ class EvaluationSettings:
         least = min(self.each - 1, self.selection_each, self.curve_each - 1, self.draws - 1, self.batch)
         if least < 1 or self.snapshots < 0 or min(self.seed, self.selection_seed) < 0:
             raise EvaluationError(
-                f"each={self.each}, curve_each={self.curve_each} and draws={self.draws} are at least 2, "
+                f"each={self.each}, curve_each={self.curve_each} and draws={self.draws} must be at least 2, "
                 f"selection_each={self.selection_each} and batch={self.batch} at least 1; "
                 f"snapshots={self.snapshots}, seed={self.seed} and selection_seed={self.selection_seed} at least 0"
             )

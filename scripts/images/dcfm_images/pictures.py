@@ -68,6 +68,6 @@ def check_each(digits: Digits, combinations: Int[Tensor, "m 2"], each: int, key:
     rarest = int(counts.argmin())
     if not 1 <= each <= counts[rarest]:
         raise ValueError(
-            f"{key}={each}: pictures of a combination must be at least 1, and there are real digits for "
-            f"{int(counts[rarest])} at most (of digit {int(classes[rarest])}); give a smaller {key}, or more digits"
+            f"{key}={each} pictures of a combination; give 1 to {int(counts[rarest])}, as many as there are real "
+            f"digits {int(classes[rarest])} to compare with, or more digits"
         )

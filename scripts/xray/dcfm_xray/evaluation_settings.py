@@ -52,7 +52,7 @@ class EvaluationSettings:
         least = min(self.each - 1, self.selection_each, self.draws, self.batch)
         if least < 1 or min(self.seed, self.selection_seed) < 0 or self.seed == self.selection_seed:
             raise EvaluationError(
-                f"each={self.each} is at least 2, selection_each={self.selection_each}, draws={self.draws} and "
+                f"each={self.each} must be at least 2, selection_each={self.selection_each}, draws={self.draws} and "
                 f"batch={self.batch} at least 1, seed={self.seed} and selection_seed={self.selection_seed} at least 0 "
                 "and different"
             )

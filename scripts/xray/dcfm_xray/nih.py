@@ -118,7 +118,10 @@ def _read_table(path: Path) -> list[dict[str, Any]]:
     except (csv.Error, UnicodeDecodeError) as error:
         raise SourceError(f"{path} is no readable table ({error}); download it again") from error
     if missing:
-        raise SourceError(f"{path} has no column {', '.join(sorted(missing))}; it is another table")
+        raise SourceError(
+            f"{path} has no column {', '.join(sorted(missing))}; it is another table, or its columns are not separated "
+            "by commas"
+        )
     return rows
 
 
@@ -180,7 +183,8 @@ def _open_rows(folder: Path, rows: Sequence[Mapping[str, Any]]) -> _Opened:
     left_out["files without a row"] = sorted(files.keys() - named)
     problems = Problems(left_out)
     if not paths:
-        raise SourceError(f"{folder} has no image with a usable row of the table:\n{problems.describe()}")
+        found = problems.describe() or "the table has no rows"
+        raise SourceError(f"{folder} has no image with a usable row of the table:\n{found}")
     return _Opened(paths, to_labels(sets), torch.tensor(patients), problems)
 
 

@@ -4,7 +4,8 @@ Latents are encoded once, into one cache a silo (:mod:`dcfm_xray.cache`), and re
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -158,7 +159,8 @@ class Problem:
         lines = [self.source.name]
         if problems := self.left_out.describe():
             lines.append(problems)
-        lines.append(splitting.describe(self.split, self.source.labels))
+        held = {silo.name: silo.labels for silo in self.silos}
+        lines.append(splitting.describe(held, self.split, self.source.labels))
         lines.append(f"{len(matrix['novel'])} of {len(matrix['feasible'])} feasible label sets are in no silo")
         return "\n".join(lines)
 
@@ -212,7 +214,8 @@ def make_problem(
         on_progress: see :data:`Progress`.
 
     Raises:
-        ValueError: the cache is of something else, the disk is full, or silos that cannot train together.
+        ValueError: the cache is of something else, the disk is full, or silos that cannot train together, with the
+            images that cannot be decoded, if there are any.
     """
     made, skipped = [], []
     for i, rows in enumerate(split.silos):
@@ -223,10 +226,23 @@ def make_problem(
                 on_progress(f"encoding {name}", done, total)
 
         found = encode(source, rows, codec, cache / name, shard=shard, workers=workers, on_shard=show)
-        made.append(Silo(name, found.latents, source.labels[rows[found.rows]]))
         skipped += found.unreadable
-    check_silos(SPACE, made)
+        with _told_of(skipped):
+            made.append(Silo(name, found.latents, source.labels[rows[found.rows]]))
+    with _told_of(skipped):
+        check_silos(SPACE, made)
     return Problem(source, codec, split, made, tuple(skipped))
+
+
+@contextmanager
+def _told_of(unreadable: Sequence[str]) -> Iterator[None]:
+    """What silos lack may be there, in images that cannot be decoded: an error says so."""
+    try:
+        yield
+    except ValueError as error:
+        if not unreadable:
+            raise
+        raise ValueError(f"{error}\n{Problems({UNREADABLE: unreadable}).describe()}") from error
 
 
 def read_pictures(source: Source, rows: Int[Tensor, " n"], size: int) -> Read:

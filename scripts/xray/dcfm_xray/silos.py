@@ -4,7 +4,7 @@ Withholding stands for what no hospital has seen: the ten pairs below and every 
 with such sets are taken out of all silos, so a model can only compose them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -132,13 +132,19 @@ def check_disjoint(found: Split, patients: Int[Tensor, " n"]) -> None:
         raise SplitError("an image lies in two parts of the split; each may be used once")
 
 
-def describe(found: Split, labels: Int[Tensor, "n 14"]) -> str:
-    """Who has how many images and label sets, and how often each finding occurs, a line a part."""
+def describe(silos: Mapping[str, Int[Tensor, "_ 14"]], found: Split, labels: Int[Tensor, "n 14"]) -> str:
+    """Who has how many images and label sets, and how often each finding occurs, a line a part.
+
+    Args:
+        silos: labels of what each trains on, by its name.
+        found: where the withheld and the test images are, which are not decoded yet.
+        labels: of all images.
+    """
     lines = []
-    parts = [(f"hospital{i}", rows) for i, rows in enumerate(found.silos)]
-    for name, rows in [*parts, ("withheld", found.withheld), ("test", found.test)]:
-        counts = labels[rows].sum(0).tolist()
-        sets = len(LabelSets.from_labels(labels[rows]).labels) if len(rows) else 0
+    parts = {**silos, "withheld": labels[found.withheld], "test": labels[found.test]}
+    for name, rows in parts.items():
+        counts = rows.sum(0).tolist()
+        sets = len(LabelSets.from_labels(rows).labels) if len(rows) else 0
         often = ", ".join(f"{finding} {n}" for finding, n in zip(FINDINGS, counts, strict=True) if n)
         lines.append(f"{name}: {len(rows)} images, {sets} label sets: {often}")
     return "\n".join(lines)

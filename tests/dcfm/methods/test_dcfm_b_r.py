@@ -100,5 +100,5 @@ def test_privacy_of_stage_one_counts_in_what_the_rounds_have_spent(tmp_path: Pat
 def test_settings_that_cannot_be(settings: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="give at least one round"):
         DcfmBR(**settings)  # type: ignore[arg-type]
-    with pytest.raises(registry.MethodError, match="dcfm_b_r cannot be made"):
+    with pytest.raises(registry.MethodError, match=r"method dcfm_b_r, .* cannot be made with"):
         registry.make("dcfm_b_r", **settings)

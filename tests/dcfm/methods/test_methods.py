@@ -181,7 +181,7 @@ class TestRegistry:
     def test_unknown_names_say_what_there_is(self) -> None:
         with pytest.raises(ValueError, match="unknown method 'dcfm_c'; the methods are dcfm_a, dcfm_b, dcfm_b_r, ddm"):
             registry.make("dcfm_c")
-        with pytest.raises(ValueError, match="method ddm cannot be made with"):
+        with pytest.raises(ValueError, match=r"method ddm, .*ddm.yaml, cannot be made with {'temperature': 3}: "):
             registry.make("ddm", temperature=3)
 
     def test_a_new_method_is_one_file_and_one_config(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,3 +194,12 @@ class TestRegistry:
         assert registry.make("dfd_flat", scale=1.0) != registry.make("dfd_flat")
         with pytest.raises(ValueError, match="which is no dcfm Method"):
             registry.make("no_method")
+        for text, message in (
+            ("title: [", "mine.yaml is no YAML: "),
+            ("title: mine", "mine.yaml names no class; begin it with _target_"),
+            ("_target_: dcfm.methods.mine.Mine", r"mine.yaml, cannot be made: .*dcfm.methods.mine"),
+        ):
+            (tmp_path / "mine.yaml").write_text(text)
+            with pytest.raises(registry.MethodError, match=message) as caught:
+                registry.make("mine")
+            assert "HYDRA" not in str(caught.value)

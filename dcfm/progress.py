@@ -12,7 +12,8 @@ class TrainingBar:
     """A progress bar a training, one below the other; a :data:`~dcfm.jobs.ProgressFactory`.
 
     Called without terms it draws itself anew: of steps that are told all at once, after they were done, only the first
-    is drawn, as if it had taken the time of all.
+    is drawn. Its rate is the mean since the start: the latest would take the first of such steps to have lasted as long
+    as all of them.
 
     Args:
         name: of the training.
@@ -29,7 +30,13 @@ class TrainingBar:
             self.running[term] = RUNNING * self.running.get(term, value) + (1 - RUNNING) * value
         if self.bar is None:
             self.bar = tqdm(
-                total=total, initial=done, desc=self.name, position=self.position, mininterval=5, dynamic_ncols=True
+                total=total,
+                initial=done,
+                desc=self.name,
+                position=self.position,
+                mininterval=5,
+                smoothing=0,
+                dynamic_ncols=True,
             )
         self.bar.update(done - self.bar.n)
         if not terms:

@@ -50,7 +50,9 @@ def test_a_domain_is_read_from_any_module() -> None:
 def test_what_an_evaluation_lacks_is_told_before_it_begins() -> None:
     """In a process without the tests' checks of types, as users have it."""
     assert lacking(PointMaze(), Executable) == []
-    tried = "from dcfm_planner.domains.cube import CUBE; from dcfm_planner.evaluation.plain import *; PlainEvaluation(CUBE)"
+    tried = (
+        "from dcfm_planner.domains.cube import CUBE; from dcfm_planner.evaluation.plain import *; PlainEvaluation(CUBE)"
+    )
     done = subprocess.run([sys.executable, "-c", tried], capture_output=True, text=True)
     assert "ProblemError: CubeSingle has no check, draw_ends, execute, max_steps, scene, which" in done.stderr
 

@@ -1,19 +1,18 @@
 """What a trained model came from: its source, split and silos, made again from its own settings."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
-
-from omegaconf import OmegaConf
 
 from dcfm.published import check_dealt, of_federation
 from dcfm.runs import silos_hash
 from dcfm.silos import LabelHistogram
+from dcfm_xray.dealing import Dealing
 from dcfm_xray.evaluation_settings import EvaluationError
-from dcfm_xray.federated import read
 from dcfm_xray.findings import SPACE
 from dcfm_xray.models import LoadedModel
-from dcfm_xray.problem import Problem, Progress, make_problem
-from dcfm_xray.training import CACHE, prepare
+from dcfm_xray.problem import Problem, Progress
+from dcfm_xray.training import CACHE
 
 SCRIPT: Final = "scripts/xray/train.py"
 """Trains what can be judged."""
@@ -47,8 +46,8 @@ def problem_of(
         settings["path"] = None  # earlier trainings took one for phantoms, and left it alone
     if of_federation(model):
         return _dealt(model, settings, trained_at.parent.parent, on_progress)
-    ready = prepare(OmegaConf.create(settings | {"device": "cpu", "workers": 0}))
-    problem = ready.problem(trained_at.parent.parent / CACHE, on_progress)
+    dealing = _dealing(settings)
+    problem = dealing.problem(dealing.parts(model.task), trained_at.parent.parent / CACHE, on_progress)
     if silos_hash(problem.silos) != model.metadata["data_hash"]:
         raise EvaluationError(
             "the data or the autoencoder found gives other silos than those that the model was trained on, so images "
@@ -57,16 +56,23 @@ def problem_of(
     return problem
 
 
-def _dealt(model: LoadedModel, settings: dict[str, Any], out: Path, on_progress: Progress | None) -> Problem:
+def _dealing(settings: Mapping[str, Any]) -> Dealing:
+    """How a training dealt. Of what its model says of it these plain values alone are read: what else it names is not
+    made here, whoever wrote it."""
+    return Dealing.of({**settings, "workers": 0}, "xray/train")
+
+
+def _dealt(model: LoadedModel, settings: Mapping[str, Any], out: Path, on_progress: Progress | None) -> Problem:
     """What the settings of a federation deal on this machine, if its silos were dealt so."""
-    federated = read(OmegaConf.create(settings | {"out": str(out), "workers": 0}))
-    source, codec, split = federated.parts()
+    dealing = _dealing({**settings, "images": settings["phantoms"]})
+    parts = dealing.parts(model.task)
+    source, _, split = parts
     # Before anything is encoded. An image that cannot be decoded is in no silo, so there may be fewer than labels.
     labels = [LabelHistogram.from_labels(source.labels[rows], SPACE.cardinalities) for rows in split.silos]
     if len(labels) != len(model.histograms) or any(
         (silo.counts > here.count(silo.combinations)).any() for here, silo in zip(labels, model.histograms, strict=True)
     ):
         check_dealt(model, labels, SCRIPT)
-    problem = make_problem(source, codec, out / CACHE, split, shard=federated.dealing.shard, on_progress=on_progress)
+    problem = dealing.problem(parts, out / CACHE, on_progress)
     check_dealt(model, [silo.histogram(SPACE) for silo in problem.silos], SCRIPT)
     return problem

@@ -25,10 +25,11 @@ from dcfm.methods.method import Recipe
 from dcfm.published import resolve_device
 from dcfm.records import write_json
 from dcfm.runs import RunSettings, check_methods, claim, read_recipe, read_task, train_and_publish
-from dcfm_xray.encoders import Codec, load_codec
+from dcfm_xray.dealing import Dealing
+from dcfm_xray.encoders import Codec
 from dcfm_xray.models import publish
-from dcfm_xray.problem import Problem, Progress, make_problem, open_source
-from dcfm_xray.silos import Split, split
+from dcfm_xray.problem import Problem, Progress
+from dcfm_xray.silos import Split
 from dcfm_xray.sources import Source
 from dcfm_xray.task import XrayTask
 
@@ -66,6 +67,7 @@ class Prepared:
     Attributes:
         settings: typed.
         task, recipe: what is trained and how.
+        dealing: how it is dealt.
         source, codec, split: of the problem, which is not encoded yet.
         device: of the trainings.
         resolved: the whole configuration as plain data.
@@ -74,6 +76,7 @@ class Prepared:
     settings: Settings
     task: XrayTask
     recipe: Recipe
+    dealing: Dealing
     source: Source
     codec: Codec
     split: Split
@@ -82,16 +85,7 @@ class Prepared:
 
     def problem(self, cache: Path, on_progress: Progress | None = None) -> Problem:
         """Encode what is not encoded; see :func:`dcfm_xray.problem.make_problem`."""
-        given = self.settings
-        return make_problem(
-            self.source,
-            self.codec,
-            cache,
-            self.split,
-            shard=given.shard,
-            workers=given.workers,
-            on_progress=on_progress,
-        )
+        return self.dealing.problem((self.source, self.codec, self.split), cache, on_progress)
 
 
 def prepare(cfg: DictConfig) -> Prepared:
@@ -102,31 +96,12 @@ def prepare(cfg: DictConfig) -> Prepared:
     """
     settings = typed(cfg, Settings, "xray/train")
     check_methods(settings.methods)
-    if settings.workers < 0 or settings.seed < 0 or settings.shard < 1:
-        raise ValueError(
-            f"workers={settings.workers} and seed={settings.seed} must be at least 0, shard={settings.shard} at least 1"
-        )
+    dealing = Dealing.of(vars(settings), "xray/train")
     device = resolve_device(settings.device)
     task, recipe = read_task(cfg, XrayTask), read_recipe(cfg)
-    codec = load_codec(_path(settings.autoencoder), _path(settings.pretrained), task.size)
-    if codec.shape != task.shape:
-        raise ValueError(
-            f"the autoencoder's latents have shape {codec.shape}, the task's {task.shape}; set task.latent"
-        )
-    source = open_source(settings.source, _path(settings.path), settings.images, settings.seed)
-    dealt = split(
-        source.labels,
-        source.patients,
-        kind=settings.partition,
-        silos=settings.silos,
-        alpha=settings.alpha,
-        withhold=settings.withhold,
-        test_share=settings.test_share,
-        seed=settings.seed,
-        given_test=source.given_test,
-    )
+    source, codec, split = dealing.parts(task)
     resolved: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
-    return Prepared(settings, task, recipe, source, codec, dealt, device, resolved)
+    return Prepared(settings, task, recipe, dealing, source, codec, split, device, resolved)
 
 
 def train(
@@ -195,7 +170,3 @@ def write_combinations(out: Path, ready: Prepared, problem: Problem) -> None:
         "task": network | {"channels": list(ready.task.channels)},
     }
     claim(out / COMBINATIONS, content, told)
-
-
-def _path(given: str | None) -> Path | None:
-    return None if given is None else Path(given)

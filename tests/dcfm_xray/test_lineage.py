@@ -1,0 +1,41 @@
+"""What a model says of its training is data: nothing that it names is made or called."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from omegaconf import DictConfig
+
+from dcfm_xray.lineage import problem_of
+from dcfm_xray.models import load, publish
+from dcfm_xray.training import prepare
+
+Make = Callable[..., DictConfig]
+
+
+@pytest.mark.parametrize("federated", [False, True])
+def test_a_model_s_settings_run_no_code(configuration: Make, tmp_path: Path, federated: bool) -> None:
+    ready = prepare(configuration(f"out={tmp_path / 'out'}"))
+    hostile = {"_target_": "os.mkdir", "path": str(tmp_path / "made")}
+    histograms = [silo.histogram(ready.task.space) for silo in ready.problem(tmp_path / "cache").silos]
+
+    def published(name: str, **changes: Any) -> Path:
+        training = ready.resolved | {"task": hostile, "stage_one": hostile, "student": hostile} | changes
+        if federated:
+            training |= {"protocol": "dcfm_b", "phantoms": training["images"]}
+        networks = [ready.task.network().state_dict()]
+        where = tmp_path / name / "published/dcfm_b"
+        publish(where, networks, histograms, ready.task, method="dcfm_b", partition="noniid", training=training)
+        return where
+
+    where = published("plain")
+    if federated:  # dealt so, so it is made again
+        assert len(problem_of(load(where, "cpu"), where).silos) == len(histograms)
+    else:
+        with pytest.raises(ValueError, match="gives other silos"):
+            problem_of(load(where, "cpu"), where)
+    assert not (tmp_path / "made").exists()
+    where = published("refers", path="${oc.env:HOME}", source="nih")
+    with pytest.raises(ValueError, match="refer to something else"):
+        problem_of(load(where, "cpu"), where)

@@ -18,6 +18,10 @@ MOST_COMBINATIONS: Final = 100_000
 """Largest attribute space whose every combination is noised."""
 
 
+class NothingLeftError(ValueError):
+    """Noise leaves no count above 0."""
+
+
 def check_epsilon(epsilon: float) -> float:
     """The same, if it is one.
 
@@ -52,7 +56,8 @@ def noised(histogram: LabelHistogram, epsilon: float, generator: torch.Generator
         generator: of the noise. It must be secret, and its noise drawn once: averages of new noise reveal the count.
 
     Raises:
-        ValueError: no epsilon, nothing is left, or the attribute space is too large for noise.
+        NothingLeftError: no count is above 0.
+        ValueError: no epsilon, or the attribute space is too large for noise.
     """
     check_epsilon(epsilon)
     number = math.prod(histogram.cardinalities)
@@ -66,5 +71,5 @@ def noised(histogram: LabelHistogram, epsilon: float, generator: torch.Generator
     counts = histogram.count(combinations) + geometric[0] - geometric[1]
     keep = counts >= 1
     if not keep.any():
-        raise ValueError(f"epsilon={epsilon} leaves no combination with a positive count; raise it")
+        raise NothingLeftError(f"epsilon={epsilon} leaves no combination with a positive count; raise it")
     return LabelHistogram(combinations[keep], counts[keep], histogram.cardinalities)

@@ -223,9 +223,13 @@ class Members:
         gone = "; ".join(f"{self.name(n)} {why}" for n, why in sorted(self.dropped.items())) or "none was left out"
         raise TooFewSilos(f"{reason} ({gone}). All that was received is kept in {self.out}; start the run again")
 
+    def _write_ledger(self) -> None:
+        """Before what it tells of can no longer be told again: a question goes out, or an answer counts as there."""
+        self.exchange.ledger.to_jsonl(self.out / "ledger.jsonl")
+
     def report(self, state: str, waiting: Mapping[int, Parcel] | None = None, **more: str) -> None:
         """Write ``status.json`` and the ledger."""
-        self.exchange.ledger.to_jsonl(self.out / "ledger.jsonl")
+        self._write_ledger()
         status = {
             "run": self.run,
             "state": state,
@@ -262,6 +266,7 @@ class Members:
     def _send(self, question: str, number: int, parcel: Parcel) -> None:
         for key, payload in parcel.items():
             self.exchange.download(self.name(number), kind_of(key), payload)
+        self._write_ledger()
         self._push(question, self.nodes[number], number, parcel)
 
     def _push(self, question: str, node: int, number: int | None, parcel: Parcel) -> None:
@@ -386,6 +391,7 @@ class Members:
             raise
 
     def _keep(self, label: str, number: int, parcel: Parcel) -> None:
+        self._write_ledger()
         received.keep(self.out / "received" / label / str(number), parcel)
 
     def _kept(self, label: str, number: int) -> Parcel | None:

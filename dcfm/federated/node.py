@@ -12,12 +12,13 @@ from flwr.app import Context
 
 from dcfm.artefacts import load_tensors, plain_settings, save_tensors
 from dcfm.exchange import Exchange, Ledger
-from dcfm.federated.counts import check_epsilon, noised, suppressed
+from dcfm.federated.counts import NothingLeftError, check_epsilon, noised, suppressed
 from dcfm.federated.settings import Settings, composed, run_name
 from dcfm.federated.silo_files import read_silo, silo_path, work_of
 from dcfm.federated.spending import Part, note
 from dcfm.federated.tasks import FederatedTask, read_run
 from dcfm.jobs import TrainingJob, run_job
+from dcfm.locks import alone
 from dcfm.privacy.accounting import sampling_rate
 from dcfm.privacy.entropy import secret_generator
 from dcfm.privacy.settings import PrivacyConfig
@@ -161,23 +162,49 @@ class Node:
         """What may be known of the labels. Noise is drawn once for the same counts, since averages would reveal them.
 
         Raises:
-            ValueError: the counts were noised with another epsilon before, or nothing is left of them.
+            ValueError: the counts were noised with another epsilon or over other attributes before, or nothing is left
+                of them.
         """
         found = self.silo().histogram(self.problem.task.space)
-        path = self.home / f"noised_{fingerprint([found.state_dict()])[:12]}.safetensors"
-        if self.epsilon is None and not path.exists():
-            return suppressed(found, self.suppress)
+        with alone(self.home / ".noised.lock"):  # two runs at once draw no two answers
+            kept = self._noised(found)
+        return suppressed(found if kept is None else kept, self.suppress)
+
+    def _noised(self, found: LabelHistogram) -> LabelHistogram | None:
+        # Known by the labels alone: in another attribute space the same counts are the same secret. The second name is
+        # that of earlier versions.
+        labels = {"combinations": found.combinations, "counts": found.counts}
+        names = [fingerprint([tensors])[:12] for tensors in (labels, found.state_dict())]
+        paths = [self.home / f"noised_{name}.safetensors" for name in names]
+        path = next((path for path in paths if path.exists()), paths[0])
         if not path.exists():
-            assert self.epsilon is not None
-            drawn = noised(found, self.epsilon, secret_generator()).state_dict()
+            if self.epsilon is None:
+                return None
+            try:
+                drawn = noised(found, self.epsilon, secret_generator()).state_dict()
+            except NothingLeftError:  # an answer too: another draw would tell more
+                drawn = {key: value[:0] if key in labels else value for key, value in found.state_dict().items()}
             save_tensors(path, drawn | {"epsilon": torch.tensor(self.epsilon, dtype=torch.float64)})
         kept = load_tensors(path)
+        second = (
+            f"and a second answer would reveal more; give {{}} again, or delete {path} and reckon with the sum of both"
+        )
         if (epsilon := float(kept.pop("epsilon"))) != self.epsilon:
             raise ValueError(
-                f"epsilon={self.epsilon}, but this silo's counts were noised with {epsilon}, and a second answer would "
-                f"reveal more; give epsilon={epsilon} again, or delete {path} and reckon with the sum of both"
+                f"epsilon={self.epsilon}, but this silo's counts were noised with {epsilon}, "
+                + second.format(f"epsilon={epsilon}")
             )
-        return suppressed(LabelHistogram.from_state_dict(kept), self.suppress)
+        if (before := kept["cardinalities"].tolist()) != list(found.cardinalities):
+            raise ValueError(
+                f"this silo's counts were noised over attributes of {before} values, this run's have "
+                f"{list(found.cardinalities)}, " + second.format("those attributes")
+            )
+        if not len(kept["counts"]):
+            raise ValueError(
+                f"epsilon={epsilon} left no combination with a positive count when the noise was drawn, "
+                + second.format("a silo with more samples")
+            )
+        return LabelHistogram.from_state_dict(kept)
 
     def answered(self, number: int, weights: Weights, config: FedAvgConfig) -> Path:
         """The file for the answer to a round of federated averaging, whose name tells what was asked."""

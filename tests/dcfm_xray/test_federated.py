@@ -67,7 +67,11 @@ def test_a_hospital_makes_its_own_file(small_autoencoder: Path, tmp_path: Path) 
 
 def test_presets_and_bad_settings() -> None:
     assert isinstance(read_task(composed(["task=xray", "xray/preset=full"])), FederatedTask)
-    for word, message in (("partition=dirichlet", "the partitions are"), ("shard=0", "at least 1"), ("phantoms=x", "pha")):
+    for word, message in (
+        ("partition=dirichlet", "the partitions are"),
+        ("shard=0", "at least 1"),
+        ("phantoms=x", "pha"),
+    ):
         with pytest.raises(ValueError, match=message):
             read_task(composed(["task=xray", word]))
     with pytest.raises(ValueError, match=r"set task\.latent"):

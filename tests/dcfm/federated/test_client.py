@@ -12,7 +12,10 @@ import torch
 from flwr.app import Context, Message, RecordDict
 from flwr.app.user_config import UserConfig
 
+from dcfm.attributes import AttributeSpace
+from dcfm.federated import node as node_module
 from dcfm.federated.client import SiloError, answer, deliver, distil, fedavg, introduce, peers, stage_one
+from dcfm.federated.counts import NothingLeftError
 from dcfm.federated.node import Node
 from dcfm.federated.parcels import mark, scalars
 from dcfm.federated.settings import composed, read_settings
@@ -96,6 +99,30 @@ def test_noise_on_counts_is_drawn_once(node: Node) -> None:
     for epsilon in (0.1000001, None):
         with pytest.raises(ValueError, match=r"noised with 0\.1, .* give epsilon=0\.1 again, or delete"):
             replace(node, epsilon=epsilon).histogram()
+
+
+def test_noise_on_counts_is_drawn_once_whatever_the_attributes(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same counts in a larger space, or noise that left nothing, are no reason to answer again."""
+    node = replace(node, epsilon=0.1)
+    node.histogram()
+    task, attributes = node.problem.task, AttributeSpace.from_cardinalities(2, 3)
+    with monkeypatch.context() as patch:
+        patch.setattr(type(task), "space", property(lambda self: attributes))
+        with pytest.raises(ValueError, match=r"noised over attributes of \[2, 2\] values, this run's have \[2, 3\]"):
+            node.histogram()
+    (path,) = node.home.glob("noised_*")
+    path.unlink()
+    draws = []
+
+    def nothing(*_: object) -> None:
+        draws.append(1)
+        raise NothingLeftError
+
+    monkeypatch.setattr(node_module, "noised", nothing)
+    for _ in range(2):
+        with pytest.raises(ValueError, match=r"epsilon=0\.1 left no combination"):
+            node.histogram()
+    assert len(draws) == 1
 
 
 def context(tmp_path: Path, **more: int | float | str) -> Context:

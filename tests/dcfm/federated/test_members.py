@@ -3,7 +3,7 @@
 import json
 import os
 import re
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from pathlib import Path
 
 import pytest
@@ -352,6 +352,34 @@ def test_a_node_that_is_lost_is_asked_again_when_it_returns(tmp_path: Path) -> N
     answers = crew.ask("stage_one", "train.stage_one", {n: {} for n in crew.numbers})
     assert sorted(answers) == [0, 1, 2]
     assert [n for n, question in grid.asked if question == "train.stage_one"] == [0, 1, 2, 1]
+
+
+def test_the_ledger_tells_of_a_message_before_anything_rests_on_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that is killed after it has asked, or kept an answer that is never asked for again, has it on disk."""
+    push, keep, crews, told = Members._push, members.received.keep, [], Counter()
+
+    def compare(what: str) -> None:
+        told[what] += 1
+        written = [(m["kind"], m["sha256"]) for m in ledger(crews[-1].out)]
+        assert written == [(m.kind, m.sha256) for m in crews[-1].exchange.ledger.messages]
+
+    def pushed(self: Members, question: str, node: int, number: int | None, parcel: Parcel) -> None:
+        crews.append(self)
+        if parcel:
+            compare("asked")
+        push(self, question, node, number, parcel)
+
+    def kept(folder: Path, parcel: Parcel) -> None:
+        compare("kept")
+        keep(folder, parcel)
+
+    monkeypatch.setattr(Members, "_push", pushed)
+    monkeypatch.setattr(members.received, "keep", kept)
+    run(tmp_path, {}, "protocol=dcfm_a")
+    assert told["asked"] >= 6  # experts to each of three silos, twice
+    assert told["kept"] >= 9
 
 
 @pytest.mark.parametrize("protocol", ["dcfm_a", "dcfm_b", "fedflow"])

@@ -14,7 +14,7 @@ processes may work in one folder, a method each: what their methods share one of
 
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from itertools import repeat
 from pathlib import Path
@@ -36,9 +36,9 @@ from dcfm.jobs import (
     only_here,
     pool,
     run_job,
-    spent_before,
+    spent_in_all,
 )
-from dcfm.privacy.accounting import check_sizes, spent
+from dcfm.privacy.accounting import check_sizes
 from dcfm.seeds import training_seed
 from dcfm.silos import LabelHistogram, Silo, check_silos, file_stem
 from dcfm.task import Task
@@ -238,11 +238,8 @@ class Federation:
         exchange.ledger.to_jsonl(messages)
         metrics = None
         if config.privacy is not None:
-            costs = {
-                s.name: spent(config.privacy, len(s), config.batch, steps, spent_before(earlier, len(s)))
-                for s in self.silos
-            }
-            metrics = {"privacy": {silo: asdict(cost) for silo, cost in costs.items()}}
+            costs = {s.name: spent_in_all(config.privacy, len(s), config.batch, steps, earlier) for s in self.silos}
+            metrics = {"privacy": costs}
         if parallel.is_first():
             artefacts.save(folder, average, identity, metrics=metrics, data_hash=data_hash)
         parallel.wait()

@@ -17,6 +17,7 @@ from torch import nn
 
 from dcfm import artefacts, locks
 from dcfm.privacy.accounting import sampling_rate, spent
+from dcfm.privacy.settings import PrivacyConfig
 from dcfm.seeds import training_seed
 from dcfm.silos import Silo
 from dcfm.task import Task, task_settings
@@ -116,13 +117,18 @@ def run_job(
         return _run_job(job, task, seed, device, factory, snapshots)
 
 
-def spent_before(earlier: Sequence[LocalConfig], samples: int) -> list[tuple[float, float, int]]:
-    """What trainings of a silo spent of its privacy, for :func:`~dcfm.privacy.accounting.spent` of the next."""
-    return [
-        (config.privacy.noise_multiplier, sampling_rate(config.loop.batch, samples), config.loop.steps)
-        for config in earlier
-        if config.privacy is not None
+def spent_in_all(
+    privacy: PrivacyConfig, samples: int, batch: int, steps: int, earlier: Sequence[LocalConfig]
+) -> dict[str, Any]:
+    """:func:`~dcfm.privacy.accounting.spent` of a training that goes on from ``earlier`` ones of the same silo, as
+    plain data; its noise is secret if that of all of them is."""
+    private = [(config, config.privacy) for config in earlier if config.privacy is not None]
+    before = [
+        (given.noise_multiplier, sampling_rate(config.loop.batch, samples), config.loop.steps)
+        for config, given in private
     ]
+    found = asdict(spent(privacy, samples, batch, steps, before))
+    return found | {"secret": privacy.secret and all(given.secret for _, given in private)}
 
 
 def keep_snapshot(folder: Path, step: int, weights: Weights) -> None:
@@ -179,8 +185,8 @@ def _run_job(
         silo, settings, start = job.arguments
         if settings.privacy is not None:
             loop = settings.loop
-            cost = spent(settings.privacy, len(silo), loop.batch, loop.steps, spent_before(job.earlier, len(silo)))
-            metrics = {"privacy": asdict(cost)}
+            cost = spent_in_all(settings.privacy, len(silo), loop.batch, loop.steps, job.earlier)
+            metrics = {"privacy": cost}
         extras["start"] = None if start is None else build_network(task, start, device)
         network = train_local(task, silo.data.to(device), silo.labels.to(device), settings, **extras)
     elif job.kind == "peers":

@@ -4,15 +4,28 @@ It is removed before the work and written after it: a folder with a record is co
 """
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from dcfm import locks
 from dcfm.artefacts import file_hash, write_text_atomically
+
+log = logging.getLogger(__name__)
 
 
 class RecordError(ValueError):
     """Results that are damaged, or were made otherwise than is asked for."""
+
+
+def alone_in(folder: Path) -> AbstractContextManager[None]:
+    """One process at a time works on a folder of results: another one waits, and then finds what is done. Two at once
+    could leave one's record of the other's files."""
+    waiting = partial(log.warning, "%s: process %s works on it; waiting for it", folder)
+    return locks.alone(folder.with_name(f".{folder.name}.lock"), on_wait=waiting)
 
 
 def begin(record: Path) -> None:

@@ -126,9 +126,9 @@ def train_and_publish(
         exchange = method.exchange(federation)
         experts = method.train(federation, recipe, exchange)
         folders[name] = federation.out / "published" / name
+        exchange.ledger.to_jsonl(federation.out / f"{name}.ledger.jsonl")  # first: what is published counts as finished
         if parallel.is_first():
             publish(folders[name], experts, method=name, data_hash=data_hash)
-        exchange.ledger.to_jsonl(federation.out / f"{name}.ledger.jsonl")
         log.info("%s: %s", name, folders[name])
     return folders
 

@@ -186,24 +186,16 @@ class Node:
                 drawn = {key: value[:0] if key in labels else value for key, value in found.state_dict().items()}
             save_tensors(path, drawn | {"epsilon": torch.tensor(self.epsilon, dtype=torch.float64)})
         kept = load_tensors(path)
-        second = (
-            f"and a second answer would reveal more; give {{}} again, or delete {path} and reckon with the sum of both"
-        )
-        if (epsilon := float(kept.pop("epsilon"))) != self.epsilon:
-            raise ValueError(
-                f"epsilon={self.epsilon}, but this silo's counts were noised with {epsilon}, "
-                + second.format(f"epsilon={epsilon}")
-            )
-        if (before := kept["cardinalities"].tolist()) != list(found.cardinalities):
-            raise ValueError(
-                f"this silo's counts were noised over attributes of {before} values, this run's have "
-                f"{list(found.cardinalities)}, " + second.format("those attributes")
-            )
+        epsilon, before, own = float(kept.pop("epsilon")), kept["cardinalities"].tolist(), list(found.cardinalities)
+        if epsilon != self.epsilon:
+            why = f"epsilon={self.epsilon}, but this silo's counts were noised with {epsilon}"
+            raise ValueError(_only_once(why, f"give epsilon={epsilon} again", path))
+        if before != own:
+            why = f"this silo's counts were noised over attributes of {before} values, this run's have {own}"
+            raise ValueError(_only_once(why, "give those attributes again", path))
         if not len(kept["counts"]):
-            raise ValueError(
-                f"epsilon={epsilon} left no combination with a positive count when the noise was drawn, "
-                + second.format("a silo with more samples")
-            )
+            why = f"epsilon={epsilon} left no combination with a positive count when the noise was drawn"
+            raise ValueError(_only_once(why, "leave this silo out", path))
         return LabelHistogram.from_state_dict(kept)
 
     def answered(self, number: int, weights: Weights, config: FedAvgConfig) -> Path:
@@ -233,3 +225,7 @@ def _configured(overrides: str) -> tuple[Settings, FederatedTask, str]:
     """Composed once a process: a simulation's processes answer many questions."""
     config = composed(overrides)
     return *read_run(config), run_name(config)
+
+
+def _only_once(why: str, remedy: str, path: Path) -> str:
+    return f"{why}, and a second answer would reveal more; {remedy}, or delete {path} and reckon with the sum of both"

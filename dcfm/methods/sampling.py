@@ -4,7 +4,7 @@ Known combinations choose among them (:mod:`dcfm.selection`).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from jaxtyping import Int
@@ -48,6 +48,11 @@ class Sampling:
             return method.field(networks, histograms, null, self.rule, (self.weight,) * len(null))
         answer = method.field(networks, histograms, null, self.rule)
         return answer if self.weight == 1 else Guided(answer, null, self.weight)
+
+    def ways(self, method: Method) -> tuple["Sampling", ...]:
+        """What a choice by known combinations must be judged by: this, and how it answers what nobody holds, where that
+        is another rule (:meth:`~dcfm.methods.method.Method.novel_rule`)."""
+        return tuple(dict.fromkeys((self, replace(self, rule=method.novel_rule(self.rule)))))
 
 
 CANDIDATES: Final = {

@@ -90,6 +90,7 @@ def test_every_method_is_trained_and_published_once(tmp_path: Path) -> None:
 
     def publish(folder: Path, experts: object, *, method: str, data_hash: str) -> None:
         seen.append((folder.relative_to(tmp_path).as_posix(), len(experts), method, data_hash))  # type: ignore[arg-type]
+        assert (tmp_path / f"{method}.ledger.jsonl").is_file()  # what is published is not trained again
 
     folders = train_and_publish(federation, ["ddm_l", "dcfm_b"], recipe, publish)
     mark = silos_hash(federation.silos)

@@ -149,6 +149,21 @@ def test_real_pictures_judged_otherwise_are_warned_of(found: dict[Entry, dict[st
     ]
 
 
+@pytest.mark.parametrize("name", ["test_sha256", "judge_sha256", "data_sha256"])
+def test_rows_that_were_judged_otherwise_have_a_warning_and_no_ratio(
+    found: dict[Entry, dict[str, Any]], name: str
+) -> None:
+    settings = TableSettings(METHODS, ("noniid",), (0,), train=False)
+    there = {key: metrics | {name: "one"} for key, metrics in found.items() if key.seed == 0}
+    other = Entry("noniid", "dcfm_b", 0)
+    assert not [w for w in summarise(settings, "test", there, {})["tables"][0]["warnings"] if w.startswith("seed 0")]
+    (table,) = summarise(settings, "test", there | {other: there[other] | {name: "another"}}, {})["tables"]
+    assert {ratio["method"] for ratio in table["ratios"]} == {"dcfm_a"}
+    (line,) = [line for line in table["warnings"] if line.startswith("seed 0")]
+    assert "differ between rows" in line
+    assert "dcfm_b); they cannot be compared" in line
+
+
 def test_a_ratio_that_a_draw_does_not_give_is_said_to_be_missing(found: dict[Entry, dict[str, Any]]) -> None:
     entry = Entry("noniid", "dcfm_b", 0)
     changed = json.loads(json.dumps(found[entry]))

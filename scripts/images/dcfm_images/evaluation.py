@@ -87,7 +87,11 @@ class Evaluation:
     on_progress: Progress = silent
 
     def run(self) -> dict[str, Any]:
-        """Do what is missing; returns the content of ``metrics.json``."""
+        """Do what is missing; returns the content of ``metrics.json``. One process at a time does."""
+        with records.alone_in(self.out):
+            return self._run()
+
+    def _run(self) -> dict[str, Any]:
         records.check_method(self.out / METRICS, self.model.name, redo=self.redo)
         chosen = self.choose()
         sampling = CANDIDATES[chosen]

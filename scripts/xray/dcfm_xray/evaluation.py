@@ -90,7 +90,11 @@ class Evaluation:
     on_progress: Progress = silent
 
     def run(self) -> dict[str, Any]:
-        """Do what is missing; returns the content of ``metrics.json``."""
+        """Do what is missing; returns the content of ``metrics.json``. One process at a time does."""
+        with records.alone_in(self.out):
+            return self._run()
+
+    def _run(self) -> dict[str, Any]:
         records.check_method(self.out / METRICS, self.model.name, redo=self.redo)
         chosen = self.choose()
         pictures = self.synthetic(chosen)
@@ -133,6 +137,9 @@ class Evaluation:
         """The name of the candidate that known sets choose; ``selection.json`` is written if missing."""
         settings = self.settings
         if len(settings.rules) == 1 and settings.rules[0] in CANDIDATES:  # nothing to choose
+            if self.redo:  # an earlier choice is not that of these results
+                for name in (SELECTION_RECORD, SELECTION):
+                    (self.out / name).unlink(missing_ok=True)
             return settings.rules[0]
         asked = self.asked()
         record = self.out / SELECTION_RECORD
@@ -277,15 +284,17 @@ def evaluate(
     problem = problem_of(
         model, trained_at, path=path, autoencoder=autoencoder, pretrained=pretrained, on_progress=on_progress
     )
-    judge, ceiling = real_classifier(
-        problem,
-        settings,
-        real or trained_at.parent.parent / REAL,
-        command=command,
-        device=model.device,
-        redo=redo,
-        progress=steps_of("training the real classifier", on_progress),
-    )
+    shared = real or trained_at.parent.parent / REAL
+    with records.alone_in(shared):  # by all methods' evaluations
+        judge, ceiling = real_classifier(
+            problem,
+            settings,
+            shared,
+            command=command,
+            device=model.device,
+            redo=redo,
+            progress=steps_of("training the real classifier", on_progress),
+        )
     if announce is not None:
         announce(ceiling)
     grain = float(ceiling["grain"]) if settings.grain else 0.0

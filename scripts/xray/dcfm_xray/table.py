@@ -36,6 +36,13 @@ from dcfm_xray.training import prepare, train
 BASELINE: Final = "ddm_l"
 """What ratios are taken to."""
 
+JUDGED_BY: Final = {
+    "test_sha256": "test pictures",
+    "judge_sha256": "classifiers of real pictures",
+    "data_sha256": "the silos' data",
+}
+"""What two evaluations after one training seed must have in common to be compared, by its name in their metrics."""
+
 
 @dataclass(frozen=True)
 class TableSettings:
@@ -220,10 +227,11 @@ def _table(settings: TableSettings, partition: str, every_entry: Mapping[Entry, 
         found[method] = {seed: metrics for seed, metrics in there.items() if metrics is not None}
     every = [metrics for by_seed in found.values() for metrics in by_seed.values()]
     unlike = _other_trainings(found) + _unlike({method: list(by_seed.values()) for method, by_seed in found.items()})
-    unlike += _other_judges(found)
+    unlike += _other_judges(found) + _other_tests(found)
     ratios, without = [], []
     for method in registry.contenders(settings.methods):
-        common = [seed for seed in found.get(method, {}) if seed in found.get(BASELINE, {})]
+        both = [seed for seed in found.get(method, {}) if seed in found.get(BASELINE, {})]
+        common = [seed for seed in both if _paired(found[method][seed], found[BASELINE][seed])]
         if _unlike({name: [found[name][s] for s in common] for name in (method, BASELINE) if common}):
             continue  # a ratio of what was not judged alike says nothing
         for measure in ("utility", EQUAL) if common else ():
@@ -268,6 +276,29 @@ def _other_judges(found: Mapping[str, Mapping[int, Any]]) -> list[str]:
         return []
     judged = "; ".join(other)
     return [f"the row of real pictures is of another classifier than the one that judged {judged}; they do not compare"]
+
+
+def _paired(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two evaluations' draws belong together, as far as both name what they judged by; those of before name
+    less."""
+    return all(one[name] == other[name] for name in JUDGED_BY if name in one and name in other)
+
+
+def _other_tests(found: Mapping[str, Mapping[int, Any]]) -> list[str]:
+    """A warning if rows of one training seed were judged on other test pictures, by other classifiers, or trained on
+    other silos."""
+    warnings = []
+    for name, what in JUDGED_BY.items():
+        values: dict[int, dict[str, list[str]]] = {}
+        for method, by_seed in found.items():
+            for seed, metrics in by_seed.items():
+                if name in metrics:
+                    values.setdefault(seed, {}).setdefault(metrics[name], []).append(method)
+        for seed, held in values.items():
+            if len(held) > 1:
+                rows = "; ".join(", ".join(methods) for methods in held.values())
+                warnings.append(f"seed {seed}: {what} differ between rows ({rows}); they cannot be compared")
+    return warnings
 
 
 def _unlike(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -89,11 +90,17 @@ def test_privacy_of_stage_one_counts_in_what_the_rounds_have_spent(tmp_path: Pat
     method.train(run, recipe, run.exchange())
     run.fedavg("alone", method.averaging(recipe), run.exchange())
 
-    def epsilon(training: str) -> float:
-        manifest = json.loads((tmp_path / training / "artefact.json").read_text(encoding="utf-8"))
-        return manifest["metrics"]["privacy"]["silo0"]["epsilon"]
+    def cost(training: str, out: Path = tmp_path) -> dict[str, Any]:
+        manifest = json.loads((out / training / "artefact.json").read_text(encoding="utf-8"))
+        return manifest["metrics"]["privacy"]["silo0"]
 
-    assert epsilon("dcfm_b_r") > epsilon("alone") > 0
+    assert cost("dcfm_b_r")["epsilon"] > cost("alone")["epsilon"] > 0
+    assert cost("dcfm_b_r")["secret"]
+    # Noise that the server could draw again, in one part, is no secret of the whole.
+    known = replace(recipe, stage_one=replace(first, privacy=PrivacyConfig(1.0, secret=False)))
+    other = federation(tmp_path / "known")
+    method.train(other, known, other.exchange())
+    assert cost("dcfm_b_r", tmp_path / "known") == cost("dcfm_b_r") | {"secret": False}
 
 
 @pytest.mark.parametrize("settings", [{"rounds": 0}, {"share": 0.0}, {"share": 1.0}, {"rate": 0.0}])

@@ -61,3 +61,12 @@ def test_candidates_by_their_rules() -> None:
 def test_an_unknown_rule(network: LabelField) -> None:
     with pytest.raises(ValueError, match="unknown rule 'marginal'"):
         sampled(network, Sampling("marginal"))
+
+
+def test_what_known_combinations_must_be_judged_by() -> None:
+    """DCFM-A's joint rule answers by Eq. 5 what nobody holds: a choice that sees its other answer alone is blind."""
+    joint = Sampling("joint", 1.5)
+    assert joint.ways(registry.make("dcfm_a")) == (joint, Sampling("composed", 1.5))
+    for name in ("dcfm_b", "ddm_l", "fedflow"):
+        assert joint.ways(registry.make(name)) == (joint,)
+    assert all(way.ways(registry.make("dcfm_a")) == (way,) for way in candidates(["full", "composed"]).values())

@@ -238,8 +238,8 @@ def test_what_only_a_later_training_cannot_have_is_an_error_before_the_first(set
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"each": 200}, "each=200: pictures of a combination"),
-        ({"selection_each": 200, "rules": ("full", "composed")}, "selection_each=200: pictures of a combination"),
+        ({"each": 200}, "each=200 pictures of a combination"),
+        ({"selection_each": 200, "rules": ("full", "composed")}, "selection_each=200 pictures of a combination"),
         ({"features": "imagenet"}, "200 pictures in the feature space imagenet cannot estimate"),
         ({"snapshots": 1}, "these keep none; give 'training="),
         pytest.param(

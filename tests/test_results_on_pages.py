@@ -100,7 +100,7 @@ def test_the_planner_s_tables_of_two_trainings_are_the_files(way: str, lines: in
 def test_the_planner_s_table_of_labels_is_the_file_s() -> None:
     page = (REPOSITORY / "docs/planner_table.md").read_text()
     shown = page.partition("<!-- given -->\n")[2].partition("<!-- end given -->")[0]
-    assert len(shown.splitlines()) == 9
+    assert len(shown.splitlines()) == 10
     assert shown == table_of("second/table.md", "What the labels add", novel_alone=True)
 
 

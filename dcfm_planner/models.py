@@ -12,7 +12,7 @@ from torch import Tensor
 from dcfm import artefacts, published
 from dcfm.artefacts import Artefact
 from dcfm.methods.method import RULES
-from dcfm.published import ModelError, load_published, resolve_device
+from dcfm.published import ModelError, check_space, load_published, resolve_device
 from dcfm.silos import LabelHistogram
 from dcfm.solvers import TABLEAUS
 from dcfm_planner.domain import Domain
@@ -169,6 +169,7 @@ def load_planner(
         return PlannerTask(**{**settings, "channels": tuple(settings["channels"])}, domain=domain)
 
     def check(found: Artefact) -> None:
+        check_space(found.config.get("attributes"), domain.space, folder)
         # In order too, which is that of the columns.
         if list((found.metadata["normalizer"] or {}).items()) != list(domain.layout.coordinates().items()):
             raise ModelError(

@@ -104,7 +104,7 @@ def test_defaults(script: ModuleType) -> None:
         ("samples=1", "give more samples"),
         ("+tuned.ddm=3", "tuned="),
         ("+tuned.ddm.steps=3", "unknown key training.steps"),
-        ("+method_settings.dfd.size=3", "method dfd cannot be made"),
+        ("+method_settings.dfd.size=3", "dfd.yaml, cannot be made with"),
         ("training.student.weight=-1", "must not be negative"),
         ("training.student.labels=mine", "labels are 'own', 'global' or 'held'"),
     ],

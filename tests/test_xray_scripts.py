@@ -72,7 +72,7 @@ def test_bad_input_is_one_line_and_writes_nothing(tmp_path: Path) -> None:
         ("train", "source=mri", "error: unknown source 'mri'"),
         ("train_autoencoder", "size=30", "error: size=30 must be a multiple of 8"),
         ("train", "images=0", "error: 0 phantoms, 3.64 a patient; give at least one of each (images="),
-        ("evaluate", "each=1", "error: each=1 is at least 2"),
+        ("evaluate", "each=1", "error: each=1 must be at least 2"),
         ("evaluate", "classifier_batch=0", "error: steps=900, classifier_batch=0: give at least 1 of each"),
         ("evaluate", f"model={tmp_path / 'out' / 'dcfm_c'}", "error: there is no artefact folder"),
         ("table", "methods=[dcfm_c]", "error: unknown methods 'dcfm_c'"),

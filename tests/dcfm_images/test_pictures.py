@@ -30,10 +30,12 @@ def test_a_combination_does_not_depend_on_its_companions(digits: Digits) -> None
 
 
 def test_too_few_digits(digits: Digits) -> None:
-    with pytest.raises(ValueError, match="for 30 at most"):
+    with pytest.raises(ValueError, match="31 pictures of a combination, and 30 real digits"):
         colour_digits(digits, COMBINATIONS, 31, seed=0)
     fewer = digits[torch.cat([(digits.labels != 7).nonzero()[:, 0], (digits.labels == 7).nonzero()[:4, 0]])]
-    with pytest.raises(ValueError, match=r"curve_each=31: .* for 4 at most \(of digit 7\); give a smaller curve_each"):
+    with pytest.raises(
+        ValueError, match=r"curve_each=31 pictures .* and 4 real digits 7 to compare them with; give 1 to 4, or more"
+    ):
         check_each(fewer, COMBINATIONS, 31, "curve_each")
 
 

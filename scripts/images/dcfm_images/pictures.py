@@ -67,7 +67,8 @@ def check_each(digits: Digits, combinations: Int[Tensor, "m 2"], each: int, key:
     counts = torch.bincount(digits.labels, minlength=int(classes.max()) + 1)[classes]
     rarest = int(counts.argmin())
     if not 1 <= each <= counts[rarest]:
+        most, digit = int(counts[rarest]), int(classes[rarest])
+        remedy = f"give 1 to {most}, or more digits" if most else "give more digits"
         raise ValueError(
-            f"{key}={each} pictures of a combination; give 1 to {int(counts[rarest])}, as many as there are real "
-            f"digits {int(classes[rarest])} to compare with, or more digits"
+            f"{key}={each} pictures of a combination, and {most} real digits {digit} to compare them with; {remedy}"
         )

@@ -168,7 +168,7 @@ def test_a_tuned_method_trains_apart(tmp_path: Path) -> None:
         ([], ["ddm"], 0, "at least one"),
         ([cell(), cell()], ["ddm"], 0, "none twice"),
         ([cell()], ["ddm"], -1, "workers=-1"),
-        ([replace(cell(), changes={"dfd": {"size": 1}})], ["dfd"], 0, "method dfd cannot be made"),
+        ([replace(cell(), changes={"dfd": {"size": 1}})], ["dfd"], 0, "dfd.yaml, cannot be made with"),
         ([replace(cell(), tuned={"ddm_x": {}})], ["dfd"], 0, "unknown method 'ddm_x'"),
         ([replace(cell(), tuned={"ddm": {"width": 9}})], ["dfd"], 0, "all methods have the same"),
     ],

@@ -166,9 +166,10 @@ def load_published(
         dcfm.artefacts.ArtefactError: what is there is truncated or damaged.
     """
     found = artefacts.load(folder)
-    check(found)
     config = found.config
     try:
+        _ = [config[key] for key in ("task", "silos", "method", "partition")]  # else it is no model at all
+        check(found)
         task = build(config["task"])
         check_space(config.get("attributes"), task.space, folder)
         histograms = [

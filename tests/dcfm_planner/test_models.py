@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from dcfm.artefacts import ArtefactError
+from dcfm.artefacts import ArtefactError, load, save
 from dcfm.fields import Composed, Routed
 from dcfm.silos import LabelHistogram
 from dcfm_planner.domains.cube import CUBE
@@ -132,3 +132,10 @@ def test_every_shipped_planner_loads_and_plans() -> None:
         loaded = load_planner(name, device="cpu")
         assert name == shipped_name(loaded.partition, loaded.method)
         assert loaded.planner.sample(labels, torch.Generator().manual_seed(0), steps=2).normalised.isfinite().all()
+
+
+def test_what_is_no_model_is_not_told_to_be_one_of_other_coordinates(folder: Path, tmp_path: Path) -> None:
+    """An artefact of a silo's training, which lies beside the published ones."""
+    alone = save(tmp_path / "silo0", load(folder).weights, {"training": "stage1 silo0", "seed": 0})
+    with pytest.raises(ModelError, match=r"is an artefact, but not of a planner \(KeyError\('task'\)\)"):
+        load_planner(alone, device="cpu")

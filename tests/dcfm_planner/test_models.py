@@ -136,6 +136,6 @@ def test_every_shipped_planner_loads_and_plans() -> None:
 
 def test_what_is_no_model_is_not_told_to_be_one_of_other_coordinates(folder: Path, tmp_path: Path) -> None:
     """An artefact of a silo's training, which lies beside the published ones."""
-    alone = save(tmp_path / "silo0", load(folder).weights, {"training": "stage1 silo0", "seed": 0})
+    alone = save(tmp_path / "silo0", load(folder / "dcfm_b").weights, {"training": "stage1 silo0", "seed": 0})
     with pytest.raises(ModelError, match=r"is an artefact, but not of a planner \(KeyError\('task'\)\)"):
         load_planner(alone, device="cpu")

@@ -16,7 +16,7 @@ from dcfm.markup import markdown_table
 from dcfm_planner.comparison.collate import Difference, Share
 from dcfm_planner.comparison.paired import holm
 from dcfm_planner.comparison.records import METRICS, TRIALS, Outcomes, read_outcomes
-from dcfm_planner.comparison.text import share, test_cells
+from dcfm_planner.comparison.text import P_OF_SEVERAL, share, test_cells
 from dcfm_planner.evaluation.problems import CELLS
 from dcfm_planner.evaluation.report import composed_novel
 from dcfm_planner.evaluation.trials import PLANNER_ARM
@@ -34,9 +34,8 @@ COUNTING: Final = (
     "Success in %, [95 % interval] and successes/trials; trials solved at the start are left out, infeasible plans are "
     "failures. Differences are in percentage points, on the same problems, with a 95 % interval; p: exact two-sided "
     "McNemar test; p (Holm): corrected over all rows of the second table. Where there are several trainings, on the "
-    "same problems, the intervals are over these too (hierarchical bootstrap of trainings and problems), and p is of "
-    "an exact sign-flip test of each problem's differences, summed over trainings; it is about the networks that were "
-    "trained, on other problems: of another training the interval alone tells."
+    "same problems, the intervals are over these too (hierarchical bootstrap of trainings and problems), and "
+    f"{P_OF_SEVERAL}"
 )
 
 

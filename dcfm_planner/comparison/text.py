@@ -22,10 +22,14 @@ COUNTING = (
 )
 
 
+P_OF_SEVERAL = (
+    "p is of an exact sign-flip test of each problem's differences, summed over trainings; it is about the networks "
+    "that were trained, on other problems: of another training the interval alone tells."
+)
+
 SEVERAL = (
     "Trainings with several seeds are tried on the same problems: intervals are of a hierarchical bootstrap of "
-    "trainings and problems, and p is of an exact sign-flip test of each problem's differences, summed over trainings; "
-    "it is about the networks that were trained, on other problems: of another training the interval alone tells."
+    f"trainings and problems, and {P_OF_SEVERAL}"
 )
 
 

@@ -46,17 +46,9 @@ CACHE = "cache"
 
 
 @dataclass
-class Settings(RunSettings):
-    """The keys of configs/xray/train.yaml and their types."""
+class Settings(RunSettings, Dealing):
+    """The keys of configs/xray/train.yaml and their types: of every training, and of how X-rays are dealt."""
 
-    source: str
-    path: str | None
-    images: int
-    autoencoder: str | None
-    pretrained: str | None
-    withhold: bool
-    test_share: float
-    shard: int
     tensorboard: bool = False  # models of before it are read too
 
 

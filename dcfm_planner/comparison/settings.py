@@ -10,9 +10,10 @@ from dcfm.artefacts import MODEL, load
 from dcfm.comparison import ComparisonError, Entry, check_list, entries_of, recipe_of
 from dcfm.methods import registry
 from dcfm.methods.method import RULES
+from dcfm.silos import PARTITIONS
 from dcfm_planner.evaluation.problems import make_problems
 from dcfm_planner.evaluation.run import EvaluationSettings
-from dcfm_planner.models import PARTITIONS, Sampling, resolve_device
+from dcfm_planner.models import Sampling, resolve_device
 
 CEILING = "pooled"
 """The method without privacy, to which all others have a gap."""

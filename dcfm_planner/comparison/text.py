@@ -8,7 +8,7 @@ from dcfm.markup import latex_table, markdown_table
 from dcfm_planner.evaluation.problems import CELLS
 
 NOT_RUN = "not run"
-PARTITIONS = {"noniid": "Non-IID", "iid": "IID"}
+PARTITIONS = {"noniid": "Non-IID", "iid": "IID", "disjoint": "Disjoint"}
 
 Rows = tuple[Sequence[str], list[list[str]]]
 """A table's head and rows."""

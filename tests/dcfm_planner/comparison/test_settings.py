@@ -15,7 +15,7 @@ from dcfm_planner.comparison.settings import ComparisonSettings
         ({"methods": ()}, r"methods=\[\]: give at least one of"),
         ({"methods": ("dcfm_c",)}, "unknown methods 'dcfm_c'; there are dcfm_a, dcfm_b"),
         ({"methods": ("dcfm_a", "dcfm_a")}, "names something twice"),
-        ({"partitions": ("non-iid",)}, "unknown partitions 'non-iid'; there are iid, noniid"),
+        ({"partitions": ("non-iid",)}, "unknown partitions 'non-iid'; there are iid, noniid, disjoint"),
         ({"protocols": ("mine",)}, "unknown protocols 'mine'; there are paper, given"),
         ({"rules": ("marginal",)}, "unknown rules 'marginal'; there are joint, composed"),
         ({"seeds": ()}, "seeds="),

@@ -85,13 +85,13 @@ def test_gap_to_the_ceiling(settings: ComparisonSettings, write) -> None:
 
 
 def test_the_papers_values_stand_where_it_has_them(settings: ComparisonSettings, write) -> None:
-    both = replace(settings, partitions=("noniid", "iid"))
-    tables = summarise(collect(both), "")["tables"]
+    several = replace(settings, partitions=("noniid", "iid", "disjoint"))
+    tables = summarise(collect(several), "")["tables"]
     printed = {(t["partition"], t["protocol"]): {r["method"]: r["paper"] for r in t["rows"]} for t in tables}
     assert set(TABLE_2) == {("noniid", "paper")}
     assert printed["noniid", "paper"]["dcfm_b"] == {"known": 0.6567, "novel": 0.5467}
     assert printed["noniid", "paper"]["pooled"] is None
-    for key in (("noniid", "given"), ("iid", "paper"), ("iid", "given")):
+    for key in (("noniid", "given"), ("iid", "paper"), ("iid", "given"), ("disjoint", "paper")):
         assert set(printed[key].values()) == {None}
 
 

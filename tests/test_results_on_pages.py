@@ -97,6 +97,28 @@ def test_the_planner_s_tables_of_two_trainings_are_the_files(way: str, lines: in
             assert re.search(rf"\b{re.escape(mean)}\b", text.replace(shown, ""))
 
 
+def test_the_four_robots_tables_are_the_files() -> None:
+    page = (REPOSITORY / "docs/four_robots.md").read_text()
+    shown = page.partition("<!-- four -->\n")[2].partition("<!-- end four -->")[0]
+    made = "four/chosen/table.md"
+    rows, tests = table_of(made, "Success: Disjoint"), table_of(made, "DCFM against", novel_alone=True)
+    assert shown == f"{rows}\n{tests}"
+    assert len(shown.splitlines()) > 15
+    readme = (REPOSITORY / "README.md").read_text().partition("<!-- four -->\n")[2].partition("<!-- end four -->")[0]
+    shares = {cells[1].strip(): [cells[2], cells[3]] for line in rows.splitlines() if len(cells := line.split("|")) > 3}
+    said = [line.split("|") for line in readme.splitlines()[2:]]
+    assert len(said) > 5
+    for cells in said:
+        assert [cell.strip() for cell in cells[2:4]] == [cell.strip().rsplit(" ", 1)[0] for cell in shares[cells[1].strip()]]
+    lines = (REPOSITORY / "docs/results/planner_table/four/composed/comparison.md").read_text().splitlines()
+    composed = next(line for line in lines if line.startswith("| DDM+L-composed |"))
+    for text in (page, (REPOSITORY / "README.md").read_text()):
+        assert all(figure in " ".join(text.split()) for figure in FIGURE.findall(composed))
+    for name in ("DDM+L", "DCFM-A", "DCFM-B"):  # the other pages say the novel shares in words
+        value = shares[name][1].split()[0]
+        assert re.search(rf"\b{re.escape(value)}\b", (REPOSITORY / "docs/planner_table.md").read_text())
+
+
 def test_the_planner_s_table_of_labels_is_the_file_s() -> None:
     page = (REPOSITORY / "docs/planner_table.md").read_text()
     shown = page.partition("<!-- given -->\n")[2].partition("<!-- end given -->")[0]

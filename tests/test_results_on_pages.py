@@ -109,7 +109,8 @@ def test_the_four_robots_tables_are_the_files() -> None:
     said = [line.split("|") for line in readme.splitlines()[2:]]
     assert len(said) > 5
     for cells in said:
-        assert [cell.strip() for cell in cells[2:4]] == [cell.strip().rsplit(" ", 1)[0] for cell in shares[cells[1].strip()]]
+        name, *figures = (cell.strip() for cell in cells[1:4])
+        assert figures == [cell.strip().rsplit(" ", 1)[0] for cell in shares[name]]
     lines = (REPOSITORY / "docs/results/planner_table/four/composed/comparison.md").read_text().splitlines()
     composed = next(line for line in lines if line.startswith("| DDM+L-composed |"))
     for text in (page, (REPOSITORY / "README.md").read_text()):

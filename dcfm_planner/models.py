@@ -24,6 +24,7 @@ METHODS = ("dcfm_a", "dcfm_b")
 """Those whose weights are shipped; :func:`dcfm.methods.registry.names` lists all that can be trained."""
 
 PARTITIONS = ("iid", "noniid")
+"""Those whose weights are shipped; :data:`dcfm.silos.PARTITIONS` lists all that can be trained."""
 
 
 @dataclass(frozen=True)

@@ -114,6 +114,6 @@ reproduce-xray: setup  ## chest X-rays, preset quick: train, judge, table
 	@$(BIN)/python scripts/xray/train.py preset=quick out=$(REPRODUCE)/xray/noniid/seed0
 	@$(BIN)/python scripts/xray/table.py train=false runs=$(REPRODUCE)/xray
 
-reproduce-table: setup  ## Table 2: ten methods on the planner, trained and evaluated
+reproduce-table: setup  ## Table 2: all methods on the planner, trained and evaluated
 	$(announce)
 	@$(BIN)/python scripts/plan_table.py runs=$(REPRODUCE)/table

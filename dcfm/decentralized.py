@@ -61,7 +61,8 @@ class Federation:
         out: folder of artefacts, checkpoints and the ledger.
         seed: of the run; see :func:`~dcfm.seeds.training_seed` for what each training makes of it.
         device: of every training.
-        workers: trainings at once; 0 trains in this process.
+        workers: trainings at once, each in a process of its own; 0 trains in this process. Processes import the main
+            module again, so a script that starts any keeps its code under ``if __name__ == "__main__":``.
         progress: see :data:`ProgressFactory`.
         snapshots: keep the EMA weights of each checkpoint under ``<folder>.snapshots``, for learning curves; of
             federated averaging the averages over rounds, by a silo's steps so far.
@@ -72,7 +73,7 @@ class Federation:
     out: Path
     seed: int = 0
     device: str = "cpu"
-    workers: int = 1
+    workers: int = 0
     progress: ProgressFactory | None = None
     snapshots: bool = False
 

@@ -4,10 +4,12 @@
 status  meaning
 ======  ===============================================================================================
 0       done
-2       what was given is wrong: a key, a value, a file. One line says what is allowed; nothing was begun
+2       what was given is wrong: a key, a value, a file. One line says what is allowed
 1       anything else: one line where the user can help (disk full), else a traceback
 130     Ctrl-C; one line says what is kept
 ======  ===============================================================================================
+
+``DCFM_TRACEBACK=1`` in the environment shows where the one line comes from, which may be code of yours.
 """
 
 import copyreg
@@ -16,10 +18,13 @@ import difflib
 import errno
 import functools
 import importlib.resources
+import importlib.util
 import inspect
+import json
 import os
 import re
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,10 +41,18 @@ Schema = TypeVar("Schema")
 # Hydra's launchers send a script's own classes to other processes by value. There is one MISSING: it is sent by name.
 copyreg.pickle(type(dataclasses.MISSING), lambda _: "MISSING")
 
+OWN: Final = ("dcfm", "dcfm_planner", "dcfm_envs", "dcfm_images", "dcfm_xray")
+"""This project's packages."""
+REMOTE: Final = "_RemoteTraceback"
+"""What ``concurrent.futures`` names the cause of an error from another process."""
+
 NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """What the system says where a disk, a quota or a file is full."""
 
-STATUS = "Exit status: 0 done; 2 a key, value or file that was given is wrong; 1 anything else; 130 Ctrl-C."
+STATUS = (
+    "Exit status: 0 done; 2 a key, value or file that was given is wrong; 1 anything else; 130 Ctrl-C.\n"
+    "DCFM_TRACEBACK=1 in the environment shows where an error comes from."
+)
 
 
 def script(config: str, interrupted: str) -> Callable[[Callable[[DictConfig], None]], Callable[[], None]]:
@@ -204,16 +217,23 @@ def writable(out: str | Path, key: str = "out") -> Path:
     return folder
 
 
-def check_same_settings(out: Path, config: DictConfig, *, apart: Sequence[str] = ("out", "device", "workers")) -> None:
-    """Raise ``ValueError`` if a folder holds the results of other settings, which would be lost.
+def check_same_settings(
+    out: Path, config: DictConfig, *, apart: Sequence[str] = ("out", "device", "workers"), weights: str | None = None
+) -> None:
+    """Raise ``ValueError`` if a folder holds the results of other settings or weights, which would be lost.
 
     Args:
         out: where ``config.yaml`` tells what ``metrics.json``, if there is one, was made with.
         config: what hydra composed.
         apart: keys that do not change results.
+        weights: SHA-256 of what is evaluated, to be compared with ``weights_sha256`` of ``metrics.json`` where it is.
     """
-    path = out / "config.yaml"
-    if not path.is_file() or not (out / "metrics.json").is_file():
+    path, metrics = out / "config.yaml", out / "metrics.json"
+    if not metrics.is_file():
+        return
+    if weights is not None:
+        _check_same_weights(metrics, weights)
+    if not path.is_file():
         return
     try:
         there = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
@@ -229,6 +249,19 @@ def check_same_settings(out: Path, config: DictConfig, *, apart: Sequence[str] =
         raise ValueError(f"{out} holds the results of other settings ({said}); choose another out=, or remove it")
 
 
+def _check_same_weights(metrics: Path, weights: str) -> None:
+    out = metrics.parent
+    try:
+        there = json.loads(metrics.read_text(encoding="utf-8")).get("weights_sha256", weights)
+    except (ValueError, AttributeError) as error:
+        raise ValueError(f"{metrics} is damaged ({error}); remove {out}, or choose another out=") from error
+    if there != weights:
+        raise ValueError(
+            f"{out} holds the results of other weights ({str(there)[:12]}... there, {weights[:12]}... now); choose "
+            "another out=, or remove it"
+        )
+
+
 @contextmanager
 def one_line_errors(interrupted: str) -> Iterator[None]:
     """End a script with one line, and a status other than 0, for what its user can mend or wanted.
@@ -239,7 +272,9 @@ def one_line_errors(interrupted: str) -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        _end(f"error: {error}", 2)
+        if os.environ.get("DCFM_TRACEBACK", "0") not in ("", "0"):
+            traceback.print_exc()
+        _end(f"error: {error}{_raised_elsewhere(error)}", 2)
     except BrokenPipeError:  # whoever read what is printed has gone, e.g. head; what is written is written
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         sys.exit(1)
@@ -249,6 +284,18 @@ def one_line_errors(interrupted: str) -> Iterator[None]:
         _end(f"error: {error}", 1)
     except KeyboardInterrupt:
         _end(f"interrupted; {interrupted}", 130)
+
+
+def _raised_elsewhere(error: ValueError) -> str:
+    """Where an error comes from that none of this project's packages raised: it may be a mistake in somebody's code."""
+    # What another process raised comes with that process's traceback as text.
+    way = "".join(traceback.format_exception(error.__cause__ if type(error.__cause__).__name__ == REMOTE else error))
+    file, line = re.findall(r'File "([^"]+)", line (\d+)', way)[-1]
+    specs = [spec for name in OWN if (spec := importlib.util.find_spec(name))]
+    folders = [folder for spec in specs for folder in spec.submodule_search_locations or ()]
+    if file == sys.argv[0] or any(Path(file).is_relative_to(folder) for folder in folders):
+        return ""
+    return f" (raised in {file}, line {line}; DCFM_TRACEBACK=1 shows the way there)"
 
 
 def _end(line: str, status: int) -> NoReturn:

@@ -41,7 +41,7 @@ from dcfm.jobs import (
 from dcfm.privacy.accounting import check_sizes
 from dcfm.seeds import training_seed
 from dcfm.silos import LabelHistogram, Silo, check_silos, file_stem
-from dcfm.task import Task
+from dcfm.task import Task, check_network
 from dcfm.trainers import parallel
 from dcfm.trainers.fedavg import FedAvgConfig, RoundCheckpoint, moving_average, train_round, weighted_mean
 from dcfm.trainers.local import LocalConfig, check_data
@@ -57,7 +57,7 @@ class Federation:
 
     Args:
         task: what is trained.
-        silos: private data; together they must satisfy Eq. 2 (checked at once).
+        silos: private data; together they must satisfy Eq. 2.
         out: folder of artefacts, checkpoints and the ledger.
         seed: of the run; see :func:`~dcfm.seeds.training_seed` for what each training makes of it.
         device: of every training.
@@ -66,6 +66,9 @@ class Federation:
         progress: see :data:`ProgressFactory`.
         snapshots: keep the EMA weights of each checkpoint under ``<folder>.snapshots``, for learning curves; of
             federated averaging the averages over rounds, by a silo's steps so far.
+
+    Raises:
+        ValueError: at once, where silos or the task's network will not do.
     """
 
     task: Task
@@ -79,6 +82,7 @@ class Federation:
 
     def __post_init__(self) -> None:
         check_silos(self.task.space, self.silos)
+        check_network(self.task)
 
     @property
     def histograms(self) -> list[LabelHistogram]:
@@ -159,6 +163,7 @@ class Federation:
         every ``config.checkpoint_every`` rounds, are picked up by the same call after an interruption. Where rounds are
         long, each is checkpointed, and every silo's part within.
         """
+        parallel.join()
         earlier, exchange.ledger.messages = exchange.ledger.messages, []  # which are no part of this training's file
         try:
             with only_here(self.out / name, name):

@@ -5,8 +5,9 @@ import json
 import logging
 import multiprocessing
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -75,7 +76,24 @@ def pool(workers: int) -> Iterator[Callable[..., list[Any]]]:
         raise ValueError(f"workers={workers}; processes that torchrun started train together: give workers=0")
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context, initializer=begin_worker) as executor:
-        yield lambda function, *arguments: list(executor.map(function, *arguments))
+        yield partial(_few_ahead, executor, 2 * workers)
+
+
+def _few_ahead(
+    executor: ProcessPoolExecutor, number: int, function: Callable[..., Any], *arguments: Iterable[Any]
+) -> list[Any]:
+    """The executor's ``map``, which draws arguments that large as all peers' weights only when they are needed."""
+    pending: deque[Future[Any]] = deque()
+    results = []
+    try:
+        for given in zip(*arguments, strict=False):  # some repeat without end
+            if len(pending) == number:
+                results.append(pending.popleft().result())
+            pending.append(executor.submit(function, *given))
+        return [*results, *(future.result() for future in pending)]
+    finally:
+        for future in pending:
+            future.cancel()
 
 
 def identity_of(task: Task, training: str, settings: dict[str, Any], seed: int, start: str = "") -> dict[str, Any]:

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar, get_type_hints, runtime_checkable
+from typing import Any, Protocol, TypeVar, get_args, get_type_hints, runtime_checkable
 
 import hydra
 from hydra.errors import InstantiationException
@@ -88,18 +88,19 @@ def read_recipe(cfg: DictConfig) -> Recipe:
     except InstantiationException as error:
         raise ValueError(str(error.__cause__ or error)) from error
     for part in fields(Recipe):
-        _check_whole(part.name, getattr(recipe, part.name))
+        check_whole_numbers(part.name, getattr(recipe, part.name))
     return recipe
 
 
-def _check_whole(key: str, part: Any) -> None:
-    # 2e4 is no whole number in YAML, and a training would find out when it begins.
+def check_whole_numbers(key: str, part: Any) -> None:
+    """Raise ``ValueError`` where a dataclass that should have a whole number has another one: 2e4 is none in YAML, and
+    a training would find out when it begins."""
     kinds = get_type_hints(type(part))
     for field in fields(part):
         name, value = f"{key}.{field.name}", getattr(part, field.name)
         if is_dataclass(value):
-            _check_whole(name, value)
-        elif kinds[field.name] is int and type(value) is not int:
+            check_whole_numbers(name, value)
+        elif int in (kinds[field.name], *get_args(kinds[field.name])) and type(value) not in (int, type(None)):
             raise ValueError(f"{name}={value}; give a whole number, all digits written out")
 
 

@@ -154,7 +154,15 @@ class Silo:
         return len(self.data)
 
     def histogram(self, space: AttributeSpace) -> LabelHistogram:
-        """The label statistics, the only thing about the data that may leave the silo."""
+        """The label statistics, the only thing about the data that may leave the silo.
+
+        Raises:
+            ValueError: a label outside the space.
+        """
+        try:
+            space.check_labels(self.labels)
+        except ValueError as error:
+            raise ValueError(f"silo {self.name!r}: {error}") from error
         return LabelHistogram.from_labels(self.labels, space.cardinalities)
 
 

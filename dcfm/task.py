@@ -3,7 +3,9 @@
 The planner, images and X-rays are tasks in importable modules; trainers, scripts and federation see only this.
 """
 
+import inspect
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from pathlib import Path
@@ -15,11 +17,12 @@ from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
 
 from dcfm.attributes import AttributeSpace
+from dcfm.weights import fingerprint
 
 
 @runtime_checkable
 class Task(Protocol):
-    """What a trainer needs to know of a problem.
+    """What a trainer needs to know of a problem; a dataclass, so that its fields tell two trainings apart.
 
     Attributes:
         space: the attributes.
@@ -47,6 +50,38 @@ class Task(Protocol):
         ...
 
 
+def check_network(task: Task) -> None:
+    """Raise ``ValueError`` unless the task's network is called as a field is, and gives velocities of a sample's shape.
+
+    Others would train: shapes that broadcast are compared as if they were equal. Draws nothing from torch's generator.
+    """
+    with torch.random.fork_rng(devices=[]):
+        network = task.network().eval()
+    try:
+        inspect.signature(network.forward).bind("x", "t", "y", "held")
+    except TypeError as error:
+        raise ValueError(
+            f"the task's network, a {type(network).__name__}, cannot be called with (x, t, y, held) ({error}); give "
+            "its forward these four, the last of them None where nothing is held"
+        ) from error
+    x, y = torch.zeros(2, *task.shape), task.space.null.repeat(2, 1)
+    with torch.no_grad(), torch.compiler.set_stance("force_eager"):
+        velocity = network(x, torch.full((2,), 0.5), y, None)
+    if velocity.shape != x.shape:
+        raise ValueError(
+            f"the task's network, a {type(network).__name__}, gives velocities of shape {tuple(velocity.shape)} for "
+            f"samples of shape {tuple(x.shape)}; they must be equal"
+        )
+
+
+def trainable(network: nn.Module, task: Task) -> nn.Module:
+    """A copy of one of the task's networks whose parameters may move where those of a fresh one may."""
+    copy = deepcopy(network)
+    for parameter, fresh in zip(copy.parameters(), task.network().parameters(), strict=True):
+        parameter.requires_grad_(fresh.requires_grad)
+    return copy
+
+
 EXECUTION: Final = ("precision", "compile")
 """Settings of tasks that say how a network is computed, not which one: a training may go on on another machine."""
 
@@ -54,10 +89,18 @@ EXECUTION: Final = ("precision", "compile")
 def task_settings(task: Task) -> dict[str, Any]:
     """A task's own settings as plain data, what two trainings of one result must agree in.
 
-    Of a task that is a dataclass, its fields, dataclasses, lists and mappings in them included, without
-    :data:`EXECUTION`. What is not plain data (a domain's functions) is left out and must tell by the data that it
+    Its fields, dataclasses, lists and mappings in them included, tensors and arrays by their hash, without
+    :data:`EXECUTION`. What else is not plain data (a domain's functions) is left out and must tell by the data that it
     makes.
+
+    Raises:
+        ValueError: the task is no dataclass.
     """
+    if not is_dataclass(task):
+        raise ValueError(
+            f"the task is a {type(task).__name__}, which is no dataclass, so that its settings cannot be told from "
+            "another's; make it one, what it is set by its fields"
+        )
     return _plain(task) or {}
 
 
@@ -70,6 +113,10 @@ def _plain(value: Any) -> Any:
         return str(value)
     if isinstance(value, np.generic):
         value = value.item()
+    if isinstance(value, np.ndarray) and value.dtype.kind in "biufc":
+        value = torch.from_numpy(value)
+    if isinstance(value, Tensor):
+        return fingerprint([{"value": value}])
     if isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, Path):

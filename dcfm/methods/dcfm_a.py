@@ -9,7 +9,7 @@ from torch import Tensor
 from dcfm.decentralized import Federation
 from dcfm.exchange import Exchange
 from dcfm.fields import Field, Routed
-from dcfm.methods.method import FULL, Method, Recipe, check_rule, stage_one
+from dcfm.methods.method import FULL, Method, Recipe, check_rule
 from dcfm.mixtures import LabelMixture
 from dcfm.silos import LabelHistogram
 from dcfm.weights import Weights
@@ -33,7 +33,7 @@ class DcfmA(Method):
 
     def train(self, federation: Federation, recipe: Recipe, exchange: Exchange) -> list[Weights]:
         self.check(recipe)
-        local = stage_one(federation, recipe.stage_one, local_ci=True)
+        local = federation.stage_one(recipe.stage_one)
         return federation.gather(federation.dcfm_a(local, recipe.peers, exchange), exchange)
 
     def novel_rule(self, rule: str) -> str:

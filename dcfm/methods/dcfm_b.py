@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from dcfm.decentralized import Federation
 from dcfm.exchange import Exchange
-from dcfm.methods.method import Recipe, stage_one
+from dcfm.methods.method import Recipe
 from dcfm.methods.single import SingleNetwork
 from dcfm.weights import Weights
 
@@ -18,5 +18,6 @@ class DcfmB(SingleNetwork):
     private: ClassVar[tuple[str, ...]] = ("stage_one",)
 
     def train(self, federation: Federation, recipe: Recipe, exchange: Exchange) -> list[Weights]:
-        local = stage_one(federation, recipe.stage_one, local_ci=True)
+        self.check(recipe)
+        local = federation.stage_one(recipe.stage_one)
         return [federation.dcfm_b(local, recipe.student, exchange)]

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from dcfm.decentralized import Federation
 from dcfm.exchange import Exchange
-from dcfm.methods.method import Recipe, stage_one
+from dcfm.methods.method import Recipe
 from dcfm.methods.single import SingleNetwork
 from dcfm.trainers.fedavg import FedAvgConfig
 from dcfm.trainers.student import StudentConfig
@@ -69,7 +69,7 @@ class DcfmBR(SingleNetwork):
 
     def train(self, federation: Federation, recipe: Recipe, exchange: Exchange) -> list[Weights]:
         self.check(recipe)
-        own, local = self.own(recipe), stage_one(federation, recipe.stage_one, local_ci=True)
+        own, local = self.own(recipe), federation.stage_one(recipe.stage_one)
         student = federation.dcfm_b(local, own.student, exchange, "dcfm_b_r_student", deliver=False)
         average = federation.fedavg("dcfm_b_r", own.fedavg, exchange, student, recipe.stage_one)
         for silo in federation.silos:

@@ -10,7 +10,7 @@ from torch import Tensor
 from dcfm.decentralized import Federation
 from dcfm.exchange import Exchange
 from dcfm.fields import Field
-from dcfm.methods.method import Method, Recipe, answered, lone_experts
+from dcfm.methods.method import Method, Recipe, answered, lone_experts, of_lone_experts
 from dcfm.mixtures import EnergyMixture
 from dcfm.silos import LabelHistogram
 from dcfm.weights import Weights
@@ -33,9 +33,12 @@ class DFD(Method):
     scale: float = 2.0
     prior: str = "labels"
 
+    def own(self, recipe: Recipe) -> Recipe:
+        return of_lone_experts(recipe, self.local_ci)
+
     def train(self, federation: Federation, recipe: Recipe, exchange: Exchange) -> list[Weights]:
         self.check(recipe)
-        return federation.gather(lone_experts(federation, recipe, self.local_ci), exchange)
+        return federation.gather(lone_experts(federation, self.own(recipe)), exchange)
 
     def field(
         self,

@@ -75,7 +75,11 @@ class Factored(SingleNetwork):
     def task(self, task: Task) -> Task:
         return FactoredTask(task)
 
-    def train(self, federation: Federation, recipe: Recipe, exchange: Exchange) -> list[Weights]:
+    def own(self, recipe: Recipe) -> Recipe:
         objective = replace(without_independence(recipe.fedavg.objective), masks=MaskRates(1.0, 0.0, 0.0))
+        return replace(recipe, fedavg=replace(recipe.fedavg, objective=objective))
+
+    def train(self, federation: Federation, recipe: Recipe, exchange: Exchange) -> list[Weights]:
+        self.check(recipe)
         federation = replace(federation, task=self.task(federation.task))
-        return [federation.fedavg("factored", replace(recipe.fedavg, objective=objective), exchange)]
+        return [federation.fedavg("factored", self.own(recipe).fedavg, exchange)]

@@ -30,4 +30,5 @@ class FedFlow(SingleNetwork):
         return replace(recipe, fedavg=config)
 
     def train(self, federation: Federation, recipe: Recipe, exchange: Exchange) -> list[Weights]:
+        self.check(recipe)
         return [federation.fedavg("fedflow_l" if self.local_ci else "fedflow", self.own(recipe).fedavg, exchange)]

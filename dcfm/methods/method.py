@@ -165,14 +165,14 @@ def without_independence(objective: ObjectiveConfig) -> ObjectiveConfig:
     return replace(objective, independence=replace(objective.independence, weight=0.0))
 
 
-def stage_one(federation: Federation, config: LocalConfig, local_ci: bool) -> list[Weights]:
-    """Stage I with or without the local CI term."""
-    objective = config.objective if local_ci else without_independence(config.objective)
-    return federation.stage_one(replace(config, objective=objective))
+def of_lone_experts(recipe: Recipe, local_ci: bool) -> Recipe:
+    """The recipe of the experts of DDM and DFD, with or without the local CI term."""
+    if local_ci:
+        return recipe
+    first, then = (replace(c, objective=without_independence(c.objective)) for c in (recipe.stage_one, recipe.further))
+    return replace(recipe, stage_one=first, further=then)
 
 
-def lone_experts(federation: Federation, recipe: Recipe, local_ci: bool) -> list[Weights]:
+def lone_experts(federation: Federation, recipe: Recipe) -> list[Weights]:
     """The experts of DDM and DFD: Stage I and the further steps, each silo alone."""
-    objective = recipe.further.objective if local_ci else without_independence(recipe.further.objective)
-    first = stage_one(federation, recipe.stage_one, local_ci)
-    return federation.further(first, replace(recipe.further, objective=objective), recipe.stage_one)
+    return federation.further(federation.stage_one(recipe.stage_one), recipe.further, recipe.stage_one)

@@ -24,7 +24,7 @@ from dcfm.seeds import derived
 from dcfm.task import Task
 from dcfm.trainers.local import local_loss
 from dcfm.trainers.loop import LoopConfig, Progress, ResumeError, fit
-from dcfm.trainers.objective import ObjectiveConfig
+from dcfm.trainers.objective import ObjectiveConfig, own_labels
 from dcfm.weights import Weights, fingerprint
 
 LONG_ROUND = 500
@@ -63,7 +63,7 @@ class FedAvgConfig:
     clip: float = 1.0
     ema: float = 0.8
     checkpoint_every: int = 10
-    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    objective: ObjectiveConfig = field(default_factory=own_labels)
     privacy: PrivacyConfig | None = None
 
     def __post_init__(self) -> None:
@@ -121,7 +121,6 @@ def train_round(
     if checkpoint is not None:
         settings = {"config": plain_settings(config), "round": number}
         origin = {"data": fingerprint([{"data": data, "labels": labels}]), "from": fingerprint([network.state_dict()])}
-    network.requires_grad_(True)
     loss = local_loss(task, data, labels, config.batch, config.objective, config.privacy)
     # Draws differ from round to round and from silo to silo, and a resumed run repeats them.
     fit(

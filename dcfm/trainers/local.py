@@ -1,7 +1,6 @@
 """Stage I: each silo alone matches its own flow and makes its marginals add up (Eqs. 8-11)."""
 
 from collections.abc import Callable, Mapping
-from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,16 @@ from dcfm.losses import matching_loss
 from dcfm.privacy.gradients import private_loss
 from dcfm.privacy.settings import PrivacyConfig
 from dcfm.silos import LabelHistogram
-from dcfm.task import Task
+from dcfm.task import Task, trainable
 from dcfm.trainers.loop import LoopConfig, Loss, Progress, fit
-from dcfm.trainers.objective import ObjectiveConfig, Points, draw_batch, independence_term
+from dcfm.trainers.objective import (
+    ObjectiveConfig,
+    Points,
+    check_pairs,
+    draw_batch,
+    independence_term,
+    own_labels,
+)
 
 ExtraTerm = Callable[[Field, Points, torch.Generator], Float[Tensor, ""]]
 """A term added to flow matching: CI here, cross-peer CI in DCFM-A."""
@@ -33,7 +39,7 @@ class LocalConfig:
     """
 
     loop: LoopConfig = field(default_factory=LoopConfig)
-    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    objective: ObjectiveConfig = field(default_factory=own_labels)
     privacy: PrivacyConfig | None = None
 
 
@@ -46,6 +52,7 @@ def matching_with(
     objective: ObjectiveConfig,
 ) -> Loss:
     """The loss ``L_FM + lambda * extra`` on random batches of a silo's data (Eqs. 9, 11, 14)."""
+    check_pairs(objective, task.space)
     weight = objective.independence.weight
 
     def loss(network: nn.Module, step: int, generator: torch.Generator) -> dict[str, Tensor]:
@@ -106,7 +113,7 @@ def train_local(
     """
     check_data(task, data, labels)
     torch.manual_seed(seed)
-    network = task.network().to(data.device) if start is None else deepcopy(start).requires_grad_(True)
+    network = task.network().to(data.device) if start is None else trainable(start, task)
     return fit(
         network,
         local_loss(task, data, labels, config.loop.batch, config.objective, config.privacy),

@@ -76,6 +76,22 @@ class ObjectiveConfig:
         return TimeWeight(self.time_power)
 
 
+def own_labels() -> ObjectiveConfig:
+    """A silo's objective unless another is given: the CI term of Eq. 10 for the labels of its own batch, since it has
+    learned nothing of values that it does not hold."""
+    return ObjectiveConfig(independence=IndependenceConfig(labels="own"))
+
+
+def check_pairs(objective: ObjectiveConfig, space: AttributeSpace) -> None:
+    """Raise ``ValueError`` where a CI term on pairs of attributes would be about labels that nothing else trains."""
+    term = objective.independence
+    if term.weight > 0 and term.pairwise and not term.contrast and space.size > 2 and not objective.masks.pair:
+        raise ValueError(
+            f"pairwise: true asks for labels of two of the {space.size} attributes, and masks.pair=0 trains the "
+            "network on none; give masks.pair a share, e.g. 0.15, or set contrast: true or pairwise: false"
+        )
+
+
 @dataclass(frozen=True)
 class Points:
     """Points at which fields are compared: ``x`` at times ``t``, full labels ``y``, held entries, and the four labels

@@ -26,10 +26,16 @@ from dcfm.losses import matching_loss, peer_independence_loss
 from dcfm.seeds import derived
 from dcfm.silos import LabelHistogram
 from dcfm.solvers import TABLEAUS, evaluations, integrate
-from dcfm.task import Task
+from dcfm.task import Task, trainable
 from dcfm.trainers import parallel
 from dcfm.trainers.loop import LoopConfig, Progress, fit
-from dcfm.trainers.objective import ObjectiveConfig, Points, independence_points, independence_term
+from dcfm.trainers.objective import (
+    ObjectiveConfig,
+    Points,
+    check_pairs,
+    independence_points,
+    independence_term,
+)
 from dcfm.trainers.peers import draw_routing
 
 
@@ -205,8 +211,9 @@ def train_student(
     teachers = [parallel.shared(deepcopy(network).requires_grad_(False).eval()) for network in networks]
     device = next(teachers[0].parameters()).device
     torch.manual_seed(seed)
-    student = deepcopy(networks[0]).requires_grad_(True) if config.warm_start else task.network().to(device)
+    student = trainable(networks[0], task) if config.warm_start else task.network().to(device)
     objective, batch = config.objective, config.loop.batch
+    check_pairs(objective, task.space)
     held = LabelHistogram.merge(histograms)
 
     def independence(network: Field, points: Points, generator: torch.Generator) -> Float[Tensor, ""]:

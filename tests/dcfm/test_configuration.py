@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from omegaconf import DictConfig
 
+from dcfm import configuration, jobs
 from dcfm.configuration import check_overrides, check_same_settings, help_text, one_line_errors, script, typed, writable
 from dcfm.trainers.loop import TrainingError
 
@@ -72,6 +73,21 @@ def test_results_of_other_settings_are_not_replaced(tmp_path: Path) -> None:
         check_same_settings(tmp_path, config)
 
 
+def test_results_of_other_weights_are_not_replaced(tmp_path: Path) -> None:
+    metrics = tmp_path / "metrics.json"
+    config = DictConfig({"trials": 3})
+    for content in (f'{{"weights_sha256": "{"a" * 64}"}}', "{}"):  # older ones do not say it
+        metrics.write_text(content)
+        check_same_settings(tmp_path, config, weights="a" * 64)
+    metrics.write_text(f'{{"weights_sha256": "{"b" * 64}"}}')
+    with pytest.raises(ValueError, match=r"other weights \(b{12}\.\.\. there, a{12}\.\.\. now\); choose another out="):
+        check_same_settings(tmp_path, config, weights="a" * 64)
+    for content in ("", "[]"):
+        metrics.write_text(content)
+        with pytest.raises(ValueError, match=r"metrics\.json is damaged .* choose another out="):
+            check_same_settings(tmp_path, config, weights="a" * 64)
+
+
 def test_a_file_is_no_folder(tmp_path: Path) -> None:
     assert writable(tmp_path / "a" / "b").is_dir()
     (tmp_path / "file").write_text("")
@@ -92,12 +108,41 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
     ],
 )
 def test_what_a_user_can_mend_is_one_line(
-    error: BaseException, said: str, status: int, capsys: pytest.CaptureFixture[str]
+    error: BaseException, said: str, status: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(configuration, "OWN", ("tests",))
     with pytest.raises(SystemExit) as ended, one_line_errors("nothing was written"):
         raise error
     assert ended.value.code == status
     assert capsys.readouterr().err == said + "\n"
+
+
+def _unpack(_: int) -> None:
+    a, b, c = (1, 2)  # type: ignore[misc]
+    print(a, b, c)
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_a_mistake_in_other_people_s_code_says_where_it_is(
+    elsewhere: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In this process and in a worker's, whose error comes with a traceback that is text."""
+
+    def fail() -> None:
+        with pytest.raises(SystemExit) as ended, one_line_errors(""), jobs.pool(int(elsewhere)) as run:
+            run(_unpack, [0])
+        assert ended.value.code == 2
+
+    fail()
+    line = _unpack.__code__.co_firstlineno + 1
+    said = rf"error: not enough values to unpack .* \(raised in {__file__}, line {line}; DCFM_TRACEBACK=1 .*\)\n"
+    assert re.fullmatch(said, capsys.readouterr().err)
+    monkeypatch.setenv("DCFM_TRACEBACK", "1")
+    fail()
+    whole = capsys.readouterr().err
+    assert whole.startswith("Traceback") or "_RemoteTraceback" in whole.splitlines()[0]
+    assert "a, b, c = (1, 2)" in whole
+    assert re.fullmatch(said, whole.splitlines()[-1] + "\n")
 
 
 def test_a_reader_that_goes_is_no_error_of_ours() -> None:
@@ -190,7 +235,8 @@ def test_help_says_purpose_keys_groups_and_status(
     assert shown.startswith("dcfm/configuration.py:")  # this module's docstring
     assert "\nseed: 0              # of data and trainings" in shown
     assert "hydra" not in shown
-    assert shown.endswith("130 Ctrl-C.\n")
+    assert "130 Ctrl-C.\n" in shown
+    assert shown.endswith("shows where an error comes from.\n")
     assert "  preset=quick  (full, " in help_text("", "train_planner")
     assert "keys under training." in help_text("", "toy")
     assert "  and the keys of configs/images/train.yaml" in help_text("", "images/benchmark")

@@ -1,7 +1,7 @@
 """What all trainings share: settings refused before any work, and a folder that belongs to one problem."""
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,7 @@ from dcfm.decentralized import Federation
 from dcfm.methods import registry
 from dcfm.methods.method import Recipe, check_recipe
 from dcfm.privacy.settings import PrivacyConfig
-from dcfm.runs import check_methods, claim, read_recipe, read_task, silos_hash, train_and_publish
+from dcfm.runs import check_methods, check_whole_numbers, claim, read_recipe, read_task, silos_hash, train_and_publish
 from dcfm.silos import Silo
 from dcfm.toy.task import ToyTask
 from dcfm.toy.training import Phase, Training
@@ -52,6 +52,19 @@ def test_a_recipe_that_cannot_be() -> None:
     wrong = {"_target_": "dcfm.trainers.local.LocalConfig", "loop": loop}
     with pytest.raises(ValueError, match="steps"):
         read_recipe(OmegaConf.create({"stage_one": wrong, **dict.fromkeys(vars(Recipe()), wrong)}))
+
+
+@dataclass
+class _Part:
+    peers_per_round: int | None = None
+
+
+def test_a_number_that_may_be_left_out_is_whole_too() -> None:
+    """As a part of the recipe is checked where no hook looks at types."""
+    check_whole_numbers("peers", _Part())
+    check_whole_numbers("peers", _Part(2))
+    with pytest.raises(ValueError, match=r"peers\.peers_per_round=2\.0; give a whole number"):
+        check_whole_numbers("peers", _Part(2.0))  # type: ignore[arg-type]
 
 
 def test_a_recipe_that_one_method_cannot_take_is_an_error_before_the_first_trains(tmp_path: Path) -> None:

@@ -184,8 +184,8 @@ class TestCheckSilos:
             check_silos(SPACE, [silo("a", [[0, 0], [1, 1]]), silo("b", [[0, 1], [1, 0]])])
 
     def test_labels_outside_the_space(self) -> None:
-        with pytest.raises(ValueError, match="a1=3"):
-            check_silos(AttributeSpace.from_cardinalities(2, 3), [silo("a", [[0, 3]])])
+        with pytest.raises(ValueError, match="silo 'a': label 3 has a1=3"):
+            check_silos(AttributeSpace.from_cardinalities(2, 3), [silo("a", [[0, 0], [1, 1], [0, 2], [0, 3]])])
 
     def test_silos_that_do_not_go_together(self) -> None:
         with pytest.raises(ValueError, match="name of its own"):

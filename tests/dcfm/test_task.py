@@ -1,4 +1,4 @@
-"""What of a task two trainings of one result must agree in."""
+"""What of a task two trainings of one result must agree in, and what its network must be."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -7,8 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
 
-from dcfm.task import task_settings
+from dcfm.decentralized import Federation
+from dcfm.silos import Silo
+from dcfm.task import check_network, task_settings, trainable
 from dcfm.toy.task import ToyTask
 
 
@@ -53,3 +58,80 @@ def test_how_a_network_is_computed_is_not_which_one() -> None:
     assert task_settings(_Composite(precision="bfloat16")) == task_settings(_Composite())
     assert task_settings(replace(_Composite(), part=_Part(rate=0.1))) != task_settings(_Composite())
     assert task_settings(replace(_Composite(), part=_Part(compile="graphs"))) == task_settings(_Composite())
+
+
+def test_tensors_and_arrays_tell_two_tasks_apart() -> None:
+    first, second = ({"mean": torch.zeros(2), "scale": np.ones(2)} | change for change in ({}, {"scale": np.zeros(2)}))
+    assert task_settings(_Optional(options=first)) == task_settings(_Optional(options=dict(first)))
+    assert task_settings(_Optional(options=first)) != task_settings(_Optional(options=second))
+    assert task_settings(_Optional(options=first)) != task_settings(_Optional(options=first | {"mean": torch.ones(2)}))
+
+
+def test_a_task_without_settings_that_can_be_told_is_refused() -> None:
+    """Else a changed task's training would count as finished, and the old one's network be returned."""
+
+    class Plain(ToyTask):
+        pass
+
+    class Bare:
+        space, shape = ToyTask().space, (2,)
+        network, prepare, draw_held = ToyTask.network, ToyTask.prepare, ToyTask.draw_held
+
+    assert task_settings(Plain()) == task_settings(ToyTask())
+    with pytest.raises(ValueError, match="a Bare, which is no dataclass"):
+        task_settings(Bare())  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class _Networked(ToyTask):
+    kind: str = "whole"
+
+    def network(self) -> nn.Module:
+        return {"whole": super().network, "narrow": _Narrow, "three": _Three, "frozen": _frozen}[self.kind]()
+
+
+class _Narrow(nn.Linear):
+    """One number for each sample, which broadcasts against two."""
+
+    def __init__(self) -> None:
+        super().__init__(2, 1)
+
+    def forward(self, x: Tensor, t: Tensor, y: Tensor, held: Tensor | None = None) -> Tensor:  # type: ignore[override]
+        return super().forward(x)
+
+
+class _Three(nn.Linear):
+    def __init__(self) -> None:
+        super().__init__(2, 2)
+
+    def forward(self, x: Tensor, t: Tensor, y: Tensor) -> Tensor:  # type: ignore[override]
+        return super().forward(x)
+
+
+def _frozen() -> nn.Module:
+    network = ToyTask(width=8).network()
+    next(network.parameters()).requires_grad_(False)
+    return network
+
+
+@pytest.mark.parametrize(("kind", "said"), [("narrow", r"velocities of shape \(2, 1\)"), ("three", "give its forward")])
+def test_a_network_that_is_no_field_is_refused_before_any_training(kind: str, said: str, tmp_path: Path) -> None:
+    y = ToyTask().space.combinations()
+    with pytest.raises(ValueError, match=said):
+        Federation(_Networked(kind=kind), [Silo("a", y.float(), y)], tmp_path)
+
+
+def test_the_check_of_a_network_draws_nothing() -> None:
+    torch.manual_seed(0)
+    expected = torch.rand(3)
+    torch.manual_seed(0)
+    check_network(_Networked())
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_a_copy_moves_where_a_fresh_network_does() -> None:
+    """An average is frozen as a whole, and what a task freezes stays so."""
+    average = _frozen().requires_grad_(False)
+    flags = [parameter.requires_grad for parameter in trainable(average, _Networked(kind="frozen")).parameters()]
+    assert flags == [False] + [True] * (len(flags) - 1)
+    assert not any(parameter.requires_grad for parameter in average.parameters())

@@ -55,7 +55,8 @@ _CONTRAST: Final = {"pairwise": True, "contrast": True, "paths": "own"}
 
 def _objective(**changes: object) -> ObjectiveConfig:
     values = {"weight": 1.0, "share": 1.0, "labels": "own"} | changes
-    return ObjectiveConfig(independence=IndependenceConfig(**values))  # type: ignore[arg-type]
+    masks = MaskRates(0.75, 0.08, 0.02, pair=0.15) if changes.get("pairwise") else MaskRates()
+    return ObjectiveConfig(masks, IndependenceConfig(**values))  # type: ignore[arg-type]
 
 
 def _local(**changes: object) -> LocalConfig:

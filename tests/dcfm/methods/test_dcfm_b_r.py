@@ -10,7 +10,7 @@ import torch
 
 from dcfm.methods import registry
 from dcfm.methods.dcfm_b_r import DcfmBR
-from dcfm.methods.method import Recipe, stage_one, without_independence
+from dcfm.methods.method import Recipe, without_independence
 from dcfm.privacy.settings import PrivacyConfig
 from dcfm.trainers.fedavg import FedAvgConfig
 from dcfm.trainers.local import LocalConfig
@@ -50,7 +50,7 @@ def test_averaging_starts_from_the_student(tmp_path: Path) -> None:
     run = federation(tmp_path / "still")
     still = DcfmBR(rate=1e-9)
     (result,) = still.train(run, RECIPE, still.exchange(run))
-    local = stage_one(run, RECIPE.stage_one, local_ci=True)
+    local = run.stage_one(RECIPE.stage_one)
     student = run.dcfm_b(local, still.student(RECIPE), run.exchange(), "dcfm_b_r_student")
     assert distance(result, student) < 1e-6
     run = federation(tmp_path / "moves")

@@ -71,6 +71,17 @@ class TestEveryMethod:
         for a, b in zip(first, again, strict=True):
             assert all(torch.equal(p, q) for p, q in zip(a.parameters(), b.parameters(), strict=True))
 
+    def test_a_recipe_that_it_cannot_train_with_is_refused_by_itself(self, name: str, tmp_path: Path) -> None:
+        """Whoever calls ``train``: what was asked to be private is never trained without."""
+        method, run = registry.make(name), federation(tmp_path)
+        strange = [part for part in ("fedavg", "stage_one") if method.decentralised and part not in method.private]
+        for part in strange:
+            recipe = replace(RECIPE, **{part: replace(getattr(RECIPE, part), privacy=PrivacyConfig(1.0))})
+            with pytest.raises(ValueError, match=rf"{part}\.privacy"):
+                method.train(run, recipe, method.exchange(run))
+        assert strange or not method.decentralised or name == "dcfm_b_r"
+        assert not list(tmp_path.rglob("*.safetensors"))
+
 
 def test_what_is_sampled_by_what(tmp_path: Path) -> None:
     run = federation(tmp_path)

@@ -1,22 +1,25 @@
 """Stage I, DCFM-A and DCFM-B on the toy: they learn, they resume exactly, they draw what they should."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from dcfm.attributes import AttributeSpace, MaskRates, is_among
 from dcfm.losses import pair_labels
 from dcfm.silos import LabelHistogram
 from dcfm.solvers import integrate
 from dcfm.trainers import student as student_module
+from dcfm.trainers.fedavg import FedAvgConfig, train_round
 from dcfm.trainers.local import LocalConfig, train_local
 from dcfm.trainers.loop import LoopConfig, fit
 from dcfm.trainers.objective import (
     IndependenceConfig,
     ObjectiveConfig,
     Points,
+    check_pairs,
     draw_contrast,
     independence_points,
 )
@@ -308,6 +311,52 @@ def test_a_contrast_starts_from_a_label_that_is_held() -> None:
         IndependenceConfig(contrast=True, pairwise=True, labels="global")
     with pytest.raises(ValueError, match="set pairwise: true and labels: own or held"):
         IndependenceConfig(contrast=True, labels="own")
+
+
+def test_a_silo_asks_only_for_labels_that_it_holds_unless_told() -> None:
+    """Eq. 10 is about a silo's own data."""
+    assert LocalConfig().objective.independence.labels == "own"
+    assert FedAvgConfig().objective.independence.labels == "own"
+
+
+def test_a_pair_that_nothing_trains_is_refused() -> None:
+    """With more than two attributes the labels of two alone are seen by the CI term only, which they then satisfy."""
+    space = AttributeSpace.from_cardinalities(2, 2, 2)
+    pairs = ObjectiveConfig(independence=IndependenceConfig(labels="own", pairwise=True))
+    with pytest.raises(ValueError, match=r"masks\.pair=0 trains the network on none"):
+        check_pairs(pairs, space)
+    check_pairs(pairs, SPACE)
+    check_pairs(replace(pairs, masks=MaskRates(0.8, 0.04, 0.01, pair=0.15)), space)
+    check_pairs(replace(pairs, independence=replace(pairs.independence, contrast=True)), space)
+
+
+@dataclass(frozen=True)
+class FrozenLabels(ToyTask):
+    """A task whose network keeps its embeddings as they are."""
+
+    def network(self) -> nn.Module:
+        network = super().network()
+        network.labels.requires_grad_(False)  # type: ignore[union-attr, operator]
+        return network
+
+
+def test_what_a_task_freezes_no_trainer_moves() -> None:
+    task, (data, labels) = FrozenLabels(width=8), silo_data(LEFT, 20, seed=0)
+    loop, histogram = LoopConfig(steps=2, batch=8, warmup=1), LabelHistogram.from_labels(labels, (2, 2))
+    first = train_local(task, data, labels, LocalConfig(loop), seed=0)
+    moved = task.network()
+    moved.load_state_dict(first.state_dict())
+    train_round(task, data, labels, moved, FedAvgConfig(rounds=1, steps=2, batch=8, warmup=1), 0, seed=0)
+    further = [
+        train_local(task, data, labels, LocalConfig(loop), seed=1, start=first),
+        train_peers(task, data, labels, [first, first], [histogram] * 2, 0, PeerConfig(loop), seed=0),
+        train_student(task, [first], [histogram], StudentConfig(loop, warm_start=True), seed=0),
+        moved,
+    ]
+    frozen = first.labels.state_dict()  # type: ignore[union-attr, operator]
+    for network in further:
+        assert all(torch.equal(value, frozen[name]) for name, value in network.labels.state_dict().items())  # type: ignore[union-attr, operator]
+        assert not torch.equal(network.out.weight, first.out.weight)  # type: ignore[union-attr]
 
 
 def test_bad_input_is_refused_before_training() -> None:

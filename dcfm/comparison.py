@@ -15,7 +15,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from dcfm import artefacts
-from dcfm.artefacts import MANIFEST
+from dcfm.artefacts import MANIFEST, MODEL, file_hash
 from dcfm.task import EXECUTION
 
 log = logging.getLogger(__name__)
@@ -205,6 +205,16 @@ def check_there(entries: Iterable[Entry], runs: Path, out: Path) -> None:
         raise ComparisonError(
             f"runs={runs} holds no training and out={out} no result of {', '.join(map(str, entries[:3]))}"
             f"{', ...' if entries[3:] else ''}; check the two folders, or give train=true"
+        )
+
+
+def check_weights(entry: Entry, metrics: Mapping[str, Any], runs: Path) -> None:
+    """Raise :class:`ComparisonError` if metrics are of other weights than the entry's model, where that is at hand."""
+    judged, model = metrics.get("weights_sha256"), entry.published(runs) / MODEL
+    if judged is not None and model.is_file() and file_hash(model) != judged:
+        raise ComparisonError(
+            f"its metrics are of other weights than {model}; give evaluate=true redo=true to evaluate these, or the "
+            "runs= of the training that was evaluated"
         )
 
 

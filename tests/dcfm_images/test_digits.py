@@ -3,7 +3,9 @@
 import gzip
 import os
 from collections.abc import Callable
+from email.message import Message
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -73,6 +75,42 @@ def test_then_the_embedded_ones_where_nothing_is_in_reach(tmp_path: Path, monkey
     with pytest.raises(DigitsError, match="no test part"):
         load_digits(None, part="test", cache=tmp_path / "cache")
     assert not (tmp_path / "cache").exists()
+
+
+def test_a_mirror_out_of_reach_is_not_asked_again_unless_it_is_insisted_on(
+    mirror: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache, asked = tmp_path / "cache", list[str]()
+    opened = module.urllib.request.urlopen
+
+    def counted(url: str, timeout: float) -> Any:
+        asked.append(url)
+        return opened(url, timeout=timeout)
+
+    monkeypatch.setattr(module.urllib.request, "urlopen", counted)
+    mirror.rename(tmp_path / "away")
+    for _ in range(3):
+        assert "embedded" in load_digits(None, cache=cache).source
+        assert len(asked) == 1
+    with pytest.raises(DigitsError, match=r"no mirror of MNIST can be reached.*No such file"):
+        load_digits(None, source="mirror", cache=cache)
+    assert len(asked) == 2
+    (tmp_path / "away").rename(mirror)
+    assert "embedded" in load_digits(None, cache=cache).source  # as before, within one process
+    assert "mirror" in load_digits(None, source="mirror", cache=cache).source
+
+
+def test_a_mirror_that_lacks_a_file_has_answered(mirror: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = list[str]()
+
+    def refused(url: str, timeout: float) -> Any:
+        asked.append(url)
+        raise module.urllib.error.HTTPError(url, 404, "Not Found", Message(), None)
+
+    monkeypatch.setattr(module.urllib.request, "urlopen", refused)
+    for _ in range(2):
+        assert "embedded" in load_digits(None, cache=tmp_path / "cache").source
+    assert len(asked) == 2
 
 
 @pytest.mark.parametrize("damage", ["truncated", "page", "bits"])

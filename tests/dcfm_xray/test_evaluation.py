@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,11 +21,12 @@ from dcfm_xray import table
 from dcfm_xray.classifier import ClassifierConfig
 from dcfm_xray.evaluation import Evaluation, evaluate
 from dcfm_xray.evaluation_settings import EvaluationSettings
-from dcfm_xray.figures import rare_sets, read_pictures
+from dcfm_xray.figures import rare_sets
+from dcfm_xray.figures import read_pictures as read_kept
 from dcfm_xray.findings import label_table
 from dcfm_xray.lineage import problem_of
 from dcfm_xray.models import load
-from dcfm_xray.problem import WARNING, Problem, feasible_sets
+from dcfm_xray.problem import WARNING, Problem, feasible_sets, read_once, read_pictures
 from dcfm_xray.real import balanced_rows, groups_of, real_classifier
 from dcfm_xray.sources import PhantomSource
 from dcfm_xray.synthesis import add_grain, residual_grain, set_seed
@@ -73,7 +74,7 @@ def test_evaluate_resumes_and_refuses_other_settings(runs: Path, tmp_path: Path)
     assert set(chosen["tried"]) == {"full", "full, w = 1.5", "full, w = 2", "composed, w = 1", "composed, w = 1.5"}
     novel = groups_of(torch.tensor(chosen["scored_combinations"]))["novel"]
     assert len(novel) == groups["novel"]["sets"]  # no novel set was scored
-    assert set(rare_sets()) <= set(read_pictures(out / "pictures.npz"))
+    assert set(rare_sets()) <= set(read_kept(out / "pictures.npz"))
     stamps = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}
     assert evaluate(model, out, SETTINGS, command="again", device="cpu") == found
     assert stamps == {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}
@@ -89,6 +90,36 @@ def test_evaluate_resumes_and_refuses_other_settings(runs: Path, tmp_path: Path)
     assert again["judge_sha256"] != found["judge_sha256"]
     assert len(json.loads((real / "metrics.json").read_text())["utility"]["all"]["utility"]["draws"]) == 6
     assert evaluate(model, out, other, command="test", device="cpu", real=real) == again
+
+
+def test_what_is_evaluated_is_not_decoded_again(runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, settings = runs / "iid" / "seed0" / "published" / "dcfm_b", replace(SETTINGS, rules=("joint",))
+    found = evaluate(model, tmp_path / "out", settings, command="test", device="cpu")
+    decoded: list[int] = []
+    monkeypatch.setattr(PhantomSource, "read", lambda self, rows, size: decoded.extend(rows))
+    assert evaluate(model, tmp_path / "out", settings, command="test", device="cpu") == found
+    assert not decoded
+
+
+def test_the_last_two_readings_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each with the pictures of its own source, rows and size."""
+    one, other, few, more = PhantomSource(9, 1), PhantomSource(9, 2), torch.arange(3), torch.arange(5)
+    decoded: list[tuple[int, int]] = []
+    read = PhantomSource.read
+
+    def counted(self: PhantomSource, rows: Sequence[int], size: int) -> Any:
+        decoded.append((len(rows), size))
+        return read(self, rows, size)
+
+    monkeypatch.setattr(PhantomSource, "read", counted)
+    for asked in ((one, few, 32), (one, more, 32), (one, few, 32), (other, few, 32), (one, few, 32), (one, few, 40)):
+        found = read_once(*asked)
+        before = len(decoded)
+        assert torch.equal(found.pictures.images, read_pictures(*asked).pictures.images)
+        del decoded[before:]
+    assert decoded == [(3, 32), (5, 32), (3, 32), (3, 40)]
+    read_once(one, more, 32)  # the oldest made room
+    assert len(decoded) == 5
 
 
 def test_other_test_pictures_are_other_results(runs: Path, tmp_path: Path) -> None:
@@ -272,7 +303,7 @@ def test_the_table_trains_what_is_missing(small_autoencoder: Path, tmp_path: Pat
         {"specificity": 1.0},
         {"solver": "leap"},
         {"evaluations": 1},
-        {"draws": 0},
+        {"draws": 1},
     ],
 )
 def test_bad_settings_are_refused(change: dict[str, object]) -> None:

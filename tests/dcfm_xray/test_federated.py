@@ -1,5 +1,7 @@
 """X-rays over the Flower app: the result is that of the in-process federation; a hospital makes its own silo file."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -63,6 +65,24 @@ def test_a_hospital_makes_its_own_file(small_autoencoder: Path, tmp_path: Path) 
     assert silo.data.dtype == torch.float16
     assert silo.data.shape == (12, *problem.task.shape)
     assert torch.equal(silo.labels, source.labels)
+
+
+def test_hospitals_files_in_one_folder_and_from_a_plain_script(small_autoencoder: Path, tmp_path: Path) -> None:
+    """One without ``if __name__ == "__main__"``, which a process that it starts would run again."""
+    script = tmp_path / "hospitals.py"
+    script.write_text(
+        f"""from pathlib import Path
+from dcfm_xray.encoders import load_codec
+from dcfm_xray.federated import write_hospital
+from dcfm_xray.sources import PhantomSource
+codec = load_codec(Path({str(small_autoencoder)!r}), None, 32)
+for i in (1, 2):
+    write_hospital(Path({str(tmp_path)!r}) / f"hospital{{i}}.safetensors", PhantomSource(4 * i, i), codec)
+"""
+    )
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert [len(read_silo(tmp_path / f"hospital{i}.safetensors", "hospital").data) for i in (1, 2)] == [4, 8]
 
 
 def test_presets_and_bad_settings() -> None:

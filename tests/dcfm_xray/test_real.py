@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
 from dcfm.records import RecordError
 from dcfm.trainers.loop import LoopConfig, Progress, ResumeError
-from dcfm_xray.classifier import ClassifierConfig, Trained, logits, thresholds_at
+from dcfm_xray import real
+from dcfm_xray.classifier import Classifier, ClassifierConfig, Trained, logits, thresholds_at
 from dcfm_xray.evaluation_settings import EvaluationError, EvaluationSettings
 from dcfm_xray.problem import Pictures, feasible_sets
 from dcfm_xray.real import balanced_rows, fit_classifier, judged
@@ -55,6 +57,37 @@ def test_a_classifier_is_made_again_only_if_asked_for(tmp_path: Path) -> None:
     assert not equal(again, first)
     with pytest.raises(RecordError, match="specificity"):
         fit_classifier(pictures(1), HELD, replace(SETTINGS, specificity=0.8), tmp_path / "a")
+
+
+def test_it_judges_on_the_device_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where thresholds are fixed, and where it is there already."""
+    fit(pictures(0), tmp_path / "a")
+    there = fit_classifier(pictures(0), HELD, SETTINGS, tmp_path / "a", device="meta")
+    assert {p.device.type for p in there.network.parameters()} == {"meta"}
+    assert there.thresholds.device.type == "cpu"
+    seen: list[str] = []
+
+    def scored(network: Classifier, images: Tensor) -> Tensor:
+        seen.extend({p.device.type for p in network.parameters()})
+        raise Killed
+
+    monkeypatch.setattr(real, "train_classifier", lambda *_, **__: Classifier(8))
+    monkeypatch.setattr(real, "logits", scored)
+    with pytest.raises(Killed):
+        fit_classifier(pictures(0), HELD, SETTINGS, tmp_path / "b", device="meta")
+    assert seen == ["meta"]
+
+
+@pytest.mark.parametrize(("size", "stem", "lines"), [(224, "small", 1), (224, "large", 0), (64, "small", 0)])
+def test_a_stem_that_is_slow_at_this_size_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, size: int, stem: str, lines: int
+) -> None:
+    large = replace(pictures(0), images=torch.zeros(16, size, size, dtype=torch.uint8))
+    settings = replace(SETTINGS, classifier=replace(SETTINGS.classifier, stem=stem))
+    fit_classifier(large, HELD, settings, tmp_path)
+    assert [r.getMessage().count("give stem=large") for r in caplog.records] == [1] * lines
+    fit_classifier(large, HELD, settings, tmp_path)  # there already
+    assert len(caplog.records) == lines
 
 
 def test_at_equal_specificity_thresholds_of_its_own_do_not_matter(tmp_path: Path) -> None:

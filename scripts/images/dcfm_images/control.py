@@ -32,15 +32,32 @@ def silo_digits(problem: Problem) -> Digits:
 
 
 def evaluate_real(
-    problem: Problem, reader: LoadedReader, out: Path, settings: EvaluationSettings, *, command: str, redo: bool = False
+    problem: Problem,
+    reader: LoadedReader,
+    out: Path,
+    settings: EvaluationSettings,
+    *,
+    command: str,
+    device: torch.device | str = "cpu",
+    redo: bool = False,
 ) -> dict[str, Any]:
-    """Judge real digits of the silos as if they were generated; returns the content of ``metrics.json``.
+    """Judge real digits of the silos as if they were generated; returns the content of ``metrics.json``. One process at
+    a time does.
+
+    Args:
+        problem: its silos' digits are judged, against its reference.
+        reader: reads digit and colour.
+        out: folder of results.
+        settings: how.
+        command: for the record.
+        device: of the feature space.
+        redo: make again what was made otherwise.
 
     Raises:
         ValueError: results that are there were made otherwise, or too few digits.
     """
     pool = silo_digits(problem)
-    space = feature_space(settings.features, reader)
+    space = feature_space(settings.features, reader, device)
     asked: Mapping[str, Any] = {
         "weights_sha256": None,
         "reader_sha256": reader.weights_hash,
@@ -54,21 +71,24 @@ def evaluate_real(
         "bootstrap": BOOTSTRAP,
     }
     record = out / RECORD
-    if records.matching(record, asked, redo=redo) is None:
-        records.begin(record)
-        wanted = {"known": problem.known, "novel": problem.novel}
-        references = {c: colour_digits(problem.reference, wanted[c], settings.each, seed=settings.seed) for c in CELLS}
-        judge = Judge(space, reader.reader, references, settings.draws, settings.seed)
-        made = {c: colour_digits(pool, wanted[c], settings.each, seed=settings.seed + 1) for c in CELLS}
-        content = {
-            "what": "real digits of the silos, coloured, judged like generated pictures; intervals 95 %",
-            "command": command,
-            "git_revision": git_revision(),
-            "method": REAL,
-            "data": problem.reference.source,
-            **asked,
-        }
-        write_json(out / METRICS, content | {cell: judge.judge(made[cell], cell) for cell in CELLS})
-        write_pictures(out / PICTURES, made, min(KEPT, settings.each))
-        records.finish(record, asked, [METRICS, PICTURES])
-    return read_metrics(out)
+    with records.alone_in(out):
+        if records.matching(record, asked, redo=redo) is None:
+            records.begin(record)
+            wanted = {"known": problem.known, "novel": problem.novel}
+            references = {
+                c: colour_digits(problem.reference, wanted[c], settings.each, seed=settings.seed) for c in CELLS
+            }
+            judge = Judge(space, reader.reader, references, settings.draws, settings.seed)
+            made = {c: colour_digits(pool, wanted[c], settings.each, seed=settings.seed + 1) for c in CELLS}
+            content = {
+                "what": "real digits of the silos, coloured, judged like generated pictures; intervals 95 %",
+                "command": command,
+                "git_revision": git_revision(),
+                "method": REAL,
+                "data": problem.reference.source,
+                **asked,
+            }
+            write_json(out / METRICS, content | {cell: judge.judge(made[cell], cell) for cell in CELLS})
+            write_pictures(out / PICTURES, made, min(KEPT, settings.each))
+            records.finish(record, asked, [METRICS, PICTURES])
+        return read_metrics(out)

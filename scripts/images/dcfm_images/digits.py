@@ -67,6 +67,10 @@ class _OutOfReach(Exception):
     """A mirror that does not answer."""
 
 
+_silent: dict[str, str] = {}
+"""Why mirrors did not answer this process, which asks them again only where it insists on one."""
+
+
 @dataclass(frozen=True)
 class Digits:
     """Grey digits.
@@ -156,6 +160,8 @@ def _find(folder: Path | None, source: str, part: str, cache: Path) -> tuple[Ten
         kind = "the standard files" if standard else "files other than the standard ones"
         return images, labels, f"folder {folder}: {len(labels)} digits, {kind}"
     if source in ("auto", "mirror"):
+        if source == "mirror":
+            _silent.clear()
         try:
             images, labels = _decode([_download(name, cache) for name in FILES[part]], cache)
             return images, labels, f"mirror: the {len(labels)} digits of MNIST's {part} file, checksum verified"
@@ -182,11 +188,16 @@ def _download(name: str, cache: Path) -> bytes:
         raise DigitsError(f"{kept} is damaged (wrong SHA-256); delete it, and it is downloaded again")
     reasons, damaged = [], []
     for mirror in MIRRORS:
+        if mirror in _silent:
+            reasons.append(_silent[mirror])
+            continue
         try:
             with urllib.request.urlopen(mirror + name, timeout=TIMEOUT) as answer:
                 packed = answer.read()
         except (urllib.error.URLError, OSError, http.client.HTTPException) as error:
             reasons.append(f"{mirror}: {getattr(error, 'reason', error)}")
+            if not isinstance(error, urllib.error.HTTPError):  # which is an answer, about this file
+                _silent[mirror] = reasons[-1]
             continue
         try:
             content = _unpack(packed, mirror + name)

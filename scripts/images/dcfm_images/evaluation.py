@@ -16,6 +16,7 @@ made again here and held against the hash of the training's data.
 import logging
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from dcfm.records import write_json
 from dcfm.solvers import CountingField
 from dcfm.weights import fingerprint
 from dcfm_images.evaluation_settings import EvaluationSettings
-from dcfm_images.features import feature_space
+from dcfm_images.features import FeatureSpace, feature_space
 from dcfm_images.judging import BOOTSTRAP, CELLS, Judge
 from dcfm_images.lineage import kept_weights, problem_of, problem_with, restored
 from dcfm_images.models import LoadedModel, load
@@ -166,8 +167,7 @@ class Evaluation:
         if (found := records.matching(record, asked, redo=self.redo)) is None:
             records.begin(record)
             reference = self._reference("known", settings.selection_each, settings.selection_seed)
-            space = feature_space(settings.features, self.reader, self.model.device)
-            judge = Judge(space, self.reader.reader, {"known": reference}, settings.draws)
+            judge = Judge(self.space, self.reader.reader, {"known": reference}, settings.draws)
             selection = choose(
                 self.model,
                 judge,
@@ -187,10 +187,14 @@ class Evaluation:
         combinations = self.problem.known if cell == "known" else self.problem.novel
         return colour_digits(self.problem.reference, combinations, each, seed=seed)
 
+    @cached_property
+    def space(self) -> FeatureSpace:
+        """In which pictures are compared, on the model's device."""
+        return feature_space(self.settings.features, self.reader, self.model.device)
+
     def _judge(self, each: int) -> Judge:
-        space = feature_space(self.settings.features, self.reader, self.model.device)
         references = {cell: self._reference(cell, each, self.settings.seed) for cell in CELLS}
-        return Judge(space, self.reader.reader, references, self.settings.draws, self.settings.seed)
+        return Judge(self.space, self.reader.reader, references, self.settings.draws, self.settings.seed)
 
     def _sampled(
         self, model: LoadedModel, sampling: Sampling, solver: Solver, each: int, what: str
@@ -233,7 +237,7 @@ class Evaluation:
             "each": each,
             "sampling": chosen,
             "evaluations": solver.used,
-            "feature_weights_sha256": feature_space(self.settings.features, self.reader).weights_hash,
+            "feature_weights_sha256": self.space.weights_hash,
         }
 
     def _judge_point(self, point: "_Point", name: str, sampling: Sampling, solver: Solver, model: LoadedModel) -> None:

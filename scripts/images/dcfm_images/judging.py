@@ -93,8 +93,13 @@ class Judge:
             wx = clustered_weights(pictures.origins, self.draws, generator, strata)
         wy = clustered_weights(reference.origins, self.draws, generator, strata_y)
         inside = membership(x, y)
+        # A draw takes two eigenvalue decompositions, of 1,280 features seconds on a CPU. MPS has no float64.
+        on = self.space.device if self.space.device.type == "cuda" else torch.device("cpu")
+        one, other = x.to(on), y.to(on)
         found = {
-            "fid": Estimate.centred(frechet_distance(x, y), frechet_draws(x, y, wx, wy), least=0.0),
+            "fid": Estimate.centred(
+                frechet_distance(one, other), frechet_draws(one, other, wx.to(on), wy.to(on)), least=0.0
+            ),
             "kid": Estimate.centred(kernel_distance(x, y, *designs), kernel_draws(x, y, wx, wy, *designs)),
             "precision": _share_of(inside.generated, wx, designs[0]),
             "recall": _share_of(inside.real, wy, designs[1]),

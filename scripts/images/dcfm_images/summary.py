@@ -13,7 +13,7 @@ import torch
 
 from dcfm import records
 from dcfm.artefacts import git_revision
-from dcfm.comparison import Entry
+from dcfm.comparison import Entry, check_weights
 from dcfm.methods import registry
 from dcfm.metrics.bootstrap import Estimate, ratio
 from dcfm_images.judging import CELLS
@@ -71,8 +71,8 @@ def summarise(settings: TableSettings, command: str, failed: Mapping[str, str] |
 def evaluated(
     settings: TableSettings, partition: str, method: str, failed: dict[str, str]
 ) -> dict[int, dict[str, Any]]:
-    """What is done of a method on a partition, by training seed, without what failed; damaged results are added to
-    that."""
+    """What is done of a method on a partition, by training seed, without what failed; damaged results, and those of
+    other weights than the trained model's, are added to that."""
     found = {}
     for seed in settings.seeds:
         entry = Entry(partition, method, seed)
@@ -82,7 +82,9 @@ def evaluated(
         try:
             # Pictures may have been left out of a copy.
             if records.read(folder / RECORD, only=[METRICS]) is not None:
-                found[seed] = read_metrics(folder)
+                metrics = read_metrics(folder)
+                check_weights(entry, metrics, settings.runs)
+                found[seed] = metrics
         except ValueError as error:
             failed[str(entry)] = str(error)
     return found

@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from dcfm import comparison
 from dcfm.comparison import Entry, attempt, check_recipes
 from dcfm.curves import Watch
+from dcfm.published import resolve_device
 from dcfm_images.control import evaluate_real, silo_digits
 from dcfm_images.evaluation import Progress, check, evaluate, silent
 from dcfm_images.evaluation_settings import EvaluationError
@@ -128,5 +129,13 @@ def _control(settings: TableSettings, control: Entry, command: str) -> None:
         return
     model = load(Entry(control.partition, found[0], control.seed).published(settings.runs), "cpu")
     problem = problem_of(model, digits=settings.digits, folder=settings.folder)
-    out = control.results(settings.out)
-    evaluate_real(problem, load_reader(), out, settings.evaluation, command=command, redo=settings.redo)
+    device = resolve_device(settings.device)
+    evaluate_real(
+        problem,
+        load_reader(device=device),
+        control.results(settings.out),
+        settings.evaluation,
+        command=command,
+        device=device,
+        redo=settings.redo,
+    )

@@ -18,6 +18,7 @@ from torch.nn import functional
 from dcfm import artefacts
 from dcfm.trainers.loop import LoopConfig, Progress, fit
 from dcfm.weights import fingerprint
+from dcfm_xray.autoencoder import to_unit
 from dcfm_xray.findings import FINDINGS
 
 STEMS: Final = ("small", "large")
@@ -122,8 +123,8 @@ class Trained:
     """A classifier and its thresholds.
 
     Attributes:
-        network: frozen, on the CPU.
-        thresholds: of each finding's logit.
+        network: frozen, on the device asked for.
+        thresholds: of each finding's logit, on the CPU.
         metadata: of its artefact.
     """
 
@@ -136,21 +137,16 @@ class Trained:
         return logits(self.network, images) > self.thresholds
 
 
-def to_unit(images: UInt8[Tensor, "n size size"]) -> Float[Tensor, "n 1 size size"]:
-    """Bytes to [-1, 1]."""
-    return images[:, None].float() / 127.5 - 1
-
-
 @torch.no_grad()
 def logits(network: Classifier, images: UInt8[Tensor, "n size size"]) -> Float[Tensor, "n 14"]:
-    """In parts, on the CPU."""
+    """In parts, where the network is; given on the CPU."""
     device = next(network.parameters()).device
     return torch.cat([network(to_unit(part.to(device))).cpu() for part in images.split(BATCH)])
 
 
 @torch.no_grad()
 def features(network: Classifier, images: UInt8[Tensor, "n size size"]) -> Float[Tensor, "n d"]:
-    """In parts, on the CPU."""
+    """In parts, where the network is; given on the CPU."""
     device = next(network.parameters()).device
     return torch.cat([network.features(to_unit(part.to(device))).cpu() for part in images.split(BATCH)])
 
@@ -247,8 +243,8 @@ def save_classifier(folder: Path, trained: Classifier, thresholds: Tensor, confi
     artefacts.save(folder, weights, {"classifier": asdict(config)})
 
 
-def load_classifier(folder: Path) -> Trained:
-    """Read what :func:`save_classifier` wrote.
+def load_classifier(folder: Path, *, device: torch.device | str = "cpu") -> Trained:
+    """Read what :func:`save_classifier` wrote, onto ``device``.
 
     Raises:
         dcfm.artefacts.ArtefactError: nothing there, damaged, or no classifier.
@@ -263,4 +259,4 @@ def load_classifier(folder: Path) -> Trained:
         raise artefacts.ArtefactError(
             f"{folder} is no classifier's artefact ({str(error).splitlines()[0]}); choose another folder"
         ) from error
-    return Trained(network.eval().requires_grad_(False), thresholds, found.metadata)
+    return Trained(network.to(device).eval().requires_grad_(False), thresholds, found.metadata)

@@ -49,12 +49,12 @@ class EvaluationSettings:
     classifier: ClassifierConfig = field(default_factory=ClassifierConfig)
 
     def __post_init__(self) -> None:
-        least = min(self.each - 1, self.selection_each, self.draws, self.batch)
+        least = min(self.each - 1, self.selection_each, self.draws - 1, self.batch)
         if least < 1 or min(self.seed, self.selection_seed) < 0 or self.seed == self.selection_seed:
             raise EvaluationError(
-                f"each={self.each} must be at least 2, selection_each={self.selection_each}, draws={self.draws} and "
-                f"batch={self.batch} at least 1, seed={self.seed} and selection_seed={self.selection_seed} at least 0 "
-                "and different"
+                f"each={self.each} must be at least 2, draws={self.draws} too, selection_each={self.selection_each} "
+                f"and batch={self.batch} at least 1, seed={self.seed} and selection_seed={self.selection_seed} at "
+                "least 0 and different"
             )
         if not 0 < self.specificity < 1 or not 1 <= self.held_out_each < self.each:
             raise EvaluationError(

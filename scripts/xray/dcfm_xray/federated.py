@@ -78,20 +78,22 @@ def read(config: DictConfig) -> FederatedXray:
     return FederatedXray(read_task(config, XrayTask), read_recipe(config), dealing, Path(keys.out))
 
 
-def write_hospital(path: str | Path, source: Source, codec: Codec) -> Path:
+def write_hospital(path: str | Path, source: Source, codec: Codec, *, workers: int = 0) -> Path:
     """Encode all of a hospital's readable images into the file that its SuperNode is given; returns the path.
 
     Args:
-        path: of the file; latents are cached in ``cache`` beside it.
+        path: of the file; latents are cached beside it, in a folder of its name that ends in ``.cache``.
         source: the hospital's images, see :func:`dcfm_xray.problem.open_source`.
         codec: the federation's, see :func:`dcfm_xray.encoders.load_codec`.
+        workers: processes that encode, for which a script needs ``if __name__ == "__main__"``; 0 encodes in this one,
+            on one thread.
 
     Raises:
         ValueError: no readable image, or the cache is of something else.
     """
     log.warning(WARNING)
     rows = torch.arange(len(source.labels))
-    found = encode(source, rows, codec, Path(path).parent / "cache")
+    found = encode(source, rows, codec, Path(path).with_suffix(".cache"), workers=workers)
     if left_out := Problems({**source.problems.left_out, UNREADABLE: found.unreadable}).describe():
         log.warning("left out of %s: %s", path, left_out)
     return write_silo(path, found.latents, source.labels[rows[found.rows]])

@@ -25,7 +25,7 @@ from dcfm_xray.encoders import Codec
 from dcfm_xray.findings import FINDINGS, SPACE, describe, label_table, to_set
 from dcfm_xray.nih import NihFolder
 from dcfm_xray.silos import Split
-from dcfm_xray.sources import PhantomSource, Picture, Problems, Source, SourceError, UnreadableImage
+from dcfm_xray.sources import PhantomSource, Picture, Problems, Source, SourceError, UnreadableImage, digest
 
 log = logging.getLogger(__name__)
 
@@ -115,7 +115,7 @@ class Problem:
 
     @cached_property
     def _test(self) -> Read:
-        return read_pictures(self.source, self.split.test, self.codec.size)
+        return read_once(self.source, self.split.test, self.codec.size)
 
     @property
     def left_out(self) -> Problems:
@@ -123,7 +123,7 @@ class Problem:
         are decoded when a model is judged, and counted there."""
         return Problems({**self.source.problems.left_out, UNREADABLE: self.skipped})
 
-    @property
+    @cached_property
     def test_fingerprint(self) -> str:
         """SHA-256 of what is judged on: results of other test pictures are other results."""
         test = self.test()
@@ -267,3 +267,21 @@ def read_pictures(source: Source, rows: Int[Tensor, " n"], size: int) -> Read:
         log.warning("of %d images of %s: %s", len(rows), source.name, Problems({UNREADABLE: unreadable}).describe())
     index = torch.tensor(kept)
     return Read(Pictures(torch.stack(images), source.labels[index], source.patients[index]), index, tuple(unreadable))
+
+
+_KEPT: Final = 2
+"""Readings that :func:`read_once` keeps: a training's real pictures and its test pictures."""
+
+_kept: dict[tuple[str, str, int], Read] = {}
+
+
+def read_once(source: Source, rows: Int[Tensor, " n"], size: int) -> Read:
+    """As :func:`read_pictures`; this process keeps the last two readings, which all entries of a table ask for."""
+    key = source.fingerprint, digest(rows), size
+    found = _kept.pop(key, None)
+    if found is None:
+        while len(_kept) >= _KEPT:
+            del _kept[next(iter(_kept))]  # before reading, so that no third one takes memory
+        found = read_pictures(source, rows, size)
+    _kept[key] = found
+    return found

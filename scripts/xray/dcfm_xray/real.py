@@ -7,6 +7,7 @@ utility could be, and no method is trained with it.
 """
 
 import json
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import partial
@@ -34,16 +35,21 @@ from dcfm_xray.classifier import (
 )
 from dcfm_xray.evaluation_settings import EvaluationError, EvaluationSettings
 from dcfm_xray.findings import FINDINGS
-from dcfm_xray.problem import WARNING, Pictures, Problem, feasible_sets, read_pictures
+from dcfm_xray.problem import WARNING, Pictures, Problem, feasible_sets, read_once
 from dcfm_xray.silos import SplitError, split_patients
 from dcfm_xray.synthesis import residual_grain
 from dcfm_xray.utility import utility
+
+log = logging.getLogger(__name__)
 
 CLASSIFIER: Final = "classifier"
 METRICS: Final = "metrics.json"
 RECORD: Final = "record.json"
 REAL: Final = "real"
 """In place of a method: real pictures of the training patients."""
+
+LARGE: Final = 224
+"""Pixels along an edge from which the stem ``large`` is meant."""
 
 _ITS_SETTINGS: Final = ("each", "held_out", "specificity", "seed", "draws", "classifier")
 """Those that the real classifier and its metrics depend on; evaluations with others may share them."""
@@ -67,7 +73,7 @@ def fit_classifier(
         held: those that thresholds are fixed on.
         settings: how classifiers are trained.
         folder: of the artefact; an interrupted training goes on from here.
-        device: of the training.
+        device: of the training, and of the network that is returned.
         redo: train again what was trained on other pictures or with other settings, or begun so.
         elsewhere: the key that decides where ``folder`` is, for messages.
         progress: of the training.
@@ -85,7 +91,13 @@ def fit_classifier(
     }
     record = folder / RECORD
     if records.matching(record, asked, redo=redo, elsewhere=elsewhere) is not None:
-        return load_classifier(folder)
+        return load_classifier(folder, device=device)
+    if (size := pictures.images.shape[-1]) >= LARGE and settings.classifier.stem == "small":
+        log.warning(
+            "pictures have %d pixels along an edge, stem=small is for 64: at 256 it takes about 70 ms a picture on a "
+            "core, large 23; give stem=large",
+            size,
+        )
     records.begin(record)
     checkpoint = folder / "training.safetensors"
     train = partial(
@@ -99,12 +111,12 @@ def fit_classifier(
         progress=progress,
     )
     network = _resumed(train, checkpoint, redo)
-    scores = logits(network, pictures.images[held])
+    scores = logits(network.to(device), pictures.images[held])
     thresholds = thresholds_at(scores, pictures.labels[held], settings.specificity)
     save_classifier(folder, network, thresholds, settings.classifier)
     checkpoint.unlink(missing_ok=True)
     records.finish(record, asked, [MODEL, MANIFEST])
-    return load_classifier(folder)
+    return load_classifier(folder, device=device)
 
 
 def _resumed(train: Callable[[], Classifier], checkpoint: Path, redo: bool) -> Classifier:
@@ -225,7 +237,7 @@ def real_classifier(
         settings: how classifiers are trained.
         folder: of its artefact and ``metrics.json``; what is there is taken.
         command: for the record.
-        device: of the training.
+        device: of the training, and of the network that is returned.
         redo: make again what was made of other pictures or with other settings.
         progress: of the training.
 
@@ -240,7 +252,7 @@ def real_classifier(
     source = problem.source
     rows, held = balanced_rows(source.labels, source.patients, problem.training(), feasible_sets(), settings, generator)
     distinct, place = torch.unique(rows, return_inverse=True)
-    read = read_pictures(problem.source, distinct, problem.codec.size)
+    read = read_once(problem.source, distinct, problem.codec.size)
     if read.unreadable:
         readable = torch.isin(distinct, read.rows)
         usable = readable[place]

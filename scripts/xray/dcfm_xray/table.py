@@ -17,8 +17,8 @@ import torch
 from omegaconf import DictConfig
 
 from dcfm import comparison, records
-from dcfm.artefacts import MODEL, file_hash, git_revision, write_text_atomically
-from dcfm.comparison import ComparisonError, Entry, attempt, check_list, check_recipes, entries_of
+from dcfm.artefacts import git_revision, write_text_atomically
+from dcfm.comparison import Entry, attempt, check_list, check_recipes, check_weights, entries_of
 from dcfm.curves import Watch
 from dcfm.methods import registry
 from dcfm.metrics.bootstrap import Estimate, ratio
@@ -107,7 +107,6 @@ def make_table(settings: TableSettings, command: str, on_progress: Progress = si
     entries = entries_of(settings.partitions, settings.seeds, settings.methods)
     if settings.train:
         check_recipes(entries, settings.runs, partial(training_config, settings))
-    if settings.train:
         missing = [entry for entry in entries if not entry.trained(settings.runs)]
         for entry in {entry.training(settings.runs): entry for entry in missing}.values():
             prepare(training_config(settings, entry))  # a split that one seed does not give is an error now
@@ -181,21 +180,11 @@ def _collect_one(
 ) -> None:
     def read() -> None:
         if (metrics := _read(settings.results(entry))) is not None:
-            _check_weights(entry, metrics, settings.runs)
+            check_weights(entry, metrics, settings.runs)
             found[entry] = metrics
 
     if str(entry) not in failed:
         attempt(str(entry), read, failed)
-
-
-def _check_weights(entry: Entry, metrics: Mapping[str, Any], runs: Path) -> None:
-    """Raise :class:`ComparisonError` if metrics are of other weights than the entry's model, where that is at hand."""
-    judged, model = metrics.get("weights_sha256"), entry.published(runs) / MODEL
-    if judged is not None and model.is_file() and file_hash(model) != judged:
-        raise ComparisonError(
-            f"its metrics are of other weights than {model}; give evaluate=true redo=true to evaluate these, or the "
-            "runs= of the training that was evaluated"
-        )
 
 
 def summarise(

@@ -15,9 +15,10 @@ from dcfm.metrics.frechet import SampleSizeError
 from dcfm.records import RecordError
 from dcfm_images.evaluation import check, evaluate
 from dcfm_images.evaluation_settings import EvaluationError, EvaluationSettings
+from dcfm_images.features import FeatureSpace, feature_space
 from dcfm_images.lineage import kept_weights, problem_of
 from dcfm_images.models import load
-from dcfm_images.reader import load_reader
+from dcfm_images.reader import LoadedReader, load_reader
 from dcfm_images.results import read_pictures, read_points
 
 
@@ -51,6 +52,21 @@ def test_complete_then_resumed(trained: Any, quick: EvaluationSettings, tmp_path
     again = judged(trained, tmp_path / "out", quick, on_progress=lambda what, done, total: told.append(what))
     assert again == found
     assert not told  # nothing was sampled
+
+
+def test_features_are_taken_on_the_model_s_device_alone(
+    trained: Any, quick: EvaluationSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another one would take the reader, which is shared, with it."""
+    devices: list[torch.device | None] = []
+
+    def space(name: str, reader: LoadedReader, device: torch.device | None = None) -> FeatureSpace:
+        devices.append(device)
+        return feature_space(name, reader, device or "cpu")
+
+    monkeypatch.setattr("dcfm_images.evaluation.feature_space", space)
+    judged(trained, tmp_path / "out", replace(quick, curve=(2,)))
+    assert devices == [torch.device("cpu")] * 2  # looked for before any work, and made once
 
 
 def test_other_settings_are_an_error_unless_made_again(trained: Any, quick: EvaluationSettings, tmp_path: Path) -> None:

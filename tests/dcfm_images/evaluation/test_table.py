@@ -3,18 +3,23 @@
 import importlib.util
 import json
 import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
-from dcfm import records
+from dcfm import artefacts, records
 from dcfm.comparison import ComparisonError, Entry
 from dcfm.methods import registry
 from dcfm_images.evaluation_settings import EvaluationError, EvaluationSettings
+from dcfm_images.features import FeatureSpace
 from dcfm_images.matrices import kept_at
 from dcfm_images.paper import BASELINES, TABLE_1, printed
+from dcfm_images.reader import LoadedReader
 from dcfm_images.report import FILES, write_table
 from dcfm_images.summary import best_baseline, ratio_to, summarise
 from dcfm_images.table import run, training_config
@@ -145,6 +150,57 @@ def test_the_ceiling_and_what_the_paper_lacks_have_a_ratio_too(
     expected = rows[method]["novel"]["fid"]["value"] / rows["ddm_l"]["novel"]["fid"]["value"]
     assert novel["value"] == pytest.approx(expected)
     assert f"FID of {registry.make(method).title} on novel combinations over that of DDM+L" in markdown(summary)
+
+
+def test_metrics_of_other_weights_than_the_trained_model_s_are_no_row(tmp_path: Path) -> None:
+    """On published results; where the weights are not at hand, they are taken."""
+    published = Path(__file__).parents[3] / "docs/results/images/quick"
+    settings = TableSettings(("ddm_l", "dcfm_b"), ("noniid",), runs=tmp_path / "runs", out=tmp_path / "out")
+    for method in ("ddm_l", "dcfm_b"):
+        entry = Entry("noniid", method, 0)
+        shutil.copytree(entry.results(published), entry.results(settings.out))
+    before = summarise(settings, "a command")
+    assert before["failed"] == {}
+    other = Entry("noniid", "dcfm_b", 0)
+    artefacts.save(other.published(settings.runs), {"weight": torch.zeros(2)}, {})
+    after = summarise(settings, "a command")
+    assert list(after["failed"]) == [str(other)]
+    assert "its metrics are of other weights than" in after["failed"][str(other)]
+    assert "redo=true" in after["failed"][str(other)]
+    rows = [{row["method"]: row for row in found["tables"][0]["rows"]} for found in (before, after)]
+    assert [row["dcfm_b"]["run"] for row in rows] == [True, False]
+    assert rows[0]["ddm_l"] == rows[1]["ddm_l"]
+
+
+def test_the_control_s_features_are_taken_on_the_device_given(
+    settings: TableSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spaces: list[tuple[Any, ...]] = []
+
+    def space(name: str, reader: LoadedReader, device: torch.device | str = "cpu") -> FeatureSpace:
+        spaces.append((name, {p.device.type for p in reader.reader.parameters()}, device))
+        raise EvaluationError("seen")
+
+    monkeypatch.setattr("dcfm_images.table.evaluate", lambda *_, **__: {})
+    monkeypatch.setattr("dcfm_images.control.feature_space", space)
+    assert run(replace(settings, device="meta"), "a command") == {"iid/seed0/real": "seen"}
+    assert spaces == [("digits", {"meta"}, torch.device("meta"))]
+
+
+def test_the_control_is_made_by_one_process_at_a_time(
+    settings: TableSettings, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = replace(settings, methods=("dcfm_b",), evaluation=replace(settings.evaluation, curve=()))
+    out = Entry("iid", REAL, 0).results(settings.out)
+    with ThreadPoolExecutor(1) as pool:
+        with records.alone_in(out):
+            waiting = pool.submit(run, settings, "a command")
+            while not any("waiting for it" in r.getMessage() for r in caplog.records) and not waiting.done():
+                time.sleep(0.01)
+            assert not (out / "metrics.json").exists()
+            assert not waiting.done()
+        assert waiting.result() == {}
+    assert (out / "metrics.json").is_file()
 
 
 def rewrite(path: Path, content: dict[str, Any]) -> None:

@@ -5,6 +5,8 @@ for other things than Stage I; DCFM-A's first round has Stage I's batch, times a
 which its routing draws in between, and in all of them where its CI term has weight 0, which draws nothing.
 """
 
+import numpy as np
+
 
 def derived(seed: int, *numbers: int) -> int:
     """A seed of its own for each sequence of numbers, such as a round and a silo; 0 and a number give the number.
@@ -32,3 +34,12 @@ def training_seed(seed: int, index: int, part: int = 0) -> int:
         part: see :class:`dcfm.jobs.TrainingJob`.
     """
     return derived(seed, part * 10_007 + index)
+
+
+def hashed(seed: int, *numbers: int) -> int:
+    """A seed of its own for each sequence of numbers of any size, such as the values of a label, by NumPy's mixing.
+
+    Args:
+        seed, numbers: at least 0; sequences that differ in zeros at their end alone are the same.
+    """
+    return int(np.random.SeedSequence([seed, *numbers]).generate_state(1, np.uint64)[0] >> 1)

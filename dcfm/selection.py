@@ -18,7 +18,7 @@ from torch import Tensor
 
 from dcfm.artefacts import git_revision, write_text_atomically
 from dcfm.fields import Field
-from dcfm.metrics.intervals import wilson
+from dcfm.metrics.intervals import share
 
 Candidate = TypeVar("Candidate")
 
@@ -85,9 +85,7 @@ class Selection:
         """Plain data for a JSON file; rates with 95 % Wilson intervals."""
         tried = {}
         for name, (k, n) in self.scores.items():
-            low, high = wilson(k, n)
-            score = {"k": k, "n": n, "rate": k / n, "low": low, "high": high}
-            tried[name] = {"settings": self.settings[name], "score": score}
+            tried[name] = {"settings": self.settings[name], "score": share(k, n)}
         return {
             "chosen": self.chosen,
             "criterion": self.criterion,

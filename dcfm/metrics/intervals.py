@@ -1,5 +1,7 @@
 """Intervals for shares: ``k`` successes of ``n`` trials estimate a probability, and say how well."""
 
+from typing import Any
+
 import numpy as np
 from statsmodels.stats.proportion import proportion_confint
 
@@ -31,3 +33,13 @@ def wilson(successes: int | float, trials: int, level: float = 0.95) -> tuple[fl
     low, high = np.clip(np.asarray(bounds, dtype=float), 0, 1)
     # The formula's own 0 and 1 are off by a rounding error, outside of which the rate would lie.
     return 0.0 if successes == 0 else float(low), 1.0 if successes == trials else float(high)
+
+
+def share(k: int, n: int) -> dict[str, Any]:
+    """``k`` of ``n`` as plain data: with the rate, ``None`` of no trials, and its 95 % Wilson interval.
+
+    >>> share(270, 300)["rate"]
+    0.9
+    """
+    low, high = wilson(k, n)
+    return {"k": k, "n": n, "rate": k / n if n else None, "low": low, "high": high}

@@ -12,13 +12,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Final
 
-import numpy as np
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
 from dcfm.methods import registry
 from dcfm.methods.method import RULES
+from dcfm.seeds import hashed
 from dcfm.selection import KnownOnly, Selection, select
 from dcfm_planner.evaluation.run import CHUNK
 from dcfm_planner.feasibility import check
@@ -53,7 +53,7 @@ def count_feasible(
     planner = load_planner(weights, device=device, sampling=sampling).planner
     planner = replace(planner, field=KnownOnly(planner.field, known, SPACE.null))
     labels = known.repeat(plans, 1)
-    seeds = [int(np.random.SeedSequence([seed, i]).generate_state(1, np.uint64)[0] >> 1) for i in range(len(labels))]
+    seeds = [hashed(seed, i) for i in range(len(labels))]
     feasible = 0
     for rows in torch.arange(len(labels)).split(CHUNK):
         generators = [torch.Generator().manual_seed(seeds[row]) for row in rows.tolist()]

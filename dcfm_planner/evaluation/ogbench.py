@@ -19,10 +19,10 @@ import gymnasium
 import numpy as np
 from jaxtyping import Float
 
+from dcfm.metrics.intervals import share
 from dcfm_envs.collection import seeded_global_numpy
 from dcfm_envs.rendering import without_pictures
 from dcfm_planner.evaluation.problems import pair_kind
-from dcfm_planner.evaluation.report import rate
 from dcfm_planner.quadrants import QUADRANTS
 from dcfm_planner.query import NULL, cube_positions, labels_at
 
@@ -176,7 +176,7 @@ def summarise(episodes: Sequence[Episode]) -> dict[str, Any]:
     def of(tasks: Sequence[int]) -> dict[str, Any]:
         chosen = [episode for episode in episodes if episode.task in tasks]
         steps = [episode.steps for episode in chosen if episode.success]
-        return rate(sum(episode.success for episode in chosen), len(chosen)) | {
+        return share(sum(episode.success for episode in chosen), len(chosen)) | {
             "median_steps_of_successes": float(np.median(steps)) if steps else None
         }
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from dcfm.artefacts import git_revision, write_text_atomically
 from dcfm.methods import registry
-from dcfm.metrics.intervals import wilson
+from dcfm.metrics.intervals import share
 from dcfm_planner.domain import Domain
 from dcfm_planner.domains.cube import CUBE
 from dcfm_planner.evaluation.problems import CELLS
@@ -39,12 +39,6 @@ RULES: Final[dict[str, Callable[[Any], bool]]] = {
 _PATHS: Final = ("planned", "executed")
 
 
-def rate(k: int, n: int) -> dict[str, float | int | None]:
-    """``k`` of ``n`` with its 95 % Wilson interval; a rate of no trials is ``None``."""
-    low, high = wilson(k, n)
-    return {"k": k, "n": n, "rate": k / n if n else None, "low": low, "high": high}
-
-
 def solved_at_start(trial: Any) -> bool:
     """Whether a trial is outside the headline."""
     return trial.feasible and trial.at_start
@@ -55,7 +49,7 @@ def count(trials: Sequence[Any]) -> dict[str, Any]:
     counted = [trial for trial in trials if not solved_at_start(trial)]
     solved = [trial for trial in trials if solved_at_start(trial)]
     touches = [trial.first_touch for trial in counted if trial.feasible and trial.first_touch != NEVER]
-    summary: dict[str, Any] = {name: rate(sum(map(rule, counted)), len(counted)) for name, rule in RULES.items()}
+    summary: dict[str, Any] = {name: share(sum(map(rule, counted)), len(counted)) for name, rule in RULES.items()}
     summary["solved_at_start"] = {"n": len(solved), "success": sum(trial.success for trial in solved)}
     summary["median_first_touch_step"] = float(np.median(touches)) if touches else None
     summary["median_final_distance_m"] = _median(trial.distance for trial in counted)

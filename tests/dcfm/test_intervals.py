@@ -2,7 +2,7 @@ from statistics import NormalDist
 
 import pytest
 
-from dcfm.metrics.intervals import wilson
+from dcfm.metrics.intervals import share, wilson
 
 
 @pytest.mark.parametrize(("k", "n"), [(0, 10), (3, 10), (10, 10), (270, 300)])
@@ -39,3 +39,9 @@ def test_impossible_counts(k: int, n: int) -> None:
 def test_impossible_level() -> None:
     with pytest.raises(ValueError, match=r"such as 0\.95"):
         wilson(1, 2, level=95.0)
+
+
+def test_shares_are_plain_and_of_no_trials_have_no_rate() -> None:
+    found = share(9, 10)
+    assert found["low"] < found["rate"] == 0.9 < found["high"]
+    assert share(0, 0) == {"k": 0, "n": 0, "rate": None, "low": 0.0, "high": 1.0}

@@ -2,7 +2,7 @@
 
 import torch
 
-from dcfm.seeds import derived, training_seed
+from dcfm.seeds import derived, hashed, training_seed
 
 
 def test_seeds_of_trainings_are_all_different() -> None:
@@ -23,3 +23,10 @@ def test_a_sequence_has_an_order() -> None:
     assert derived(5) == 5
     assert derived(0, 7) == 7
     assert len({derived(1, 2, 3), derived(1, 3, 2), derived(2, 1, 3), derived(derived(1, 2), 4)}) == 4
+
+
+def test_seeds_of_labels_are_all_different() -> None:
+    assert len({hashed(s, d, c) for s in range(3) for d in range(10) for c in range(10)}) == 300
+    assert len({hashed(0, 1), hashed(1), hashed(1, 1), hashed(0, 2**40)}) == 4
+    assert hashed(1, 0) == hashed(1)  # as NumPy pads them: keys are of one length
+    torch.manual_seed(hashed(0, 9))

@@ -6,7 +6,7 @@ import torch
 from dcfm_images.colours import colourise
 from dcfm_images.digits import Digits
 from dcfm_images.features import as_bytes
-from dcfm_images.pictures import check_each, colour_digits, combination_seed
+from dcfm_images.pictures import check_each, colour_digits
 
 COMBINATIONS = torch.tensor([[0, 3], [0, 5], [7, 3]])
 
@@ -37,7 +37,3 @@ def test_too_few_digits(digits: Digits) -> None:
         ValueError, match=r"curve_each=31 pictures .* and 4 real digits 7 to compare them with; give 1 to 4, or more"
     ):
         check_each(fewer, COMBINATIONS, 31, "curve_each")
-
-
-def test_seeds_differ_by_combination() -> None:
-    assert len({combination_seed(s, d, c) for s in range(3) for d in range(10) for c in range(10)}) == 300

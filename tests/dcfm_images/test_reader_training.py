@@ -5,7 +5,6 @@ import torch
 
 from dcfm_images.digits import SIDE, Digits
 from dcfm_images.reader_training import ReaderConfig, augment, measure, train_reader
-from dcfm_images.shares import share
 
 PLAIN = ReaderConfig((8, 8, 8), epochs=1, batch=32, sizes=(28,), turn=0.0, scale=0.0, shift=0.0, blur=0.0, noise=0.0)
 
@@ -47,11 +46,6 @@ def test_learns_and_repeats(bars: Digits) -> None:
     short = ReaderConfig((4, 4, 8), epochs=1, batch=200, sizes=(14,))
     first, second = (train_reader(bars, short, seed=1) for _ in range(2))
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
-
-
-def test_shares_have_intervals() -> None:
-    found = share(9, 10)
-    assert found["low"] < found["rate"] == 0.9 < found["high"]
 
 
 @pytest.mark.parametrize(

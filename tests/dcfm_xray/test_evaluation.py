@@ -16,6 +16,7 @@ from dcfm import records
 from dcfm.attributes import is_among
 from dcfm.comparison import ComparisonError, Entry
 from dcfm.records import RecordError, write_json
+from dcfm.seeds import hashed
 from dcfm.trainers.loop import LoopConfig
 from dcfm_xray import table
 from dcfm_xray.classifier import ClassifierConfig
@@ -29,7 +30,7 @@ from dcfm_xray.models import load
 from dcfm_xray.problem import WARNING, Problem, feasible_sets, read_once, read_pictures
 from dcfm_xray.real import balanced_rows, groups_of, real_classifier
 from dcfm_xray.sources import PhantomSource
-from dcfm_xray.synthesis import add_grain, residual_grain, set_seed
+from dcfm_xray.synthesis import add_grain, residual_grain
 from dcfm_xray.table import TableSettings, make_table
 from dcfm_xray.training import train
 from tests.dcfm_xray.conftest import SMALL
@@ -324,5 +325,5 @@ def test_groups_split_the_feasible_sets() -> None:
 
 
 def test_noise_differs_between_sets_and_seeds() -> None:
-    seeds = {set_seed(seed, label) for seed in (0, 1) for label in feasible_sets().tolist()}
+    seeds = {hashed(seed, *label) for seed in (0, 1) for label in feasible_sets().tolist()}
     assert len(seeds) == 108

@@ -25,14 +25,13 @@ from torch import Tensor
 
 from dcfm.metrics.bootstrap import Estimate, clustered_weights, stratified_weights
 from dcfm.metrics.frechet import frechet_distance, frechet_draws
-from dcfm.metrics.intervals import wilson
+from dcfm.metrics.intervals import share, wilson
 from dcfm.metrics.kernel import Design, kernel_distance, kernel_draws
 from dcfm.metrics.manifold import Membership, membership
 from dcfm_images.features import FeatureSpace, as_floats, check_features
 from dcfm_images.pictures import Pictures
 from dcfm_images.problem import SPACE
 from dcfm_images.reader import Reader, read
-from dcfm_images.shares import share
 
 CELLS = ("known", "novel")
 """Combinations that some silo held, and those that none did."""

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from jaxtyping import Int, UInt8
 from torch import Tensor
 
+from dcfm.seeds import hashed
 from dcfm_images.colours import colourise
 from dcfm_images.digits import Digits
 from dcfm_images.features import as_bytes
@@ -30,11 +30,6 @@ class Pictures:
         return len(self.labels)
 
 
-def combination_seed(seed: int, *key: int) -> int:
-    """A seed of its own for each combination, or whatever else the key names."""
-    return int(np.random.SeedSequence([seed, *key]).generate_state(1, np.uint64)[0] >> 1)
-
-
 def colour_digits(digits: Digits, combinations: Int[Tensor, "m 2"], each: int, *, seed: int) -> Pictures:
     """Real digits in the colours of some combinations, ``each`` different digits for every combination.
 
@@ -52,7 +47,7 @@ def colour_digits(digits: Digits, combinations: Int[Tensor, "m 2"], each: int, *
     check_each(digits, combinations, each)
     rows, labels = [], []
     for digit, colour in combinations.tolist():
-        generator = torch.Generator().manual_seed(combination_seed(seed, digit, colour))
+        generator = torch.Generator().manual_seed(hashed(seed, digit, colour))
         own = (digits.labels == digit).nonzero()[:, 0]
         rows.append(own[torch.randperm(len(own), generator=generator)[:each]])
         labels.append(torch.tensor([[digit, colour]]).expand(each, 2))

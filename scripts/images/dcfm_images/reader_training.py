@@ -17,11 +17,11 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
 from dcfm import artefacts
+from dcfm.metrics.intervals import share
 from dcfm.weights import fingerprint
 from dcfm_images.colours import COLOURS, colourise
 from dcfm_images.digits import Digits, resize
 from dcfm_images.reader import Reader, read, to_side
-from dcfm_images.shares import share
 
 QUARTERS: Final = 4
 """Parts of a batch that are resized and blurred apart."""

@@ -16,12 +16,13 @@ from torch import Tensor
 from dcfm.fields import Field
 from dcfm.methods.method import FULL, RULES
 from dcfm.methods.sampling import Sampling, candidates
+from dcfm.seeds import hashed
 from dcfm.selection import KnownOnly, Selection, select
 from dcfm.solvers import TABLEAUS, evaluations, integrate, steps_within
 from dcfm_images.features import as_bytes
 from dcfm_images.judging import Judge
 from dcfm_images.models import LoadedModel
-from dcfm_images.pictures import Pictures, combination_seed
+from dcfm_images.pictures import Pictures
 from dcfm_images.problem import SPACE
 
 Progress = Callable[[int, int], None]
@@ -96,7 +97,7 @@ def sample(
         raise ValueError(f"each={each}, batch={batch}, {len(combinations)} combinations: give at least one of each")
     noise, labels = [], combinations.repeat_interleave(each, dim=0)
     for combination in combinations.tolist():
-        generator = torch.Generator().manual_seed(combination_seed(seed, *combination))
+        generator = torch.Generator().manual_seed(hashed(seed, *combination))
         noise.append(torch.randn(each, *shape, generator=generator))
     images: list[Tensor] = []
     for x0, y in zip(torch.cat(noise).split(batch), labels.split(batch), strict=True):

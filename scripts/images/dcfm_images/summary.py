@@ -16,11 +16,11 @@ from dcfm.artefacts import git_revision
 from dcfm.comparison import Entry, check_weights
 from dcfm.methods import registry
 from dcfm.metrics.bootstrap import Estimate, ratio
+from dcfm.metrics.intervals import share
 from dcfm_images.judging import CELLS
 from dcfm_images.matrices import warnings_of
 from dcfm_images.paper import BASELINES, SOURCE, printed
 from dcfm_images.results import METRICS, RECORD, read_metrics
-from dcfm_images.shares import share
 from dcfm_images.table_settings import REAL, TableSettings
 
 COMMON: Final = ("features", "feature_weights_sha256", "each", "draws", "data", "size", "seed", "solver", "evaluations")

@@ -8,7 +8,6 @@ What scores them was trained on real pictures of all hospitals, withheld sets am
 from collections.abc import Callable
 from dataclasses import asdict
 
-import numpy as np
 import torch
 from jaxtyping import Int, UInt8
 from torch import Tensor
@@ -16,6 +15,7 @@ from torch import Tensor
 from dcfm.fields import Field
 from dcfm.methods.sampling import Sampling, candidates
 from dcfm.metrics.manifold import membership
+from dcfm.seeds import hashed
 from dcfm.selection import KnownOnly, Selection, select
 from dcfm.solvers import integrate
 from dcfm_xray.cache import at_once
@@ -28,11 +28,6 @@ from dcfm_xray.problem import Pictures
 
 Done = Callable[[int, int], None]
 """Called with pictures done and pictures."""
-
-
-def set_seed(seed: int, label: list[int]) -> int:
-    """A seed of its own for each set of findings."""
-    return int(np.random.SeedSequence([seed, *label]).generate_state(1, np.uint64)[0] >> 1)
 
 
 @torch.no_grad()
@@ -56,7 +51,7 @@ def synthesise(
         ValueError: latents that are not finite: the training diverged.
     """
     noise = [
-        torch.randn(each, *codec.shape, generator=torch.Generator().manual_seed(set_seed(seed, label)))
+        torch.randn(each, *codec.shape, generator=torch.Generator().manual_seed(hashed(seed, *label)))
         for label in sets.tolist()
     ]
     labels = sets.repeat_interleave(each, dim=0)
@@ -69,7 +64,7 @@ def synthesise(
         images += [decoder.decode(some).cpu() for some in latents.float().split(part)]
         if on_progress is not None:
             on_progress(sum(map(len, images)), len(labels))
-    found = add_grain(torch.cat(images), grain, set_seed(seed, [len(FINDINGS)]))
+    found = add_grain(torch.cat(images), grain, hashed(seed, len(FINDINGS)))
     return Pictures(found, labels, torch.arange(len(labels)))
 
 

@@ -20,7 +20,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from dcfm.metrics.bootstrap import Estimate, clustered_weights
-from dcfm.metrics.intervals import wilson
+from dcfm.metrics.intervals import share
 from dcfm_xray.findings import describe, to_set
 
 
@@ -60,16 +60,13 @@ class Composition:
         rows = []
         both = (self.has & self.said).sum(0).tolist()
         for label, k, n, said in zip(self.sets, both, self.has.sum(0).tolist(), self.said.sum(0).tolist(), strict=True):
-            row = {"findings": describe(to_set(label.tolist())), "recall": _share(k, n), "precision": _share(k, said)}
+            row = {
+                "findings": describe(to_set(label.tolist())),
+                "recall": share(k, n) if n else None,
+                "precision": share(k, said) if said else None,
+            }
             rows.append(row)
         return rows
-
-
-def _share(k: int, n: int) -> dict[str, Any] | None:
-    if n == 0:
-        return None
-    low, high = wilson(k, n)
-    return {"k": k, "n": n, "rate": k / n, "low": low, "high": high}
 
 
 def utility(

@@ -5,7 +5,6 @@ The planner, images and X-rays are tasks in importable modules; trainers, script
 
 import inspect
 from collections.abc import Mapping
-from copy import deepcopy
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from pathlib import Path
@@ -74,12 +73,11 @@ def check_network(task: Task) -> None:
         )
 
 
-def trainable(network: nn.Module, task: Task) -> nn.Module:
-    """A copy of one of the task's networks whose parameters may move where those of a fresh one may."""
-    copy = deepcopy(network)
-    for parameter, fresh in zip(copy.parameters(), task.network().parameters(), strict=True):
+def release(network: nn.Module, task: Task) -> nn.Module:
+    """Let the parameters of one of the task's networks move where those of a fresh one may; returns the network."""
+    for parameter, fresh in zip(network.parameters(), task.network().parameters(), strict=True):
         parameter.requires_grad_(fresh.requires_grad)
-    return copy
+    return network
 
 
 EXECUTION: Final = ("precision", "compile")

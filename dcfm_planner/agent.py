@@ -108,9 +108,11 @@ class PlannerAgent:
                 :meth:`follow`; a reset of all rows without it means that it does not.
 
         Raises:
-            ValueError: an observation, goal or mask of a wrong shape, no goal at all, an unknown quadrant, or an
-                unknown autoreset mode.
+            ValueError: an observation, goal or mask of a wrong shape, no goal at all, an unknown quadrant or autoreset
+                mode, or a seed that is none; what goes on is left as it is.
         """
+        if seed is not None and (not isinstance(seed, int | np.integer) or seed < 0):
+            raise ValueError(f"seed={seed!r}: give an integer of at least 0")
         observations, single = batched(observation)
         batch = len(observations)
         rows = self._rows(batch, single, mask)
@@ -120,7 +122,7 @@ class PlannerAgent:
                     "no goal: pass goal= (a goal observation or a position in m) or the reset's info with it"
                 )
             goal = info["goal"]
-        goals = goal_positions(goal, batch)[rows]
+        goals = goal_positions(goal, batch, rows)
         starts = labels_at(cube_positions(observations[rows]))
         ends = labels_at(goals)
         asked = labels_of(source, "source", starts, rows, batch), labels_of(target, "target", ends, rows, batch)
@@ -132,8 +134,6 @@ class PlannerAgent:
             self._single = single
             self._labels = np.full((batch, 2), NULL)
             self._ended = np.zeros(batch, dtype=bool)
-        if seed is not None and seed < 0:
-            raise ValueError(f"seed={seed}: give an integer of at least 0")
         if seed is not None:
             self._generator = np.random.default_rng(seed)
         self._labels[rows] = labels
@@ -221,7 +221,16 @@ class PlannerAgent:
 
     @property
     def plan(self) -> Plan:
-        """The plans in execution, one a row; made at the first ``act`` after a reset."""
+        """The plans in execution, one a row; made at the first ``act`` after a reset.
+
+        Raises:
+            ValueError: there was none since a row's reset.
+        """
+        if fresh := np.flatnonzero(self.execution.fresh).tolist():
+            raise ValueError(
+                f"rows {fresh} are planned at the next act(): call act(observation) first, or planner.plan(...) for a "
+                "plan without acting"
+            )
         return self.execution.plan
 
     @property

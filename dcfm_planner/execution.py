@@ -107,6 +107,11 @@ class Execution:
     def __len__(self) -> int:
         return len(self.step)
 
+    @property
+    def fresh(self) -> Bool[np.ndarray, " batch"]:
+        """Which rows are planned at the next :meth:`act`; their plans are of before, or none at all."""
+        return self._fresh.copy()
+
     def begin(
         self,
         rows: Int[np.ndarray, " rows"],

@@ -56,12 +56,14 @@ def check(plan: Plan, labels: Int[np.ndarray, "batch 2"] | None = None) -> list[
         labels: the quadrants asked for, source and target; the null token (4) asks for none. All null if not given.
 
     Raises:
-        ValueError: not one pair of labels a plan.
+        ValueError: not one pair of labels a plan, or labels that there are not.
     """
-    if labels is None:
-        labels = np.full((len(plan), 2), len(QUADRANTS), dtype=np.int64)
+    null = len(QUADRANTS)
+    labels = np.full((len(plan), 2), null, dtype=np.int64) if labels is None else np.asarray(labels)
     if labels.shape != (len(plan), 2):
         raise ValueError(f"labels of shape {labels.shape} for {len(plan)} plans; give one (source, target) a plan")
+    if unknown := sorted(set(labels[~np.isin(labels, np.arange(null + 1))].tolist())):
+        raise ValueError(f"labels {unknown}: give 0 to {null - 1} for {', '.join(QUADRANTS)}, or {null} for none")
     return [_check_one(plan, row, labels[row]) for row in range(len(plan))]
 
 

@@ -39,7 +39,8 @@ class Sampling:
             (others are composed).
         guidance: weights ``w`` of Eq. 5, one an attribute; the paper has 1. Above 1 a plan is pushed away from what
             other values of the attribute would give, that is, away from the quadrants' borders. ``None`` for the
-            domain's own, chosen on known combinations.
+            domain's own, chosen on known combinations. Without effect where nothing is composed: a method that answers
+            novel combinations jointly too takes none but 1.
 
     Raises:
         ValueError: an unknown rule or solver, fewer than one step, or a weight that is not finite.
@@ -153,7 +154,7 @@ def load_planner(
     An artefact names no code: whose domain it is, the caller says, and attributes and coordinates must agree.
 
     Raises:
-        ModelError: no such name or folder; the text lists what there is.
+        ModelError: no such name or folder; the text lists what there is. Or guidance that has no effect.
         dcfm.artefacts.ArtefactError: what is there is truncated, damaged, or of another architecture.
     """
     where = resolve_device(device)
@@ -165,6 +166,9 @@ def load_planner(
             f"{str(name_or_path)!r} is neither a folder nor a shipped planner; shipped are "
             f"{', '.join(available()) or 'none'}. Train one with scripts/train_planner.py."
         )
+    below = sorted(path.parent.as_posix() for path in folder.glob(f"published/*/{artefacts.MANIFEST}"))
+    if below and not (folder / artefacts.MANIFEST).exists():
+        raise ModelError(f"{folder} holds planners and is none; give one of {', '.join(below)}")
 
     def task(settings: Mapping[str, Any]) -> PlannerTask:
         return PlannerTask(**{**settings, "channels": tuple(settings["channels"])}, domain=domain)
@@ -180,6 +184,11 @@ def load_planner(
 
     found = load_published(folder, task, where, what="a planner", check=check)
     sampling = sampling or Sampling()
+    if any(weight != 1 for weight in sampling.guidance or ()) and found.method.novel_rule(sampling.rule) != "composed":
+        raise ModelError(
+            f"guidance={list(sampling.guidance or ())} has no effect with rule={sampling.rule} of {found.name}; leave "
+            "it out, or give rule=composed"
+        )
     if sampling.guidance is None:
         sampling = replace(sampling, guidance=tuple(domain.guidance))
     field = found.field(sampling.rule, sampling.guidance)

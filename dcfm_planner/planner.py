@@ -26,6 +26,7 @@ from dcfm_planner.query import (
     Observation,
     Quadrant,
     batched,
+    check_names,
     cube_positions,
     goal_positions,
     labels_at,
@@ -134,8 +135,7 @@ class Planner:
         if not isinstance(number, int | np.integer) or not isinstance(seed, int | np.integer) or seed < 0:
             raise ValueError(f"number={number!r}, seed={seed!r}: give integers, number at least 1, seed at least 0")
         for name, given in (("source", source), ("target", target)):
-            if given is not None and not isinstance(given, str | Sequence):
-                raise ValueError(f"{name}={given!r}: give the name of a quadrant, or a list of one for each plan")
+            check_names(given, name)
         observations, single = (None, True) if observation is None else batched(observation)
         sizes = {len(given) for given in (source, target) if given is not None and not isinstance(given, str)}
         if observations is not None and not single:

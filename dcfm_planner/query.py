@@ -9,16 +9,18 @@ from typing import Any, Final
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from dcfm_envs.scene import CUBE_REST_HEIGHT, EFFECTOR_BOUNDS, STATE_SIZE, STATE_SLICES
+from dcfm_envs.placement import CUBE_SINK, OVERSHOOT
+from dcfm_envs.scene import CUBE_REST_HEIGHT, EFFECTOR_BOUNDS, STATE_SIZE, STATE_SLICES, broken_yaw
+from dcfm_planner.feasibility import FLOOR_TOLERANCE
 from dcfm_planner.layout import COLUMNS, state_features
 from dcfm_planner.quadrants import QUADRANTS, border_distance, quadrant_index, quadrant_of
 
 LABEL_MARGIN: Final = 0.02
 """m from a border of quadrants within which a position gets no label: training leaves such segments out."""
 
-REACH_SLACK: Final = 0.1
-"""m by which a goal may lie outside the box that the effector moves in: far enough for any goal that can be meant, and
-near enough to find one that is given in cm, or in OGBench's scaled coordinates."""
+REACH_SLACK: Final = OVERSHOOT + 0.001
+"""m by which a goal may lie outside the box that the effector moves in: what the environment's reset takes, and what
+rounding adds. A cube cannot be put farther out, and the agent would try without end."""
 
 NULL: Final = len(QUADRANTS)
 """The label that asks for no quadrant."""
@@ -33,7 +35,7 @@ def batched(observation: np.ndarray) -> tuple[Float[np.ndarray, "batch 28"], boo
     """Observations as a batch, and whether it was a single one.
 
     Raises:
-        ValueError: neither 28 numbers nor a batch of them, or numbers that are not finite.
+        ValueError: neither 28 numbers nor a batch of them, numbers that are not finite, or scaled ones.
     """
     values = np.asarray(observation)
     if values.ndim not in (1, 2) or values.shape[-1] != STATE_SIZE:
@@ -41,18 +43,21 @@ def batched(observation: np.ndarray) -> tuple[Float[np.ndarray, "batch 28"], boo
             f"an observation of shape {values.shape}; give OGBench's state vector, {STATE_SIZE} numbers, or a batch"
         )
     _check_finite("an observation", values)
+    _check_raw("an observation", values)
     return np.atleast_2d(values).astype(np.float64), values.ndim == 1
 
 
-def goal_positions(goal: Any, batch: int) -> Float[np.ndarray, "batch 3"]:
-    """Where cubes should go (m).
+def goal_positions(goal: Any, batch: int, rows: Int[np.ndarray, " rows"] | None = None) -> Float[np.ndarray, "rows 3"]:
+    """Where cubes should go (m); a place on the floor, such as (x, y, 0), is that of a cube at rest there.
 
     Args:
         goal: an OGBench goal observation (28 numbers) or a cube position (x, y or x, y, z; m), one for all or one each.
         batch: number of rows.
+        rows: which of the batch are asked about, all if not given; vector environments fill the others with zeros.
 
     Raises:
-        ValueError: another shape, numbers that are not finite, or a place far from where the arm can put a cube.
+        ValueError: another shape, numbers that are not finite, a goal observation that is scaled, or a place where the
+            arm cannot put a cube: out of reach or in the air.
     """
     values = np.asarray(goal, dtype=np.float64)
     if (
@@ -64,26 +69,35 @@ def goal_positions(goal: Any, batch: int) -> Float[np.ndarray, "batch 3"]:
             f"a goal of shape {values.shape} for {batch} observations; give a goal observation ({STATE_SIZE} numbers) "
             "or a cube position (2 or 3 numbers, m), one for all or one a row"
         )
-    _check_finite("a goal", values)
     values = np.broadcast_to(values, (batch, values.shape[-1]))
+    values = values if rows is None else values[rows]
+    _check_finite("a goal", values)
     if values.shape[-1] == STATE_SIZE:
+        _check_raw("a goal", values)
         positions = state_features(values)[:, _CUBE]
     elif values.shape[-1] == 2:
-        positions = np.column_stack([values, np.full(batch, CUBE_REST_HEIGHT)])
+        positions = np.column_stack([values, np.full(len(values), CUBE_REST_HEIGHT)])
     else:
         positions = values.copy()
     _check_within_reach(positions)
+    # Heights as the environment's resets give them stay to the bit; farther off, the cube would be held in the floor.
+    off = np.abs(positions[:, 2] - CUBE_REST_HEIGHT) > CUBE_SINK
+    positions[off, 2] = CUBE_REST_HEIGHT
     return positions
 
 
 def _check_within_reach(positions: Float[np.ndarray, "batch 3"]) -> None:
-    low, high = EFFECTOR_BOUNDS[0] - REACH_SLACK, EFFECTOR_BOUNDS[1] + REACH_SLACK
-    far = ((positions < low) | (positions > high)).any(axis=1)
+    bounds = EFFECTOR_BOUNDS[:, :2]
+    low, high = bounds[0] - REACH_SLACK, bounds[1] + REACH_SLACK
+    floor, top = -REACH_SLACK, CUBE_REST_HEIGHT + FLOOR_TOLERANCE
+    far = ((positions[:, :2] < low) | (positions[:, :2] > high)).any(axis=1)
+    far |= (positions[:, 2] < floor) | (positions[:, 2] > top)
     if far.any():
-        box = ", ".join(f"{name} {a:.2f} to {b:.2f}" for name, a, b in zip("xyz", *EFFECTOR_BOUNDS, strict=True))
+        box = ", ".join(f"{name} {a:.2f} to {b:.2f}" for name, a, b in zip("xy", *bounds, strict=True))
         raise ValueError(
             f"a goal at {np.round(positions[far][0], 3).tolist()} m, where the arm cannot put a cube; give metres in "
-            f"the world frame, within about {box}, or a whole goal observation ({STATE_SIZE} numbers)"
+            f"the world frame, within about {box}, z {CUBE_REST_HEIGHT} (on the floor) or none, or a whole goal "
+            f"observation ({STATE_SIZE} numbers)"
         )
 
 
@@ -100,6 +114,13 @@ def _check_finite(what: str, values: np.ndarray) -> None:
         )
 
 
+def _check_raw(what: str, values: np.ndarray) -> None:
+    if (broken := broken_yaw(values)) is not None:
+        raise ValueError(
+            f"{what} that is not OGBench's raw state ({broken}); give the numbers from below wrappers that scale them"
+        )
+
+
 def cube_positions(observations: Float[np.ndarray, "batch 28"]) -> Float[np.ndarray, "batch 3"]:
     """Where cubes are (m)."""
     return state_features(observations)[:, _CUBE]
@@ -108,6 +129,15 @@ def cube_positions(observations: Float[np.ndarray, "batch 28"]) -> Float[np.ndar
 def labels_at(positions: Float[np.ndarray, "batch 3"]) -> Int[np.ndarray, " batch"]:
     """The quadrant that each position (m) asks for, ``NULL`` near a border."""
     return np.where(border_distance(positions) < LABEL_MARGIN, NULL, quadrant_of(positions))
+
+
+def check_names(given: Any, name: str) -> None:
+    """Raise ``ValueError`` unless ``given`` is a quadrant's name, a list of them, or ``None``; ``name``: what it is."""
+    several = isinstance(given, Sequence) or (isinstance(given, np.ndarray) and given.ndim == 1)
+    if given is not None and not several:  # a string is a sequence
+        raise ValueError(
+            f"{name}={given!r}: give the name of a quadrant ({', '.join(QUADRANTS)}), or a list of one for each row"
+        )
 
 
 def labels_of(
@@ -123,8 +153,9 @@ def labels_of(
         batch: its size.
 
     Raises:
-        ValueError: an unknown name, or too few or too many of them.
+        ValueError: no name, an unknown one, or too few or too many of them.
     """
+    check_names(given, name)
     if given is None:
         return default
     if isinstance(given, str):

@@ -118,13 +118,19 @@ def find_segments(play: PlayData) -> Int[np.ndarray, "m 2"]:
     A plan of the oracle that never lifted the cube (a failed grasp) is no pick-and-place, and neither is one that the
     end of an episode cut off.
     """
+    return _whole_and_cut_off(play)[0]
+
+
+def _whole_and_cut_off(play: PlayData) -> tuple[Int[np.ndarray, "m 2"], int]:
+    """The segments, and how many pick-and-places the end of an episode cut off."""
     height = _cube_position(play)[:, 2]
     effort = np.linalg.norm(play.actions[:, _MOTION].astype(np.float64), axis=1)
-    segments = []
+    segments, cut_off = [], 0
     for first, last in play.episodes():
-        for start, stop in _episode_segments(height[first:last], effort[first:last]):
-            segments.append([first + start, first + stop])
-    return np.asarray(segments, dtype=np.int64).reshape(-1, 2)
+        whole = _episode_segments(height[first:last], effort[first:last])
+        cut_off += len(find_flights(height[first:last])) - len(whole)
+        segments += [[first + start, first + stop] for start, stop in whole]
+    return np.asarray(segments, dtype=np.int64).reshape(-1, 2), cut_off
 
 
 @dataclass(frozen=True)
@@ -185,7 +191,8 @@ class SegmentSet:
         labels: quadrants of the cube's first and last position (``dcfm_planner.quadrants``).
         lengths: rows of each trajectory before the padding.
         rows: first row, and one past the last, of each segment in the play data.
-        counts: how many segments were found, kept, and dropped for which reason.
+        counts: how many segments were found, kept, and dropped for which reason; ``ended early`` are pick-and-places
+            besides, which the end of an episode cut off.
     """
 
     trajectories: Float[Tensor, "m horizon 17"]
@@ -225,14 +232,14 @@ def cut(play: PlayData, horizon: int = HORIZON, border_margin: float = 0.01) -> 
             f"cannot cut with horizon={horizon} and border_margin={border_margin}: give a horizon of at least 1 row "
             f"({HORIZON} covers one cycle of the oracle) and a margin of at least 0 m"
         )
-    segments = find_segments(play)
+    segments, cut_off = _whole_and_cut_off(play)
     cube = _cube_position(play)
     ends = np.zeros(len(play), dtype=np.int64)
     for first, last in play.episodes():
         ends[first:last] = last
     moved = np.linalg.norm(np.diff(cube, axis=0, prepend=cube[:1]), axis=1) / CONTROL_PERIOD
     reasons = ("slipped", "not put down", "not at rest", "near a border", "cut short")
-    counts = {"found": len(segments), "kept": 0, **dict.fromkeys(reasons, 0)}
+    counts = {"found": len(segments), "kept": 0, **dict.fromkeys(reasons, 0), "ended early": cut_off}
     resting = (np.abs(cube[:, 2] - CUBE_REST_HEIGHT) < LIFT_HEIGHT / 2) & (moved <= REST_SPEED)
     enough: list[int] = []  # rows that would have done, of those not put down
     features = np.concatenate([state_features(play.observations.astype(np.float64)), play.actions], axis=1)
@@ -270,6 +277,11 @@ def cut(play: PlayData, horizon: int = HORIZON, border_margin: float = 0.01) -> 
             f"no segment is left to train on ({counts}): in most the cube is not put down within "
             f"task.horizon={horizon} rows; {int(np.median(enough))} are the least that would do for half of these, and "
             f"{HORIZON} cover one cycle of the oracle"
+        )
+    if not trajectories and 2 * cut_off > len(segments) + cut_off:
+        raise ValueError(
+            f"no segment is left to train on ({counts}): in {cut_off} of {len(segments) + cut_off} pick-and-places the "
+            f"episode ends before {RETREAT_STEPS} rows after the put-down; record a little longer"
         )
     if not trajectories:
         raise ValueError(

@@ -19,7 +19,7 @@ from dcfm.jobs import ProgressFactory
 from dcfm.runs import RunSettings, check_methods, read_recipe, read_task, train_and_publish
 from dcfm.silos import PARTITIONS, Silo, partition
 from dcfm_planner.domain import CollectionProgress, Domain, Segments, is_one_of, labels_of, lacking, split
-from dcfm_planner.domains.cube import CUBE
+from dcfm_planner.domains.cube import CUBE, DATA
 from dcfm_planner.models import publish, resolve_device
 from dcfm_planner.segments import SegmentSet
 from dcfm_planner.task import PlannerTask
@@ -30,8 +30,8 @@ EACH: int = 1000
 """Made-up samples of each combination that settings of a partition are tried on before there is data."""
 
 
-DATA, OUT = "data/cube-single-play-v0.npz", "runs/{partition}"
-"""``data`` and ``out`` of configs/train_planner.yaml: the cube's."""
+OUT = "runs/{partition}"
+"""``out`` of configs/train_planner.yaml: the cube's, as :data:`~dcfm_planner.domains.cube.DATA` is."""
 
 
 @dataclass
@@ -84,8 +84,19 @@ def deal(
     segments: Segments | SegmentSet, kind: str, silos: int, *, alpha: float, seed: int, domain: Domain = CUBE
 ) -> list[Silo]:
     """Deal the known combinations' segments to silos (``iid``, ``noniid`` or ``disjoint``, see
-    :func:`dcfm.silos.partition`)."""
-    known = known_rows(segments.labels, domain)
+    :func:`dcfm.silos.partition`).
+
+    Raises:
+        ValueError: there are none, or they cannot be dealt like that.
+    """
+    known, everything = known_rows(segments.labels, domain), len(segments.labels)
+    if len(known) < everything:
+        novel = ", ".join(map("-".join, domain.novel))
+        dropped = everything - len(known)
+        said = f"{dropped} of {everything} segments are of novel combinations ({novel}) and in no silo"
+        if not len(known):
+            raise ValueError(f"{said}: none is left to train on; give data of known combinations")
+        log.info(said)
     trajectories, labels = segments.trajectories[known], segments.labels[known]
     generator = torch.Generator().manual_seed(seed)
     rows = partition(kind, labels, silos, generator, alpha=alpha)

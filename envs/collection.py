@@ -134,6 +134,11 @@ def _collect_to_file(folder: str, seed: int, episode: int, steps: int) -> int:
     return episode
 
 
+def episodes_folder(plan: CollectionPlan, out: Path, name: str) -> Path:
+    """Where the episodes of a collection into ``out/name.npz`` wait."""
+    return out / f"{name}-seed{plan.seed}-steps{plan.steps}.episodes"
+
+
 def collect(
     plan: CollectionPlan,
     out: Path,
@@ -146,8 +151,8 @@ def collect(
 
     Args:
         plan: number of episodes, their length and the seed.
-        out: folder; made when absent. Episodes wait in ``out/name-seed{seed}.episodes`` until all are there and stay
-            there, so that a larger plan with the same seed goes on where this one ended.
+        out: folder; made when absent. Episodes wait in :func:`episodes_folder` until all are there and stay there, so
+            that a larger plan with the same seed goes on where this one ended.
         name: file name without ending; the oracle's marks go to ``name-marks.npz`` and ``name-val-marks.npz``.
         workers: processes; 0 collects in this process.
         on_episode: called with (done, total) at the start and after each episode.
@@ -162,7 +167,7 @@ def collect(
         raise ValueError(
             f"name={name!r}; give a file name without its ending, and not one on -marks or -val as the files beside it"
         )
-    folder = out / f"{name}-seed{plan.seed}-steps{plan.steps}.episodes"
+    folder = episodes_folder(plan, out, name)
     splits = {"": range(plan.train), "-val": range(1_000_000, 1_000_000 + plan.val)}
     for suffix, numbers in splits.items():
         if len(numbers):

@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int
 
-from dcfm_envs.scene import ACTION_SIZE, STATE_SIZE, STATE_SLICES
+from dcfm_envs.scene import ACTION_SIZE, STATE_SIZE, STATE_SLICES, broken_yaw
 
 REQUIRED_KEYS: Final = ("observations", "actions", "terminals")
 
@@ -24,8 +24,6 @@ UNREADABLE: Final = (OSError, EOFError, ValueError, TypeError, RuntimeError, zip
 """What reading a damaged npz file can raise, wherever the damage is."""
 
 _REMEDY: Final = "collect a fresh one (python scripts/collect.py) or download OGBench's cube-single-play-v0.npz again"
-_UNIT_TOLERANCE: Final = 1e-2
-"""How far the length of a stored (cos, sin) may be from one."""
 
 
 class PlayDataError(ValueError):
@@ -115,13 +113,10 @@ def _check(path: str | os.PathLike[str], arrays: dict[str, np.ndarray]) -> None:
             raise PlayDataError(f"{path}: {key!r} holds NaN or infinite values, first in row {row}; {_REMEDY}")
     if (worst := float(np.abs(arrays["actions"]).max())) > 1.0 + 1e-3:
         raise PlayDataError(f"{path}: an action is {worst:g}, and OGBench's actions lie in [-1, 1]; {_REMEDY}")
-    for key in ("effector_yaw", "cube_yaw"):
-        length = np.linalg.norm(arrays["observations"][:, STATE_SLICES[key]], axis=1)
-        if float(np.abs(length - 1).max()) > _UNIT_TOLERANCE:
-            raise PlayDataError(
-                f"{path}: columns {STATE_SLICES[key].start} and {STATE_SLICES[key].stop - 1} of the observations must "
-                f"be the cosine and sine of {key}: these are not states of OGBench's cube-single; {_REMEDY}"
-            )
+    if (broken := broken_yaw(arrays["observations"])) is not None:
+        raise PlayDataError(
+            f"{path}: these are not states of OGBench's cube-single ({broken} in the observations); {_REMEDY}"
+        )
 
 
 def load_play(path: str | os.PathLike[str]) -> PlayData:

@@ -57,8 +57,21 @@ STATE_SLICES: Final[dict[str, slice]] = {
 }
 """Where each quantity lies in OGBench's state vector of 28 numbers; yaws are stored as (cos, sin)."""
 
+UNIT_TOLERANCE: Final = 1e-2
+"""How far the length of a yaw's (cos, sin) may be from one."""
+
 STATE_SIZE: Final = 28
 ACTION_SIZE: Final = 5
+
+
+def broken_yaw(observations: np.ndarray) -> str | None:
+    """What tells that numbers are not OGBench's raw states: the yaw whose (cos, sin) no angle has; ``None`` if none."""
+    for name in ("effector_yaw", "cube_yaw"):
+        where = STATE_SLICES[name]
+        length = np.linalg.norm(observations[..., where], axis=-1)
+        if (np.abs(length - 1) > UNIT_TOLERANCE).any():
+            return f"columns {where.start} and {where.stop - 1} must be the cosine and sine of {name}"
+    return None
 
 
 def named(observation: Float[np.ndarray, "*batch state"]) -> dict[str, np.ndarray]:

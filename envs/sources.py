@@ -12,7 +12,7 @@ MINARI: Final = "minari:"
 
 
 def is_file(source: str) -> bool:
-    """Whether a source is a file, which is collected where it is absent."""
+    """Whether a source is a file."""
     return not source.startswith(MINARI)
 
 

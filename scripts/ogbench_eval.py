@@ -18,7 +18,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
-from dcfm.artefacts import git_revision, write_text_atomically
+from dcfm.artefacts import MODEL, git_revision, write_text_atomically
 from dcfm.configuration import check_same_settings, script, typed, writable
 from dcfm_planner.adapters import OGBenchPolicy
 from dcfm_planner.agent import PlannerAgent
@@ -50,7 +50,8 @@ def run(config: DictConfig) -> None:
     loaded = load_planner(weights, device=given.device)
     name = planner_label(given.weights, given.partition, given.method)
     out = writable(given.out or f"runs/ogbench/{name}-seed{given.seed}")
-    check_same_settings(out, config)
+    weights_hash = loaded.metadata["files"][MODEL]
+    check_same_settings(out, config, weights=weights_hash)
     torch.set_num_threads(1)
     agent = PlannerAgent(loaded.planner)
     begin = time.perf_counter()
@@ -69,7 +70,7 @@ def run(config: DictConfig) -> None:
         "method": loaded.method,
         "partition": loaded.partition,
         "weights": weights,
-        "weights_sha256": loaded.metadata["files"]["model.safetensors"],
+        "weights_sha256": weights_hash,
         "git_revision": git_revision(),
         "episodes_a_task": given.episodes,
         "seed": given.seed,

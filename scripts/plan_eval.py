@@ -17,6 +17,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
+from dcfm.artefacts import MODEL
 from dcfm.configuration import check_same_settings, script, typed, writable
 from dcfm_planner.evaluation.report import table, write_report
 from dcfm_planner.evaluation.run import EvaluationSettings, evaluate, load
@@ -96,9 +97,9 @@ def _controls(given: Any, allowed: tuple[str, ...]) -> tuple[str, ...]:
 def run(config: DictConfig) -> None:
     """Check, evaluate, write, print."""
     settings, out = read_settings(config)
-    load(settings)  # before a folder is made: bad weights and problems that there are not
+    loaded = load(settings)  # before a folder is made: bad weights and problems that there are not
     settings.make_problems()
-    check_same_settings(writable(out), config)
+    check_same_settings(writable(out), config, weights=loaded.metadata["files"][MODEL])
     command = shlex.join(["python", *sys.argv])
     with tqdm(total=2 * settings.trials, unit="trial", desc=f"evaluating {settings.weights}") as bar:
 

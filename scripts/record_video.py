@@ -5,13 +5,15 @@
     python scripts/record_video.py 'methods=[runs/noniid/published/dcfm_b]' out=runs/video/mine
 
 Each film is a trial of scripts/plan_eval.py with the same protocol and seed. Films and ``videos.json``, which tells
-what is in them, are written to ``out``. The settings are described in configs/record_video.yaml.
+what is in them, are written to ``out``, beside what lies there already; no other film is replaced. The settings are
+described in configs/record_video.yaml.
 """
 
 import json
 import math
 import shlex
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ import torch
 from omegaconf import DictConfig
 from tqdm import tqdm
 
-from dcfm.artefacts import git_revision, write_text_atomically
+from dcfm.artefacts import MODEL, git_revision, write_text_atomically
 from dcfm.configuration import script, typed, writable
 from dcfm_envs.rendering import prepare_rendering
 from dcfm_planner.controllers import TrackEffector
@@ -32,6 +34,8 @@ from dcfm_planner.video.recording import Recorder, Recording, choose_pairs, choo
 
 SMALLEST = 64
 RECORD = "videos.json"
+SETTINGS = ("protocol", "seed", "problem", "every", "width", "height", "shadows", "antialias", "max_steps")
+"""Keys that a film depends on."""
 
 
 @dataclass
@@ -85,15 +89,49 @@ def load(given: Settings) -> dict[str, LoadedPlanner]:
     return planners
 
 
-def describe(recording: Recording, loaded: LoadedPlanner) -> dict[str, Any]:
-    """What ``videos.json`` says about a film."""
+def to_make(given: Settings, pairs: Sequence[tuple[str, str]], planners: Mapping[str, LoadedPlanner]) -> dict[str, Any]:
+    """The films asked for by name, and what each depends on."""
+    settings = {key: getattr(given, key) for key in SETTINGS}
+    films = {}
+    for pair in map("-".join, pairs):
+        for name, loaded in planners.items():
+            films[f"{pair}-{name}"] = {"weights_sha256": loaded.metadata["files"][MODEL]} | settings
+        if len(planners) > 1:
+            films[f"{pair}-side-by-side"] = {"methods": list(planners), "columns": given.columns} | settings
+    return films
+
+
+def films_there(out: Path, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """What ``videos.json`` says about the films that lie in ``out``.
+
+    Raises:
+        ValueError: one of them would be replaced by another film, or it cannot be read.
+    """
+    path = out / RECORD
+    if not path.is_file():
+        return {}
+    try:
+        record = json.loads(path.read_text())
+        told = {key: record[key] for key in SETTINGS if key in record}  # of all films, which did not say it each
+        films = {name: told | film for name, film in record["films"].items()}
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} is damaged ({error!r}); remove {out}, or choose another out=") from error
+    for name, now in asked.items():
+        there = films.get(name, {})
+        if changed := [key for key in now if key in there and there[key] != now[key]]:
+            said = ", ".join(f"{key}={there[key]} there, {now[key]} now" for key in changed[:3])
+            raise ValueError(f"{out} holds another film {name} ({said}); choose another out=, or remove it")
+    return films
+
+
+def describe(recording: Recording) -> dict[str, Any]:
+    """What ``videos.json`` says about what is seen in a film."""
     trial = recording.trial
     return {
         "source": trial.source,
         "target": trial.target,
         "cell": trial.cell,
         "index": trial.index,
-        "weights_sha256": loaded.metadata["files"]["model.safetensors"],
         "feasible": trial.feasible,
         "reasons": list(trial.reasons),
         "success": trial.success,
@@ -107,15 +145,36 @@ def run(config: DictConfig) -> None:
     """Check, look for a GL, execute, draw, write."""
     given = typed(config, Settings, "record_video")
     check(given)
-    problems = [choose_problem(pair, given.protocol, given.problem, given.seed) for pair in choose_pairs(given.pairs)]
+    pairs = choose_pairs(given.pairs)
+    problems = [choose_problem(pair, given.protocol, given.problem, given.seed) for pair in pairs]
     planners = load(given)
     out = writable(given.out)
     prepare_rendering()  # before mujoco is imported
+    asked = to_make(given, pairs, planners)
+    there = films_there(out, asked)
     torch.set_num_threads(1)
     from dcfm_planner.video.film import frames_per_second, hold_ends, pictures, side_by_side
     from dcfm_planner.video.stage import Stage
 
     fps, films = frames_per_second(given.every), {}
+    record = {
+        "command": shlex.join(["python", *sys.argv]),
+        "git_revision": git_revision(),
+        "protocol": given.protocol,
+        "seed": given.seed,
+        "problem": given.problem,
+        "frames_per_second": fps,
+    }
+
+    def save(film: str, frames: list[Any], seen: Mapping[str, Any]) -> None:
+        names = [f"{film}.{ending}" for ending in check_formats(given.formats)]
+        for name in names:
+            write(out / name, frames, fps)
+        files = list(dict.fromkeys([*there.get(film, {}).get("files", []), *names]))
+        films[film] = {**seen, **asked[film], "files": files, "frames": len(frames)}
+        content = record | {"films": there | films}
+        write_text_atomically(out / RECORD, json.dumps(content, indent=2, allow_nan=False) + "\n")
+
     recorder = Recorder(next(iter(planners.values())).planner, TrackEffector(), ExecutionOptions(), given.max_steps)
     stage = Stage(
         recorder.bench.simulations.environment.model,
@@ -131,37 +190,16 @@ def run(config: DictConfig) -> None:
                 recorder.use(loaded.planner)
                 recording = recorder.record(problem, name)
                 row.append(list(pictures(recording, stage, given.every)))
-                film = f"{recording.pair}-{name}"
-                films[film] = describe(recording, loaded) | save(out, film, hold_ends(row[-1], given.every), fps, given)
+                save(f"{recording.pair}-{name}", hold_ends(row[-1], given.every), describe(recording))
                 bar.update()
             if len(row) > 1:
-                film = f"{recording.pair}-side-by-side"
                 frames = hold_ends(side_by_side(row, given.columns), given.every)
-                films[film] = {"methods": list(planners)} | save(out, film, frames, fps, given)
+                save(f"{recording.pair}-side-by-side", frames, {})
     stage.close()
-    values = {
-        "command": shlex.join(["python", *sys.argv]),
-        "git_revision": git_revision(),
-        "protocol": given.protocol,
-        "seed": given.seed,
-        "problem": given.problem,
-        "frames_per_second": fps,
-        "films": films,
-    }
-    write_text_atomically(out / RECORD, json.dumps(values, indent=2, allow_nan=False) + "\n")
     for film, what in films.items():
         verdict = ", ".join(f"{key} {what[key]}" for key in ("feasible", "success") if key in what)
         print(f"{film}: {verdict or 'the films before, together'}")
     print(f"wrote {len(films)} films as {', '.join(check_formats(given.formats))} and videos.json to {out}")
-
-
-def save(out: Path, film: str, frames: list[Any], fps: float, given: Settings) -> dict[str, Any]:
-    """Write a film in each format; what ``videos.json`` says about its files."""
-    names = [f"{film}.{ending}" for ending in check_formats(given.formats)]
-    (out / RECORD).unlink(missing_ok=True)  # of films that lay here: not before one of them can be replaced
-    for name in names:
-        write(out / name, frames, fps)
-    return {"files": names, "frames": len(frames)}
 
 
 @script("record_video", "films that were finished are kept")

@@ -14,12 +14,12 @@ from tempfile import TemporaryDirectory
 from omegaconf import DictConfig
 
 from dcfm.cards import write_card
-from dcfm.configuration import script
+from dcfm.configuration import script, typed
 from dcfm.curves import Watch
 from dcfm_planner.card import planner_card
 from dcfm_planner.models import shipped_name, weights_folder
 from dcfm_planner.progress import collection_bar
-from dcfm_planner.training import read_domain, train
+from dcfm_planner.training import Settings, read_domain, train
 
 log = logging.getLogger("train_planner")
 
@@ -27,9 +27,9 @@ log = logging.getLogger("train_planner")
 @script("train_planner", "nothing is lost: the same command goes on from the last checkpoints")
 def main(cfg: DictConfig) -> None:
     """Check the settings, collect play data if there is none, train, publish."""
-    domain = read_domain(cfg.domain)
+    given, domain = typed(cfg, Settings, "train_planner"), read_domain(cfg.domain)
     # What cannot be shipped is an error now, not after the training.
-    names = {method: shipped_name(cfg.partition, method, domain) for method in cfg.methods} if cfg.ship else {}
+    names = {method: shipped_name(given.partition, method, domain) for method in given.methods} if given.ship else {}
     folders = train(cfg, progress=Watch.of(cfg), collecting=collection_bar)
     for method, folder in folders.items():
         if method in names:

@@ -34,6 +34,15 @@ def script() -> ModuleType:
     return script_module("scripts/ogbench_eval.py")
 
 
+def test_results_of_other_weights_are_kept(script: ModuleType, tmp_path: Path) -> None:
+    (tmp_path / "metrics.json").write_text(json.dumps({"weights_sha256": 64 * "b"}))
+    with initialize_config_module("dcfm_configs", version_base="1.3"):
+        config = compose("ogbench_eval", overrides=["device=cpu", f"out={tmp_path}"])
+    with pytest.raises(ValueError, match="holds the results of other weights"):
+        script.run(config)
+    assert [path.name for path in tmp_path.iterdir()] == ["metrics.json"]
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [

@@ -56,6 +56,15 @@ def test_results_of_other_settings_are_kept(tmp_path: Path) -> None:
     assert (tmp_path / "metrics.json").read_bytes() != before  # the seconds that it took, at least
 
 
+def test_results_of_other_weights_are_kept(script: ModuleType, tmp_path: Path) -> None:
+    (tmp_path / "metrics.json").write_text(json.dumps({"weights_sha256": 64 * "b"}))
+    with initialize_config_module("dcfm_configs", version_base="1.3"):
+        config = compose("plan_eval", overrides=["device=cpu", f"out={tmp_path}"])
+    with pytest.raises(ValueError, match="holds the results of other weights"):
+        script.run(config)
+    assert [path.name for path in tmp_path.iterdir()] == ["metrics.json"]
+
+
 def test_defaults_are_the_best_and_keys_reach_the_settings(script: ModuleType) -> None:
     plain = settings(script)
     assert (plain.weights, plain.protocol, plain.trials) == ("cube-single/noniid/dcfm_b", "paper", 100)

@@ -36,6 +36,11 @@ def test_audit(tmp_path: Path) -> None:
     assert len(wrong.stderr.splitlines()) == 1
 
 
+def test_each_subject_has_a_folder_of_its_own() -> None:
+    for subject in ("toy", "toy_overfit"):
+        assert f"out: runs/audit/{subject}\n" in run("audit", f"subject={subject}", "--cfg", "job", "--resolve").stdout
+
+
 def test_privacy_curve(tmp_path: Path) -> None:
     small = ("training.fedavg.steps=1", "training.fedavg_rounds=2", "samples=100", "draws=20", "steps=2", *TINY)
     result = run("privacy_curve", "noises=[1]", "seeds=[0]", f"out={tmp_path}", *small)

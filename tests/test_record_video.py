@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from subprocess import CompletedProcess
 from types import ModuleType
+from typing import Any
 
 import imageio.v3 as imageio
 import numpy as np
@@ -51,6 +52,11 @@ def test_films_of_two_methods_on_one_problem(tmp_path: Path) -> None:
         sizes[name] = film.shape[1:3]
     assert sizes[names[0]] == sizes[names[1]]
     assert sizes[names[2]] == (sizes[names[0]][0], 320)
+    more = run("pairs=BR-BR", "methods=[dcfm_b]", "protocol=given", f"out={tmp_path}", "formats=[gif]", *size)
+    assert more.returncode == 0, more.stderr
+    added = json.loads((tmp_path / "videos.json").read_text())["films"]
+    assert added == values["films"] | {"BR-BR-dcfm_b-noniid": added["BR-BR-dcfm_b-noniid"]}
+    assert added["BR-BR-dcfm_b-noniid"]["files"] == ["BR-BR-dcfm_b-noniid.gif"]
 
 
 @pytest.fixture(scope="module")
@@ -79,13 +85,46 @@ def test_bad_input_is_refused_before_any_work(override: str, message: str, scrip
     assert not (tmp_path / "out").exists()
 
 
+def test_films_are_added_to_those_that_lie_there_and_no_other_film_is_replaced(
+    script: ModuleType, tmp_path: Path
+) -> None:
+    def asked(*overrides: str, method: str = "dcfm_b") -> dict[str, Any]:
+        with initialize_config_module("dcfm_configs", version_base="1.3"):
+            given = script.typed(compose("record_video", overrides=list(overrides)), script.Settings, "record_video")
+        planners = {"mine-noniid": load_planner(f"cube-single/noniid/{method}", device="cpu")}
+        planners |= {"again": planners["mine-noniid"]} if "columns=1" in overrides else {}
+        return script.to_make(given, [("TL", "BR")], planners)
+
+    def lies_there(films: dict[str, Any], **told: Any) -> None:
+        (tmp_path / "videos.json").write_text(json.dumps(told | {"films": films}))
+
+    assert script.films_there(tmp_path, asked()) == {}
+    lies_there(asked())
+    assert script.films_there(tmp_path, asked()) == asked()
+    with pytest.raises(ValueError, match=r"another film TL-BR-mine-noniid \(weights_sha256=\w{64} there, \w{64} now\)"):
+        script.films_there(tmp_path, asked(method="dcfm_a"))
+    with pytest.raises(ValueError, match=r"\(every=2 there, 4 now\); choose another out=, or remove it"):
+        script.films_there(tmp_path, asked("every=4"))
+    lies_there(asked("columns=1"))
+    films = asked("columns=1")
+    films["TL-BR-side-by-side"] |= {"columns": 2}
+    with pytest.raises(ValueError, match=r"side-by-side \(columns=1 there, 2 now\)"):
+        script.films_there(tmp_path, films)
+    lies_there({"TL-BR-mine-noniid": {}, "other": {}}, seed=0)  # as older versions wrote it
+    assert set(script.films_there(tmp_path, asked())) == {"TL-BR-mine-noniid", "other"}
+    with pytest.raises(ValueError, match=r"\(seed=0 there, 1 now\)"):
+        script.films_there(tmp_path, asked("seed=1"))
+    (tmp_path / "videos.json").write_text("of older films")
+    with pytest.raises(ValueError, match=r"videos\.json is damaged .* choose another out="):
+        script.films_there(tmp_path, asked())
+
+
 def test_a_distance_is_told_of_what_was_executed(script: ModuleType) -> None:
     """Feasible or not."""
-    loaded = load_planner("cube-single/noniid/dcfm_b", device="cpu")
     told = []
     for distance in (0.25, float("nan")):
         trial = Trial("planner", "novel", 0, "TL", "BR", "diagonal", 0, False, ("no",), distance=distance)
-        told.append(script.describe(Recording("mine", trial, np.zeros((1, 21)), ()), loaded)["distance_m"])
+        told.append(script.describe(Recording("mine", trial, np.zeros((1, 21)), ()))["distance_m"])
     assert told == [0.25, None]
 
 

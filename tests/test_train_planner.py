@@ -77,6 +77,7 @@ def run(folder: Path, *overrides: str) -> CompletedProcess[str]:
         (["ship=true", "methods=[dcfm_a,ddm]"], "unknown method 'ddm'; the shipped methods are dcfm_a, dcfm_b"),
         (["ship=true", "partition=disjoint"], "the shipped partitions are iid, noniid"),
         (["methods=dcfm_b"], "give a list, quoted: 'methods=[dcfm_b]'"),
+        (["ship=true", "methods=dcfm_b"], "give a list, quoted: 'methods=[dcfm_b]'"),
         (["out="], "out= is empty"),
         (["out=README.md"], "out=README.md is a file"),
     ],

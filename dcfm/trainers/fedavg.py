@@ -21,7 +21,7 @@ from dcfm.artefacts import plain_settings, save_tensors
 from dcfm.exchange import Ledger
 from dcfm.privacy.settings import PrivacyConfig
 from dcfm.seeds import derived
-from dcfm.task import Task
+from dcfm.task import Task, release
 from dcfm.trainers.local import local_loss
 from dcfm.trainers.loop import LoopConfig, Progress, ResumeError, fit
 from dcfm.trainers.objective import ObjectiveConfig, own_labels
@@ -121,6 +121,7 @@ def train_round(
     if checkpoint is not None:
         settings = {"config": plain_settings(config), "round": number}
         origin = {"data": fingerprint([{"data": data, "labels": labels}]), "from": fingerprint([network.state_dict()])}
+    release(network, task)
     loss = local_loss(task, data, labels, config.batch, config.objective, config.privacy)
     # Draws differ from round to round and from silo to silo, and a resumed run repeats them.
     fit(

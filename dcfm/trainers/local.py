@@ -1,6 +1,7 @@
 """Stage I: each silo alone matches its own flow and makes its marginals add up (Eqs. 8-11)."""
 
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from dcfm.losses import matching_loss
 from dcfm.privacy.gradients import private_loss
 from dcfm.privacy.settings import PrivacyConfig
 from dcfm.silos import LabelHistogram
-from dcfm.task import Task, trainable
+from dcfm.task import Task, release
 from dcfm.trainers.loop import LoopConfig, Loss, Progress, fit
 from dcfm.trainers.objective import (
     ObjectiveConfig,
@@ -113,7 +114,7 @@ def train_local(
     """
     check_data(task, data, labels)
     torch.manual_seed(seed)
-    network = task.network().to(data.device) if start is None else trainable(start, task)
+    network = task.network().to(data.device) if start is None else release(deepcopy(start), task)
     return fit(
         network,
         local_loss(task, data, labels, config.loop.batch, config.objective, config.privacy),

@@ -24,7 +24,7 @@ from dcfm.losses import peer_independence_loss
 from dcfm.mixtures import label_weights
 from dcfm.seeds import derived
 from dcfm.silos import LabelHistogram
-from dcfm.task import Task, trainable
+from dcfm.task import Task, release
 from dcfm.trainers import parallel
 from dcfm.trainers.local import check_data, matching_with
 from dcfm.trainers.loop import LoopConfig, Progress, fit
@@ -144,7 +144,7 @@ def train_peers(
         raise ValueError(
             f"silo {index} of {len(networks)} networks and {len(histograms)} histograms; give one of each a silo"
         )
-    own = trainable(networks[index], task).to(data.device)
+    own = release(deepcopy(networks[index]), task).to(data.device)
     frozen = [parallel.shared(deepcopy(peer).requires_grad_(False).eval().to(data.device)) for peer in networks]
     objective = config.objective
     held = LabelHistogram.merge(histograms)

@@ -26,7 +26,7 @@ from dcfm.losses import matching_loss, peer_independence_loss
 from dcfm.seeds import derived
 from dcfm.silos import LabelHistogram
 from dcfm.solvers import TABLEAUS, evaluations, integrate
-from dcfm.task import Task, trainable
+from dcfm.task import Task, release
 from dcfm.trainers import parallel
 from dcfm.trainers.loop import LoopConfig, Progress, fit
 from dcfm.trainers.objective import (
@@ -211,7 +211,7 @@ def train_student(
     teachers = [parallel.shared(deepcopy(network).requires_grad_(False).eval()) for network in networks]
     device = next(teachers[0].parameters()).device
     torch.manual_seed(seed)
-    student = trainable(networks[0], task) if config.warm_start else task.network().to(device)
+    student = release(deepcopy(networks[0]), task) if config.warm_start else task.network().to(device)
     objective, batch = config.objective, config.loop.batch
     check_pairs(objective, task.space)
     held = LabelHistogram.merge(histograms)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from torch import nn
 
@@ -20,6 +20,9 @@ from dcfm_planner.quadrants import NOVEL_PAIRS, SPACE
 from dcfm_planner.segments import cut
 
 log = logging.getLogger(__name__)
+
+DATA: Final = "data/cube-single-play-v0.npz"
+"""Where play data is collected by default: ``data`` of configs/train_planner.yaml."""
 
 if TYPE_CHECKING:
     from dcfm_planner.evaluation.problems import Problems
@@ -83,17 +86,27 @@ class CubeSingle:
     def segments(
         self, source: str, horizon: int, workers: int = 1, collecting: CollectionProgress | None = None
     ) -> Segments:
-        """One pick-and-place each, of play data (:mod:`dcfm_envs.sources`); a file is collected where it is absent.
+        """One pick-and-place each, of play data (:mod:`dcfm_envs.sources`).
+
+        A file that is absent is collected where that is meant: it is :data:`DATA`, or ``train``, ``val`` or ``seed``
+        are not the defaults, or a collection of it was begun. Any other name may be misspelt.
 
         Raises:
-            ValueError: a file to be collected that does not end in ``.npz``, before any work, or data that cannot be
-                used.
+            ValueError: a file that is absent and not to be collected, or does not end in ``.npz``, before any work, or
+                data that cannot be used.
         """
-        from dcfm_envs.collection import CollectionPlan, collect
+        from dcfm_envs.collection import CollectionPlan, collect, episodes_folder
         from dcfm_envs.sources import is_file, open_play
 
-        path = Path(source)
+        path, asked = Path(source), self != CubeSingle(self.border_margin)
         if is_file(source) and not path.exists():
+            plan = CollectionPlan(self.train, self.val, self.seed)
+            if not (asked or path == Path(DATA) or episodes_folder(plan, path.parent, path.stem).is_dir()):
+                there = ", ".join(sorted(found.name for found in path.parent.glob("*.npz"))) or "none"
+                raise ValueError(
+                    f"data={source}: no such file (npz files in {path.parent}: {there}); give one that is there, or "
+                    f"collect it with python scripts/collect.py name={path.stem} out={path.parent}"
+                )
             if path.suffix != ".npz":  # collecting writes the stem's .npz, which may be another file
                 raise ValueError(
                     f"data={source}: there is no such file, and play data is collected into files that end in .npz; "
@@ -101,10 +114,9 @@ class CubeSingle:
                 )
             if path.stem.endswith(("-marks", "-val")):
                 raise ValueError(f"data={source}: there is no such file, and none on -marks or -val is collected")
-            plan = CollectionPlan(self.train, self.val, self.seed)
             show = None if collecting is None else collecting(plan.train + plan.val)
             collect(plan, path.parent, name=path.stem, workers=workers, on_episode=show)
-        elif self != CubeSingle(self.border_margin):
+        elif asked:
             log.warning("data=%s is there and taken as it is: collect.* is of what is collected else", source)
         found = cut(open_play(source), horizon, self.border_margin)
         return Segments(found.trajectories, found.labels, found.counts)

@@ -214,7 +214,8 @@ def _run_chunks(
                 yield jobs[job], job.result()
         except BrokenProcessPool as error:
             raise EvaluationError(
-                "a worker process died, most likely for want of memory (each takes about 1 GB); try fewer workers="
+                "a worker process died, most likely for want of memory (each takes about 1 GB): try fewer workers=; "
+                'or the calling script lacks `if __name__ == "__main__":` (workers=0 does without)'
             ) from error
         finally:
             pool.shutdown(wait=False, cancel_futures=True)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from dcfm.decentralized import Federation
 from dcfm.silos import Silo
-from dcfm.task import check_network, task_settings, trainable
+from dcfm.task import check_network, release, task_settings
 from dcfm.toy.task import ToyTask
 
 
@@ -129,9 +129,8 @@ def test_the_check_of_a_network_draws_nothing() -> None:
     assert torch.equal(torch.rand(3), expected)
 
 
-def test_a_copy_moves_where_a_fresh_network_does() -> None:
+def test_a_network_moves_where_a_fresh_one_does() -> None:
     """An average is frozen as a whole, and what a task freezes stays so."""
     average = _frozen().requires_grad_(False)
-    flags = [parameter.requires_grad for parameter in trainable(average, _Networked(kind="frozen")).parameters()]
+    flags = [parameter.requires_grad for parameter in release(average, _Networked(kind="frozen")).parameters()]
     assert flags == [False] + [True] * (len(flags) - 1)
-    assert not any(parameter.requires_grad for parameter in average.parameters())

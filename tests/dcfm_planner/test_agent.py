@@ -16,7 +16,7 @@ from torch import Tensor
 
 import dcfm_envs
 from dcfm.artefacts import ArtefactError
-from dcfm_envs.scene import STATE_SIZE, STATE_SLICES
+from dcfm_envs.scene import STATE_SLICES
 from dcfm_planner import PlannerAgent
 from dcfm_planner.domains import maze
 from dcfm_planner.layout import COLUMNS
@@ -117,6 +117,7 @@ def test_a_mask_begins_its_rows_and_leaves_the_others(agent: PlannerAgent, obser
     agent.act(batch)
     before = agent.plan.normalised.clone()
     goals = np.stack([GOAL, [0.5, -0.2, 0.02], GOAL])
+    goals[[0, 2]] = 0.0  # as vector environments have them of rows that were not reset
     agent.reset(batch, goal=goals, mask=np.array([False, True, False]))
     agent.act(batch)
     assert agent.execution.step.tolist() == [3, 1, 3]
@@ -179,10 +180,12 @@ def test_rows_are_followed_one_by_one(scenes: list[gymnasium.Env], noise_planner
     assert actions == [[True, True], [True, False], [True, True], [False, True]]
 
 
-def test_rows_that_begin_together_are_planned_in_one_batch(perfect_planner: Callable, still: Tensor) -> None:
+def test_rows_that_begin_together_are_planned_in_one_batch(
+    perfect_planner: Callable, still: Tensor, observe: Callable
+) -> None:
     planner, field = perfect_planner(still.repeat(16, 1))
     agent = PlannerAgent(planner)
-    batch = moving(np.zeros((4, STATE_SIZE)))
+    batch = moving(observe(still.numpy()[None].repeat(4, axis=0)))
     agent.reset(batch, goal=GOAL, seed=0)
     agent.act(batch)
     assert [len(labels) for labels in field.labels] == [4] * planner.steps
@@ -236,6 +239,28 @@ def test_what_cannot_be_says_what_to_do(agent: PlannerAgent, observation: np.nda
     agent.reset(batch, goal=GOAL, autoreset="SameStep")
     with pytest.raises(ValueError, match=r"give terminated \| truncated"):
         agent.follow(batch, {}, np.zeros(3, dtype=bool))
+
+
+def test_a_plan_is_there_once_it_is_made(agent: PlannerAgent, observation: np.ndarray) -> None:
+    batch = np.stack([observation] * 2)
+    agent.reset(batch, goal=GOAL, seed=0)
+    with pytest.raises(
+        ValueError, match=r"rows \[0, 1\] are planned at the next act\(\): call act\(observation\) first"
+    ):
+        _ = agent.plan
+    agent.act(batch)
+    assert len(agent.plan) == 2
+    agent.reset(moving(batch), goal=GOAL, mask=np.array([False, True]))
+    with pytest.raises(ValueError, match=r"rows \[1\]"):
+        _ = agent.plan
+
+
+def test_a_reset_that_cannot_be_leaves_what_goes_on(agent: PlannerAgent, observation: np.ndarray) -> None:
+    agent.reset(observation, goal=GOAL, seed=0)
+    going = agent.execution
+    with pytest.raises(ValueError, match="seed=-1: give an integer of at least 0"):
+        agent.reset(observation, goal=GOAL, seed=-1)
+    assert agent.execution is going
 
 
 def test_a_forgotten_reset_is_told(agent: PlannerAgent, observation: np.ndarray) -> None:

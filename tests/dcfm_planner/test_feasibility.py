@@ -98,6 +98,14 @@ def test_a_batch_is_judged_row_by_row(move: Tensor, plan_of: Callable[[Tensor], 
     ]
 
 
+@pytest.mark.parametrize("labels", [[[0, 7]], [[9, 1]], [[-1, 0]]])
+def test_labels_that_there_are_not_ask_for_nothing(
+    move: Tensor, plan_of: Callable[[Tensor], Plan], labels: list[list[int]]
+) -> None:
+    with pytest.raises(ValueError, match=r"labels \[(7|9|-1)\]: give 0 to 3 for TL, TR, BL, BR, or 4 for none"):
+        check(plan_of(move[None]), np.array(labels))
+
+
 def test_labels_must_fit(move: Tensor, plan_of: Callable[[Tensor], Plan]) -> None:
     with pytest.raises(ValueError, match=r"labels of shape \(2, 2\) for 1 plans"):
         check(plan_of(move[None]), np.repeat(LABELS, 2, 0))

@@ -1,5 +1,6 @@
 """Publishing and loading planners: round trip, rules, and what is refused."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,25 @@ def test_rules_choose_the_field(folder: Path) -> None:
     assert isinstance(a, Routed)
     assert not a.joint
     assert isinstance(b, Composed)
+
+
+def test_guidance_without_effect_is_refused(folder: Path) -> None:
+    """DCFM-A's joint rule composes novel pairs; a weight of 1 is none."""
+    strong = Sampling(rule="joint", guidance=(2.0, 1.0))
+    load_planner(folder / "dcfm_a", device="cpu", sampling=strong)
+    load_planner(folder / "dcfm_b", device="cpu", sampling=replace(strong, rule="composed"))
+    load_planner(folder / "dcfm_b", device="cpu", sampling=replace(strong, guidance=(1.0, 1.0)))
+    with pytest.raises(ModelError, match=r"guidance=\[2.0, 1.0\] has no effect with rule=joint of dcfm_b"):
+        load_planner(folder / "dcfm_b", device="cpu", sampling=strong)
+
+
+def test_a_training_s_folder_says_which_planners_it_holds(folder: Path) -> None:
+    (folder / "published").mkdir()
+    for method in METHODS:
+        (folder / method).rename(folder / "published" / method)
+    with pytest.raises(ModelError, match=r"holds planners and is none; give one of .*/published/dcfm_a, .*/dcfm_b$"):
+        load_planner(folder)
+    assert load_planner(folder / "published/dcfm_b", device="cpu").method == "dcfm_b"
 
 
 @pytest.mark.parametrize(

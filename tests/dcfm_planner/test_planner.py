@@ -119,6 +119,7 @@ def at_rest(asked: Asked) -> Planner:
 
 def observed(x: float, y: float) -> np.ndarray:
     observation = np.zeros(STATE_SIZE)
+    observation[[15, 26]] = 1  # yaws of zero
     observation[STATE_SLICES["cube_position"]] = 10 * (np.array([x, y, 0.02]) - SCENE_CENTRE)
     return observation
 

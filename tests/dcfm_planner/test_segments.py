@@ -223,6 +223,18 @@ def test_no_segment_is_an_error() -> None:
         cut(play)
 
 
+def test_what_the_end_of_an_episode_cuts_off_is_counted_and_said() -> None:
+    short, _ = made_up([cycle(after=-10)])
+    play = PlayData(*(np.concatenate([getattr(short, f)] * 3) for f in ("observations", "actions", "terminals")))
+    with pytest.raises(
+        ValueError, match=r"in 3 of 3 pick-and-places the episode ends before 23 rows .*record a little"
+    ):
+        cut(play)
+    play, _ = made_up([CYCLE, CYCLE, cycle(after=-10)])
+    counts = cut(play).counts
+    assert (counts["found"], counts["kept"], counts["ended early"]) == (2, 2, 1)
+
+
 def test_a_real_episode_agrees_with_the_oracle() -> None:
     """Three plans of OGBench's oracle; on 5,500 of them see the module's docstring."""
     episode = collect_episode(seed=0, episode=3, steps=290)

@@ -53,6 +53,17 @@ def test_no_silo_holds_a_diagonal_move(kind: str) -> None:
     assert "TL-TR" in describe_silos(silos, SPACE)
 
 
+def test_what_no_silo_gets_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO"):
+        deal(segments(KNOWN_PAIRS), "iid", 2, alpha=0.1, seed=0)
+        assert not caplog.messages
+        deal(segments(KNOWN_PAIRS + NOVEL_PAIRS), "iid", 2, alpha=0.1, seed=0)
+    said = "80 of 320 segments are of novel combinations (TL-BR, TR-BL, BL-TR, BR-TL) and in no silo"
+    assert caplog.messages == [said]
+    with pytest.raises(ValueError, match=r"80 of 80 segments .* none is left to train on; give data of known"):
+        deal(segments(NOVEL_PAIRS), "iid", 2, alpha=0.1, seed=0)
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [

@@ -1,5 +1,6 @@
 """Stage I, DCFM-A and DCFM-B on the toy: they learn, they resume exactly, they draw what they should."""
 
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -344,8 +345,7 @@ def test_what_a_task_freezes_no_trainer_moves() -> None:
     task, (data, labels) = FrozenLabels(width=8), silo_data(LEFT, 20, seed=0)
     loop, histogram = LoopConfig(steps=2, batch=8, warmup=1), LabelHistogram.from_labels(labels, (2, 2))
     first = train_local(task, data, labels, LocalConfig(loop), seed=0)
-    moved = task.network()
-    moved.load_state_dict(first.state_dict())
+    moved = deepcopy(first)
     train_round(task, data, labels, moved, FedAvgConfig(rounds=1, steps=2, batch=8, warmup=1), 0, seed=0)
     further = [
         train_local(task, data, labels, LocalConfig(loop), seed=1, start=first),

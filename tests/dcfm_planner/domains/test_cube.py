@@ -4,7 +4,43 @@ from pathlib import Path
 
 import pytest
 
-from dcfm_planner.domains.cube import CubeSingle
+from dcfm_envs import collection
+from dcfm_planner.domains.cube import CUBE, DATA, CubeSingle
+
+
+def test_a_name_that_may_be_misspelt_is_not_collected(tmp_path: Path) -> None:
+    (tmp_path / "mine.npz").write_text("somebody's")
+    with pytest.raises(
+        ValueError, match=r"mien\.npz: no such file \(npz files in .*: mine\.npz\); give .* name=mien out="
+    ):
+        CUBE.segments(str(tmp_path / "mien.npz"), 96)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.npz"]
+
+
+@pytest.mark.parametrize(
+    ("name", "begun", "domain"),
+    [
+        (DATA, None, CubeSingle(border_margin=0.0)),
+        ("mine.npz", None, CubeSingle(train=3)),
+        ("mine.npz", "mine-seed0-steps1001.episodes", CUBE),
+    ],
+)
+def test_what_is_meant_to_be_collected_is(
+    name: str, begun: str | None, domain: CubeSingle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Collecting(Exception):
+        pass
+
+    def collect(plan: collection.CollectionPlan, out: Path, **given: object) -> None:
+        raise Collecting(out / f"{given['name']}.npz")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(collection, "collect", collect)
+    if begun is not None:
+        (tmp_path / begun).mkdir()
+    with pytest.raises(Collecting) as found:
+        domain.segments(name, 96)
+    assert found.value.args == (Path(name),)
 
 
 @pytest.mark.parametrize("name", ["play", "play.npy", "play.v0"])

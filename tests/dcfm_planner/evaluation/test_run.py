@@ -1,6 +1,9 @@
 """An evaluation's settings are checked before any work, and its results do not depend on how work is shared."""
 
+import subprocess
+import sys
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -117,6 +120,18 @@ def test_this_process_gets_its_threads_back(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_device_that_is_not_there_is_an_error_before_any_work() -> None:
     with pytest.raises(ModelError, match="use auto or cpu"):
         evaluate(EvaluationSettings(WEIGHTS, device="tpu"))
+
+
+def test_a_script_without_a_main_guard_is_told_so(tmp_path: Path) -> None:
+    """Each worker would run it again."""
+    script = tmp_path / "mine.py"
+    script.write_text(
+        "from dcfm_planner.evaluation.run import EvaluationSettings, evaluate\n"
+        f"evaluate(EvaluationSettings({WEIGHTS!r}, trials=1, workers=1, device='cpu'))\n"
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=280)
+    assert done.returncode == 1
+    assert 'or the calling script lacks `if __name__ == "__main__":`' in done.stderr
 
 
 @pytest.fixture(scope="module")

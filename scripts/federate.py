@@ -4,7 +4,8 @@
     python scripts/federate.py protocol=dcfm_b task=toy engine=deployment out=runs/loopback
 
 This machine deals the data to silo files first (``out/silos``); with several machines each silo brings its own, see
-docs/federation.md. Start the same command again after an interruption. Exit status 1: too few silos were left.
+docs/federation.md. Ctrl-C ends the run, with engine=running too; the same command goes on from what was received. Exit
+status 1: too few silos were left.
 """
 
 import sys

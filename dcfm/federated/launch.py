@@ -12,8 +12,8 @@ from typing import Any
 from omegaconf import DictConfig
 
 from dcfm.artefacts import write_text_atomically
-from dcfm.federated.processes import Flower, flower
-from dcfm.federated.server import claimed
+from dcfm.federated.processes import Flower, FlowerError, flower
+from dcfm.federated.server import START, claimed, status_path
 from dcfm.federated.settings import Settings, composed, quoted, written
 from dcfm.federated.silo_files import silo_path, write_silo
 from dcfm.federated.tasks import FederatedTask, read_run
@@ -38,11 +38,12 @@ class Outcome:
 
 
 def federate(config: DictConfig, overrides: Sequence[str], follow: Follow | None = None) -> Outcome:
-    """Run ``config``, which ``overrides`` compose, with ``engine`` as it says.
+    """Run ``config``, which ``overrides`` compose, with ``engine`` as it says. Ctrl-C ends the run, too, of a SuperLink
+    that is not this command's.
 
     Raises:
         ValueError: settings that cannot be, before any work.
-        dcfm.federated.processes.FlowerError: Flower did not do what it should.
+        dcfm.federated.processes.FlowerError: Flower did not do what it should, or the server could not begin.
     """
     settings, problem = read_run(config)
     out = Path(settings.out).resolve()
@@ -66,9 +67,19 @@ def federate(config: DictConfig, overrides: Sequence[str], follow: Follow | None
         run = engine.run(given, settings.silos)
         starting = time.monotonic() - begun
         status: dict[str, Any] = {}
-        for status in engine.wait(run, out / "status.json"):
-            if follow is not None and status:
-                follow(status)
+        own_status = status_path(out, run)
+        try:
+            for status in engine.wait(run, [out / "status.json", own_status]):
+                if follow is not None and status:
+                    follow(status)
+        except KeyboardInterrupt:
+            if running:
+                engine.end_run(run)
+            raise
+        finally:
+            own_status.unlink(missing_ok=True)
+    if status["phase"] == START:
+        raise FlowerError(status["reason"])
     total, load = time.monotonic() - begun, os.getloadavg()[2]
     seconds = {
         "command": f"python scripts/federate.py {written(overrides)}",

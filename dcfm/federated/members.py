@@ -31,44 +31,25 @@ from dcfm.artefacts import write_text_atomically
 from dcfm.attributes import AttributeSpace
 from dcfm.exchange import Exchange
 from dcfm.federated import received
+from dcfm.federated.answers import histogram_of, opened, said
+from dcfm.federated.flights import INTRODUCE, Flight, Flights
+from dcfm.federated.introductions import Introductions
 from dcfm.federated.left_out import LeftOut
-from dcfm.federated.parcels import Parcel, kind_of, pack, scalar, unpack
+from dcfm.federated.parcels import Parcel, kind_of, pack, scalar
 from dcfm.federated.settings import Settings
 from dcfm.silos import LabelHistogram
-from dcfm.weights import Weights
+from dcfm.weights import Weights, fingerprint
 
 log = logging.getLogger(__name__)
 
 POLL: Final = 0.5
 """Seconds between looks for answers."""
-INTRODUCE: Final = "query.introduce"
-MOST_SAMPLES: Final = 2**53
-"""Of a silo, so that sums over silos stay exact."""
-ANSWERS: Final = {
-    INTRODUCE: {"scalars", "histogram"},
-    "train.stage_one": {"weights"},
-    "train.peers": {"weights"},
-    "train.distil": {"weights"},
-    "train.fedavg": {"weights"},
-    "train.deliver": {"scalars"},
-}
-"""What a silo may answer to which question, exactly."""
 LOST: Final = (ErrorCode.MESSAGE_UNAVAILABLE, ErrorCode.REPLY_MESSAGE_UNAVAILABLE, ErrorCode.NODE_UNAVAILABLE)
 """Errors of Flower's that say nothing of what the silo did; all others are failures of its process."""
 
 
 class TooFewSilos(RuntimeError):
     """Not enough silos are left to go on. What they sent so far is on disk."""
-
-
-@dataclass(frozen=True)
-class _Flight:
-    """A question on its way."""
-
-    question: str
-    node: int
-    number: int | None
-    since: float
 
 
 @dataclass
@@ -96,17 +77,17 @@ class Members:
     pause: Callable[[float], None] = time.sleep
     histograms: dict[int, LabelHistogram] = field(default_factory=dict)
     dropped: dict[int, str] = field(default_factory=dict)
-    nodes: dict[int, int] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     run: str = ""
-    _met: set[int] = field(default_factory=set)
-    _strange: Counter[int] = field(default_factory=Counter)
     _refused: dict[int, str] = field(default_factory=dict)
-    _flights: dict[str, _Flight] = field(default_factory=dict)
+    _flights: Flights = field(init=False)
+    _introductions: Introductions = field(init=False)
     _left_out: LeftOut = field(init=False)
     _phase: str = "arrival"
 
     def __post_init__(self) -> None:
+        self._flights = Flights(self.grid, lambda: self.clock())
+        self._introductions = Introductions(self.settings.attempts, self.name)
         self._left_out = LeftOut.read(self.out / "left_out.json")
 
     def name(self, number: int) -> str:
@@ -118,8 +99,15 @@ class Members:
         """Of the silos that take part, in order."""
         return sorted(n for n in self.histograms if n not in self.dropped)
 
+    def took_part(self, label: str) -> list[int]:
+        """Numbers of the silos that answered a phase, in order, whatever became of them later; by what is on disk."""
+        gone = self._left_out.until(label)
+        return sorted(n for n in self.histograms if n not in gone)
+
     def gather(self) -> None:
         """Wait until all silos have introduced themselves, or ``arrival`` seconds; go on with those that have.
+
+        Where too few have and no node is left that might, there is no waiting.
 
         Raises:
             TooFewSilos: they are fewer than ``fewest``, or do not cover the attributes.
@@ -127,25 +115,32 @@ class Members:
         for number in range(self.settings.silos):
             try:
                 if (kept := self._kept("arrival", number)) is not None:
-                    self.histograms[number] = self._histogram(kept)
+                    self.histograms[number] = histogram_of(kept, self.space)
             except ValueError as error:
                 log.warning("what %s said on arrival is of no use, it is asked again: %s", self.name(number), error)
         self.dropped |= self._left_out.phases.get("arrival", {})
         self.report("running")
         begun = self.clock()
         end = begun + self.settings.arrival
+        why = f"did not introduce itself within {self.settings.arrival:g} s"
         while len(self.histograms) + len(self.dropped) < self.settings.silos and self.clock() < end:
-            self._meet()
+            online = self._meet()
             self._collect({}, {}, Counter())
+            enough = len(self.numbers) >= self.settings.fewest
+            if not (enough or self._flights.flying) and self._hopeless(online):
+                why = "did not introduce itself"
+                break
             self.pause(POLL)
         for number in range(self.settings.silos):
             if number not in self.histograms and number not in self.dropped:
-                self.dropped[number] = self._refused.get(
-                    number, f"did not introduce itself within {self.settings.arrival:g} s"
-                )
+                self.dropped[number] = self._refused.get(number, why)
         self.seconds["arrival"] = round(self.clock() - begun, 1)
         self.check()
         self._left_out.note("arrival", self.dropped)  # written with the first phase that rests on it
+
+    def _hopeless(self, online: set[int]) -> bool:
+        """Whether as many nodes as there are silos are connected, and none is asked any more who it is."""
+        return len(online) >= self.settings.silos and self._introductions.given_up(online)
 
     def ask(self, label: str, question: str, parcels: Mapping[int, Parcel]) -> dict[int, Parcel]:
         """Ask silos; returns the answers by number, without those of silos that are left out from now on.
@@ -190,9 +185,9 @@ class Members:
         self.report("running", waiting)
         while waiting and self.clock() < end:
             online = self._meet()
-            asked = {flight.number for flight in self._flights.values() if flight.question == question}
+            asked = {flight.number for flight in self._flights.of(question)}
             for number, parcel in waiting.items():
-                if number not in asked and self.nodes.get(number) in online:
+                if number not in asked and self._introductions.nodes.get(number) in online:
                     self._send(question, number, parcel)
             self._doubt(question)
             before = len(waiting)
@@ -202,8 +197,9 @@ class Members:
             if waiting:
                 self.pause(POLL)
         for number in list(waiting):
-            self._drop(number, f"gave no answer to {label} within {self.settings.deadline:g} s")
-        self._flights = {key: flight for key, flight in self._flights.items() if flight.question == INTRODUCE}
+            why = f"gave no answer to {label} within {self.settings.deadline:g} s"
+            self._drop(number, self._refused.get(number, why))
+        self._flights.keep(lambda flight: flight.question == INTRODUCE)
         self.seconds[label] = round(self.clock() - begun, 1)
         return {n: answers[n] for n in sorted(answers)}
 
@@ -221,7 +217,9 @@ class Members:
             self.report("running")
             return
         gone = "; ".join(f"{self.name(n)} {why}" for n, why in sorted(self.dropped.items())) or "none was left out"
-        raise TooFewSilos(f"{reason} ({gone}). All that was received is kept in {self.out}; start the run again")
+        strangers = f"; {told}" if (told := self._introductions.told()) else ""
+        kept = f"All that was received is kept in {self.out}; start the run again"
+        raise TooFewSilos(f"{reason} ({gone}{strangers}). {kept}")
 
     def _write_ledger(self) -> None:
         """Before what it tells of can no longer be told again: a question goes out, or an answer counts as there."""
@@ -245,9 +243,7 @@ class Members:
     def _meet(self) -> set[int]:
         """Introduce nodes that are new; returns those that are connected."""
         online = set(self.grid.get_node_ids())
-        self._met &= online
-        for node in sorted(online - self._met):
-            self._met.add(node)
+        for node in self._introductions.due(online):
             self._push(INTRODUCE, node, None, {})
         return online
 
@@ -256,10 +252,9 @@ class Members:
         if self.settings.engine == "simulation":  # whose other worker answers it while the first still trains
             return
         now = self.clock()
-        pinged = {flight.node for flight in self._flights.values() if flight.question == INTRODUCE}
-        for flight in list(self._flights.values()):
-            silent = flight.question == question and now - flight.since > self.settings.patience
-            if silent and flight.node not in pinged:
+        pinged = {flight.node for flight in self._flights.of(INTRODUCE)}
+        for flight in self._flights.of(question):
+            if now - flight.since > self.settings.patience and flight.node not in pinged:
                 pinged.add(flight.node)
                 self._push(INTRODUCE, flight.node, flight.number, {})
 
@@ -267,81 +262,90 @@ class Members:
         for key, payload in parcel.items():
             self.exchange.download(self.name(number), kind_of(key), payload)
         self._write_ledger()
-        self._push(question, self.nodes[number], number, parcel)
+        self._push(question, self._introductions.nodes[number], number, parcel)
 
     def _push(self, question: str, node: int, number: int | None, parcel: Parcel) -> None:
         # Flower's own limit of an answer's age, 12 hours, is less than a long training may need.
         ttl = max(self.settings.deadline, 43_200.0)
         message = Message(pack(parcel), dst_node_id=node, message_type=question, group_id=self._phase, ttl=ttl)
-        for key in self.grid.push_messages([message]):
-            if key is not None:
-                self._flights[key] = _Flight(question, node, number, self.clock())
+        self._flights.send(message, number)
 
     def _collect(self, waiting: dict[int, Parcel], answers: dict[int, Parcel], failures: Counter[int]) -> None:
         """Take what has come back: move silos from ``waiting`` to ``answers``, or leave them out."""
-        if not self._flights:
-            return
-        replies = list(self.grid.pull_messages(list(self._flights)))
-        # Answers proper first: a second question's answer that came with them tells of no loss.
-        asked = {key: flight.question for key, flight in self._flights.items()}
-        replies.sort(key=lambda reply: asked.get(reply.metadata.reply_to_message_id) == INTRODUCE)
-        for reply in replies:
-            flight = self._flights.pop(reply.metadata.reply_to_message_id, None)
-            if flight is None:
-                continue
+        for flight, reply in self._flights.landed():
             if flight.question == INTRODUCE:
                 self._introduced(reply, flight)
             elif flight.number in waiting:
                 self._answered(reply, flight, flight.number, waiting, answers, failures)
 
-    def _introduced(self, reply: Message, flight: _Flight) -> None:
+    def _introduced(self, reply: Message | Exception, flight: Flight) -> None:
         """Note which silo a node is; questions to the same node that are older than this one are lost."""
-        if reply.has_error():
-            self._strange[flight.node] += 1
-            if self._strange[flight.node] < self.settings.attempts:
-                self._met.discard(flight.node)  # so that it is asked again
-            log.warning("node %d did not introduce itself: %s", flight.node, reply.error.reason)
+        node, known = flight.node, self._introductions
+        if isinstance(reply, Message) and reply.has_error():
+            known.failed(node, reply.error.reason or "no reason given")
             return
         try:
-            parcel = self._opened(reply, INTRODUCE)
+            parcel = opened(reply, INTRODUCE)
             number = scalar(parcel, "number")
             if not 0 <= number < self.settings.silos:
                 raise ValueError(f"its number {number} is none of 0 to {self.settings.silos - 1}")
         except Exception as error:  # whatever a node sends, the run goes on
-            log.warning("node %d is no silo of this run: %s", flight.node, _said(error))
+            known.refuse(node, f"is no silo of this run: {said(error)}")
             return
-        if (other := self.nodes.get(number)) not in (None, flight.node) and other in self._met:
-            log.warning(
-                "nodes %s and %d both say that they are %s; the first counts", other, flight.node, self.name(number)
-            )
+        if not known.first(number, node):
             return
+        for other in known.moved(number, node):
+            self._forget(other)
         try:
-            histogram = self._histogram(parcel)
-            copies = self._entered(number, parcel)
+            self._arrived(number, parcel)
         except Exception as error:
-            self._refused[number] = f"was rejected at {INTRODUCE}: {_said(error)}"
-            log.warning("%s %s", self.name(number), self._refused[number])
-            return
-        self.nodes[number] = flight.node
-        if number not in self.histograms:
-            self._keep("arrival", number, copies)
-            self.histograms[number] = histogram
-        lost = [k for k, f in self._flights.items() if f.number == number and f.since < flight.since]
-        for key in lost:
-            log.warning(
-                "%s no longer works on %s; it is asked again", self.name(number), self._flights.pop(key).question
+            self._refused[number] = f"was rejected at {INTRODUCE}: {said(error)}"
+            known.nodes.pop(number, None)  # a silo whose data changed meanwhile is asked no more
+            known.refuse(node, f"is {self.name(number)}, which {self._refused[number]}")
+        else:
+            known.accept(number, node)
+            self._refused.pop(number, None)
+        for lost in self._flights.lose(flight, number):
+            log.warning("%s no longer works on %s", self.name(number), lost.question)
+
+    def _arrived(self, number: int, parcel: Parcel) -> None:
+        """Take a silo's label histogram, instead of one that the number stood for before and nothing rests on."""
+        histogram, before = histogram_of(parcel, self.space), self.histograms.get(number)
+        same = before is not None and fingerprint([before.state_dict()]) == fingerprint([histogram.state_dict()])
+        if before is not None and not same and self._rests(number):
+            raise ValueError(
+                "its label histogram is another than on arrival; bring back the data and the suppress that it had "
+                "then, or start a run with another out="
             )
+        copies = self._entered(number, parcel)
+        if same:
+            return
+        if before is not None:
+            log.warning("the label histogram of %s is another than before; it counts from now on", self.name(number))
+        self._keep("arrival", number, copies)
+        self.histograms[number] = histogram
+
+    def _forget(self, number: int) -> None:
+        """What came from a node that said a silo's number by mistake, while nothing rests on it."""
+        if number in self.histograms and not self._rests(number):
+            del self.histograms[number]
+            received.forget(self.out / "received" / "arrival" / str(number))
+
+    def _rests(self, number: int) -> bool:
+        """Whether a phase after arrival has the silo's answer, or is over."""
+        answered = {path.parent.name for path in (self.out / "received").glob(f"*/{number}")}
+        return bool((answered | self._left_out.phases.keys()) - {"arrival"})
 
     def _answered(
         self,
-        reply: Message,
-        flight: _Flight,
+        reply: Message | Exception,
+        flight: Flight,
         number: int,
         waiting: dict[int, Parcel],
         answers: dict[int, Parcel],
         failures: Counter[int],
     ) -> None:
-        if reply.has_error():
+        if isinstance(reply, Message) and reply.has_error():
             reason = reply.error.reason or "no reason given"
             if reply.error.code in LOST:  # the node or its connection, not the silo's work
                 log.warning("%s was lost (%s); it is asked again when it is back", self.name(number), reason)
@@ -353,30 +357,13 @@ class Members:
                 self._drop(number, f"failed {failures[number]} times at {flight.question}: {reason}")
             return
         try:
-            answer = self._entered(number, self._opened(reply, flight.question))
+            answer = self._entered(number, opened(reply, flight.question))
         except Exception as error:  # whatever a silo sends, the others go on
-            self._drop(number, f"was rejected at {flight.question}: {_said(error)}")
+            self._drop(number, f"was rejected at {flight.question}: {said(error)}")
         else:
             self._keep(self._phase, number, answer)
             answers[number] = answer
         del waiting[number]
-
-    def _opened(self, reply: Message, question: str) -> Parcel:
-        parcel = unpack(reply.content)
-        if set(parcel) != ANSWERS[question]:
-            raise ValueError(f"it sent {sorted(parcel)}; the answer to {question} is {sorted(ANSWERS[question])}")
-        return parcel
-
-    def _histogram(self, parcel: Parcel) -> LabelHistogram:
-        """Of an introduction, over the attributes of this run or an error."""
-        given, own = parcel["histogram"].get("cardinalities"), self.space.cardinalities
-        if given is None or given.reshape(-1)[: len(own) + 1].tolist() != list(own):
-            shown = None if given is None else given.reshape(-1)[: len(own) + 1].tolist()
-            raise ValueError(f"its label histogram is over attributes of {shown} values, this run's have {list(own)}")
-        histogram = LabelHistogram.from_state_dict(parcel["histogram"])
-        if float(histogram.counts.double().sum()) > MOST_SAMPLES:
-            raise ValueError(f"its label histogram counts more than {MOST_SAMPLES} samples")
-        return histogram
 
     def _entered(self, number: int, parcel: Parcel) -> Parcel:
         """Check all and enter all into the ledger, or nothing; returns the server's copies."""
@@ -400,7 +387,3 @@ class Members:
     def _drop(self, number: int, why: str) -> None:
         self.dropped[number] = why
         log.error("%s is left out: it %s", self.name(number), why)
-
-
-def _said(error: Exception) -> str:
-    return str(error) if isinstance(error, ValueError) else repr(error)

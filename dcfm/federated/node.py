@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import json
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,8 @@ from dcfm.trainers import parallel
 from dcfm.trainers.fedavg import FedAvgConfig
 from dcfm.trainers.local import LocalConfig
 from dcfm.weights import Weights, fingerprint
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -185,6 +188,7 @@ class Node:
             except NothingLeftError:  # an answer too: another draw would tell more
                 drawn = {key: value[:0] if key in labels else value for key, value in found.state_dict().items()}
             save_tensors(path, drawn | {"epsilon": torch.tensor(self.epsilon, dtype=torch.float64)})
+            self._warn_of_sum()
         kept = load_tensors(path)
         epsilon, before, own = float(kept.pop("epsilon")), kept["cardinalities"].tolist(), list(found.cardinalities)
         if epsilon != self.epsilon:
@@ -197,6 +201,18 @@ class Node:
             why = f"epsilon={epsilon} left no combination with a positive count when the noise was drawn"
             raise ValueError(_only_once(why, "leave this silo out", path))
         return LabelHistogram.from_state_dict(kept)
+
+    def _warn_of_sum(self) -> None:
+        """Say what all noised histograms of the silo reveal together, if there are several."""
+        epsilons = [float(load_tensors(path)["epsilon"]) for path in self.home.glob("noised_*.safetensors")]
+        if len(epsilons) > 1:
+            log.warning(
+                "%d label histograms of %s were noised, as its labels changed: of a sample that is in all of them they "
+                "reveal as much as epsilon=%g",
+                len(epsilons),
+                self.name,
+                sum(epsilons),
+            )
 
     def answered(self, number: int, weights: Weights, config: FedAvgConfig) -> Path:
         """The file for the answer to a round of federated averaging, whose name tells what was asked."""

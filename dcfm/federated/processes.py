@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from dcfm.artefacts import write_text_atomically
 from dcfm.federated.certificates import certified, make_certificates, make_node_key
@@ -159,16 +159,20 @@ class Flower:
         answer = self.command("list", "--run-id", run, "dcfm", "--format", "json")
         return json.loads(answer[answer.index("{") :])["runs"][0]["status"]
 
-    def wait(self, run: str, status_file: Path, every: float = 120.0) -> Iterator[dict[str, object]]:
-        """Yield what the ServerApp writes into its status file until the run is over.
+    def end_run(self, run: str) -> None:
+        """Stop a run, which its ServerApp learns when it asks the SuperLink for something next."""
+        self.command("stop", run, "dcfm")
+
+    def wait(self, run: str, status_files: Sequence[Path], every: float = 120.0) -> Iterator[dict[str, Any]]:
+        """Yield what the ServerApp writes into one of its status files until the run is over.
 
         Raises:
             FlowerError: the run ended without saying how, or the SuperLink ended.
         """
         asked, ended = time.monotonic(), ""
         while True:
-            found = json.loads(status_file.read_text(encoding="utf-8")) if status_file.exists() else {}
-            found = found if found.get("run") == run else {}  # not what an earlier run still says
+            told = [json.loads(path.read_text(encoding="utf-8")) for path in status_files if path.exists()]
+            found = next((status for status in told if status.get("run") == run), {})  # not what another run says
             yield found
             if found.get("state") in ("finished", "stopped"):
                 return

@@ -93,8 +93,9 @@ def dcfm_b(members: Members, problem: FederatedTask) -> Result:
 
 def dcfm_b_r(members: Members, problem: FederatedTask) -> Result:
     """DCFM-B, but for the delivery; then rounds of averaging that start from the student."""
-    student, _ = distil(members, problem)
-    return fedflow(members, problem, student)
+    student, made_of = distil(members, problem)
+    average = fedflow(members, problem, student)
+    return Result(average.networks, made_of)  # whoever was averaged is part of the student
 
 
 def distil(members: Members, problem: FederatedTask) -> tuple[Weights, list[int]]:
@@ -142,6 +143,5 @@ def fedflow(members: Members, problem: FederatedTask, start: Weights | None = No
     strategy = FedFlow(config, members.out / "fedavg.safetensors", members.out / "received", start)
     average = strategy.run(SiloGrid(members))
     members.leave_out(label_of(config.rounds - 1))  # also where no round was left to ask for
-    silos = members.numbers
-    members.deliver({n: {"weights": average} for n in silos})
-    return Result([average], silos)
+    members.deliver({n: {"weights": average} for n in members.numbers})
+    return Result([average], members.took_part(label_of(0)))

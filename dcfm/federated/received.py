@@ -1,6 +1,7 @@
 """What a silo sent, on the server's disk, so that a server which is started again does not ask for it again."""
 
 import logging
+import shutil
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +19,12 @@ def keep(folder: Path, parcel: Parcel) -> None:
     for key, payload in parcel.items():
         save_tensors(folder / f"{key}.safetensors", payload)
     save_tensors(folder / f"{COMPLETE}.safetensors", scalars(entries=len(parcel)))
+
+
+def forget(folder: Path) -> None:
+    """Undo :func:`keep`."""
+    (folder / f"{COMPLETE}.safetensors").unlink(missing_ok=True)  # first, so that what is left of it is nothing
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def kept(folder: Path) -> Parcel | None:

@@ -2,7 +2,8 @@
 
 out/run.json          the settings that the folder belongs to
 out/left_out.json     who was left out in which phase, and why; what a restart keeps to
-out/status.json       state, phase, silos, who was left out and why
+out/status.json       state, phase, silos, who was left out and why; of a server that finds another one at work here
+                      status.<run>.json
 out/ledger.jsonl      every message between the server and a silo
 out/received/         answers, by phase and silo's number
 out/result/expert<i>  the result, one network or one a silo: artefacts in full precision
@@ -12,7 +13,7 @@ out/published/<name>  the same as the task's own models are loaded, in half prec
 import json
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -25,6 +26,7 @@ from omegaconf import DictConfig, OmegaConf
 from dcfm import artefacts, locks
 from dcfm.configuration import writable
 from dcfm.exchange import Exchange, Ledger
+from dcfm.federated.answers import said
 from dcfm.federated.members import Members, TooFewSilos
 from dcfm.federated.protocols import Result, run_protocol
 from dcfm.federated.settings import OPERATION, composed, identity, read_settings
@@ -37,6 +39,8 @@ app = ServerApp()
 
 NOTICE: Final = 180.0
 """Seconds in which a server whose SuperLink was killed notices that there is a new one, and ends."""
+START: Final = "start"
+"""The phase of a status that tells why a server could not begin."""
 
 
 @app.main()
@@ -53,8 +57,28 @@ def serve(grid: Grid, config: DictConfig, run: str = "") -> None:
         TooFewSilos: not enough silos are left; ``status.json`` says which and why.
     """
     torch.set_num_threads(1)
-    with alone(writable(read_settings(config).out)):
-        _serve(grid, config, run)
+    out = writable(read_settings(config).out)
+    path = status_path(out, run)
+    with ExitStack() as held:
+        try:
+            held.enter_context(alone(out))
+            path = out / "status.json"
+            members, problem = make_members(grid, config)
+        except Exception as error:
+            _could_not_begin(path, run, error)
+            raise
+        _serve(members, problem, config, run)
+
+
+def status_path(out: Path, run: str) -> Path:
+    """Where a run's server writes while ``status.json`` is another's."""
+    return out / f"status.{run}.json"
+
+
+def _could_not_begin(path: Path, run: str, error: Exception) -> None:
+    status = {"run": run, "state": "stopped", "phase": START, "waiting_for": [], "silos": [], "left_out": {}}
+    status |= {"seconds": {}, "reason": said(error)}
+    artefacts.write_text_atomically(path, json.dumps(status, indent=2) + "\n")
 
 
 @contextmanager
@@ -71,8 +95,7 @@ def alone(out: Path, patience: float = NOTICE) -> Iterator[None]:
         raise ValueError(f"another server works on {out} ({error}); end it, or choose another out=") from error
 
 
-def _serve(grid: Grid, config: DictConfig, run: str) -> None:
-    members, problem = make_members(grid, config)
+def _serve(members: Members, problem: FederatedTask, config: DictConfig, run: str) -> None:
     members.run = run
     try:
         members.gather()

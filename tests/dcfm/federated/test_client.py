@@ -1,6 +1,7 @@
 """A silo's own side: what it notes for itself."""
 
 import json
+import logging
 import math
 import os
 from dataclasses import dataclass, replace
@@ -14,10 +15,10 @@ from flwr.app.user_config import UserConfig
 
 from dcfm.attributes import AttributeSpace
 from dcfm.federated import node as node_module
-from dcfm.federated.client import SiloError, answer, deliver, distil, fedavg, introduce, peers, stage_one
+from dcfm.federated.client import Phase, SiloError, answer, deliver, distil, fedavg, introduce, peers, stage_one
 from dcfm.federated.counts import NothingLeftError
 from dcfm.federated.node import Node
-from dcfm.federated.parcels import mark, scalars
+from dcfm.federated.parcels import Parcel, mark, scalars, unpack
 from dcfm.federated.settings import composed, read_settings
 from dcfm.federated.silo_files import write_silo
 from dcfm.federated.tasks import FederatedTask, read_task
@@ -101,6 +102,19 @@ def test_noise_on_counts_is_drawn_once(node: Node) -> None:
             replace(node, epsilon=epsilon).histogram()
 
 
+def test_noise_on_other_counts_adds_up_and_is_said(node: Node, caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever keeps the first file, and only then, learns of it."""
+    silo = node.silo()
+    with caplog.at_level(logging.WARNING):
+        replace(node, epsilon=0.5).histogram()
+        assert caplog.text == ""
+        write_silo(node.data, silo.data[:-1], silo.labels[:-1])
+        for _ in range(2):
+            replace(node, epsilon=0.25).histogram()
+    assert caplog.text.count("2 label histograms of silo0 were noised") == 1
+    assert "as much as epsilon=0.75" in caplog.text
+
+
 def test_noise_on_counts_is_drawn_once_whatever_the_attributes(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same counts in a larger space, or noise that left nothing, are no reason to answer again."""
     node = replace(node, epsilon=0.1)
@@ -149,6 +163,62 @@ def test_an_error_says_where_more_is_written(tmp_path: Path) -> None:
     with pytest.raises(SiloError, match=r"the silo's errors\.log says why"):
         answer(introduce, message, asked)
     assert (tmp_path / "silos/0/work/errors.log").exists()
+
+
+def samples_as_weights(node: Node, parcel: Parcel) -> Parcel:
+    return {"weights": {"data": node.silo().data}}
+
+
+def samples(node: Node, parcel: Parcel) -> Parcel:
+    return {"data": {"data": node.silo().data}}
+
+
+def labels_as_scalars(node: Node, parcel: Parcel) -> Parcel:
+    return {"scalars": {"labels": node.silo().labels}}
+
+
+def broken_weights(node: Node, parcel: Parcel) -> Parcel:
+    weights = node.problem.task.network().state_dict()
+    return {"weights": {name: torch.full_like(value, torch.nan) for name, value in weights.items()}}
+
+
+def quoting(node: Node, parcel: Parcel) -> Parcel:
+    raise ValueError("patient X")
+
+
+@pytest.mark.parametrize(
+    ("phase", "why"),
+    [
+        (samples_as_weights, "another architecture"),
+        (samples, "'data'"),
+        (labels_as_scalars, "no message of kind 'scalars'"),
+        (broken_weights, "NaN or infinity"),
+        (quoting, "patient X"),
+    ],
+)
+def test_whatever_is_no_weights_histogram_or_scalars_does_not_leave_the_silo(
+    phase: Phase, why: str, tmp_path: Path
+) -> None:
+    """Nor does the text of an error, which could quote data: it is for the silo's own eyes."""
+    asked = context(tmp_path)
+    message = Message(RecordDict(), dst_node_id=100, message_type="train.stage_one")
+    with pytest.raises(SiloError) as caught:
+        answer(phase, message, asked)
+    assert str(caught.value) == f"{phase.__name__} failed: ValueError; the silo's errors.log says why"
+    home = tmp_path / "silos/0/work"
+    assert why in (home / "errors.log").read_text()
+    assert not [
+        line for path in home.glob("*/ledger.jsonl") for line in path.read_text().splitlines() if "sent" in line
+    ]
+
+
+def test_what_leaves_a_silo_is_in_its_ledger(tmp_path: Path) -> None:
+    asked = context(tmp_path)
+    message = Message(RecordDict(), dst_node_id=100, message_type="query.introduce")
+    reply = answer(introduce, message, asked)
+    (path,) = (tmp_path / "silos/0/work").glob("*/ledger.jsonl")
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [(row["kind"], row["direction"]) for row in rows] == [(kind, "sent") for kind in unpack(reply.content)]
 
 
 def test_what_a_private_stage_one_costs_is_in_its_artefact(node: Node) -> None:

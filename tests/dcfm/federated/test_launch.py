@@ -1,12 +1,17 @@
 """What is checked before any work; what of a phase's time was the engine's."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hydra import compose, initialize_config_module
 
 from dcfm.federated.launch import federate, phase_seconds
+from dcfm.federated.processes import Flower, FlowerError
+from dcfm.federated.server import status_path
+from dcfm.federated.settings import composed
 from dcfm.federated.silo_files import silo_path
 
 
@@ -32,3 +37,49 @@ def test_a_phase_is_charged_the_attempt_that_worked(tmp_path: Path) -> None:
         "stage_one": {"seconds": 100.0, "work": 90.0, "engine": 10.0},
         "distil_on_server": {"seconds": 7.0},
     }
+
+
+@pytest.fixture
+def superlink(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
+    """Settings of a run over a SuperLink that was started before; it takes runs, and stops them by ``stopped``."""
+    config = tmp_path / "srv/homes/server/config.toml"
+    config.parent.mkdir(parents=True)
+    config.write_text("")
+    monkeypatch.setattr(Flower, "run", lambda *_: "7")
+    monkeypatch.setattr(Flower, "status", lambda *_: "running")
+    return "engine=running", f"superlink={tmp_path / 'srv'}", f"out={tmp_path / 'out'}", "protocol=dcfm_b"
+
+
+def test_why_a_server_could_not_begin_is_told(
+    superlink: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where another one holds the folder, whose status.json is its own."""
+    out = tmp_path / "out"
+
+    def run(*_: Any) -> str:
+        status = {"state": "running", "phase": "stage_one", "waiting_for": [], "silos": [], "left_out": {}}
+        (out / "status.json").write_text(json.dumps(status | {"run": "6"}))
+        found = status | {"run": "7", "state": "stopped", "phase": "start", "reason": "another server works on it"}
+        status_path(out, "7").write_text(json.dumps(found))
+        return "7"
+
+    monkeypatch.setattr(Flower, "run", run)
+    with pytest.raises(FlowerError, match=r"^another server works on it$"):
+        federate(composed(superlink), superlink)
+    assert json.loads((out / "status.json").read_text())["run"] == "6"
+    assert not status_path(out, "7").exists()
+
+
+def test_an_interrupted_command_stops_its_run(superlink: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else its server works on in the folder, and the same command cannot go on there."""
+    asked = []
+
+    def interrupted(*_: Any) -> Iterator[dict[str, Any]]:
+        raise KeyboardInterrupt
+        yield {}
+
+    monkeypatch.setattr(Flower, "wait", interrupted)
+    monkeypatch.setattr(Flower, "command", lambda self, *words: asked.append(words))
+    with pytest.raises(KeyboardInterrupt):
+        federate(composed(superlink), superlink)
+    assert asked == [("stop", "7", "dcfm")]

@@ -34,7 +34,7 @@ def test_phases_are_kept_in_order(tmp_path: Path) -> None:
         LeftOut.read(found.path)
 
 
-@pytest.mark.parametrize("protocol", ["dcfm_a", "dcfm_b", "fedflow"])
+@pytest.mark.parametrize("protocol", ["dcfm_a", "dcfm_b", "dcfm_b_r", "fedflow"])
 def test_who_was_left_out_stays_left_out(protocol: str, tmp_path: Path) -> None:
     """The silo is mended, and the server killed at the delivery and started again: the result is of the other silos."""
     first = {"fedflow": "train.fedavg"}.get(protocol, "train.stage_one")
@@ -77,7 +77,7 @@ def test_a_silo_that_a_later_phase_left_out_had_taken_part_before(tmp_path: Path
     assert all(torch.equal(value, before[name]) for name, value in load(tmp_path / "result/expert0").weights.items())
 
 
-@pytest.mark.parametrize("protocol", ["dcfm_a", "dcfm_b", "fedflow"])
+@pytest.mark.parametrize("protocol", ["dcfm_a", "dcfm_b", "dcfm_b_r", "fedflow"])
 def test_what_is_published_names_all_that_it_is_made_of(protocol: str, tmp_path: Path) -> None:
     """A silo that missed the delivery had sent its part: its histogram belongs to it, and a model loads."""
 
@@ -90,6 +90,39 @@ def test_what_is_published_names_all_that_it_is_made_of(protocol: str, tmp_path:
     held = [len(read_silo(grid.data[number], "silo").labels) for number in range(3)]
     assert [int(histogram.counts.sum()) for histogram in published.histograms] == held
     assert len(published.networks) == (3 if protocol == "dcfm_a" else 1)
+
+
+@pytest.mark.parametrize(("protocol", "answered"), [("dcfm_b_r", 0), ("fedflow", 2)])
+def test_a_silo_that_drops_out_is_in_what_was_made_before(protocol: str, answered: int, tmp_path: Path) -> None:
+    """Its network is in the student, its weights in the first rounds: what it alone holds is not novel to the result,
+    also where the server is killed afterwards and started again."""
+    rounds = []
+
+    def tiring(message: Message, context: Context) -> Message:
+        reply = app(message, context)
+        if message.metadata.message_type == "train.fedavg":
+            rounds.append(message)
+            if len(rounds) > answered:
+                reply.content.array_records.pop("weights")
+        return reply
+
+    class Killed(BaseException):
+        pass
+
+    def kill(message: Message, context: Context) -> Message:
+        if message.metadata.message_type == "train.deliver":
+            raise Killed
+        return app(message, context)
+
+    given = ("partition=noniid", "problem.attributes=3", f"protocol={protocol}")
+    with pytest.raises(Killed):
+        run(tmp_path, {"answers": {1: kill, 2: tiring}}, *given)
+    grid = run(tmp_path, {}, *given)
+    assert status(tmp_path)["silos"] == ["silo0", "silo1"]
+    assert {n for n, question in grid.asked if question == "train.deliver"} == {0, 1}
+    published = load_task(tmp_path / "published" / protocol, ToyTask, what="a toy model")
+    held = [len(read_silo(grid.data[number], "silo").labels) for number in range(3)]
+    assert [histogram.total for histogram in published.histograms] == held
 
 
 def test_the_server_may_distil_where_a_silo_could_not(tmp_path: Path) -> None:

@@ -382,11 +382,11 @@ def test_the_ledger_tells_of_a_message_before_anything_rests_on_it(
     assert told["kept"] >= 9
 
 
-@pytest.mark.parametrize("protocol", ["dcfm_a", "dcfm_b", "fedflow"])
+@pytest.mark.parametrize("protocol", ["dcfm_a", "dcfm_b", "dcfm_b_r", "fedflow"])
 def test_a_server_that_is_started_again_goes_on(protocol: str, tmp_path: Path) -> None:
     """Killed at every phase in turn; the result is that of a run which was not."""
     whole = run(tmp_path / "whole", {}, f"protocol={protocol}")
-    phases = len({question for _, question in whole.asked}) + (2 if protocol == "fedflow" else 0)
+    phases = len({question for _, question in whole.asked}) + (2 if protocol in ("dcfm_b_r", "fedflow") else 0)
     seen: set[str] = set()
 
     class Killed(BaseException):

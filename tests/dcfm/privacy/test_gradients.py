@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from dcfm.artefacts import plain_settings
 from dcfm.attributes import MaskRates
 from dcfm.losses import independence_loss, matching_loss
-from dcfm.privacy.gradients import clipped_sum, private_loss, sample_gradients
+from dcfm.privacy import gradients as gradients_module
+from dcfm.privacy.gradients import Gradients, clipped_sum, private_loss, sample_gradients
 from dcfm.privacy.settings import PrivacyConfig
 from dcfm.task import Task
 from dcfm.trainers.fedavg import FedAvgConfig, train_round
@@ -102,6 +103,55 @@ def test_the_noise_has_the_deviation_that_is_accounted_for() -> None:
     assert 0 < float(calm.norm()) <= 40 * 0.2 / 8
 
 
+class Taking:
+    """Instead of gradients of samples: how many were taken, each with the same gradient of a length, in one entry."""
+
+    def __init__(self, length: float) -> None:
+        self.length, self.taken = length, 0
+
+    def __call__(
+        self,
+        task: Task,
+        network: nn.Module,
+        stored: Tensor,
+        labels: Tensor,
+        objective: ObjectiveConfig,
+        generator: torch.Generator,
+    ) -> tuple[Gradients, Tensor]:
+        self.taken = number = len(stored)
+        gradients = {name: torch.zeros(number, *p.shape) for name, p in network.named_parameters()}
+        next(iter(gradients.values())).flatten(1)[:, 0] = self.length
+        return gradients, torch.zeros(number)
+
+
+@pytest.fixture
+def taking(monkeypatch: pytest.MonkeyPatch) -> Taking:
+    found = Taking(100.0)
+    monkeypatch.setattr(gradients_module, "sample_gradients", found)
+    return found
+
+
+def test_each_sample_is_taken_by_itself_with_the_rate_that_is_accounted_for(taking: Taking) -> None:
+    """Poisson sampling: how many there are varies as 40 throws of a coin that falls 8 / 40."""
+    task, (data, labels) = ToyTask(width=4), silo_data(COMBINATIONS, 20, seed=1)
+    network, generator = task.network(), torch.Generator().manual_seed(0)
+    loss, taken = private_loss(task, data, labels, 8, OBJECTIVE, PrivacyConfig(1.0, secret=False)), []
+    for step in range(400):
+        taking.taken = 0  # of an empty draw nothing is taken
+        loss(network, step, generator)
+        taken.append(float(taking.taken))
+    assert torch.tensor(taken).mean() == pytest.approx(8, abs=0.6)
+    assert torch.tensor(taken).var() == pytest.approx(40 * 0.2 * 0.8, rel=0.3)
+
+
+def test_each_sample_is_clipped_to_the_norm_that_is_accounted_for(taking: Taking) -> None:
+    task, (data, labels) = ToyTask(width=4), silo_data(COMBINATIONS, 20, seed=1)
+    quiet = PrivacyConfig(noise_multiplier=1e-6, max_grad_norm=0.2, secret=False)
+    found = gradient(private_loss(task, data, labels, 8, OBJECTIVE, quiet), task.network())
+    assert taking.taken > 0
+    assert float(found.norm()) == pytest.approx(taking.taken * 0.2 / 8, rel=1e-4)
+
+
 def test_secret_noise_is_not_the_seeds() -> None:
     task, (data, labels) = ToyTask(width=8), silo_data(COMBINATIONS, 20, seed=1)
     network = task.network()
@@ -141,8 +191,11 @@ def test_an_empty_draw_is_noise_alone() -> None:
     task, (data, labels) = ToyTask(width=8), silo_data(COMBINATIONS, 400, seed=1)
     loss = private_loss(task, data, labels, 1, OBJECTIVE, PrivacyConfig(1.0, secret=False))
     draws = [int((torch.rand(800, generator=torch.Generator().manual_seed(s)) < 1 / 800).sum()) for s in range(20)]
-    empty = draws.index(0)
-    assert float(gradient(loss, task.network(), seed=empty).std()) == pytest.approx(1.0, rel=0.2)
+    empty, network = draws.index(0), task.network()
+    chance = torch.Generator().manual_seed(empty)
+    torch.rand(800, generator=chance)  # who is taken
+    noise = torch.cat([torch.randn(p.shape, generator=chance).flatten() for p in network.parameters()])
+    assert torch.equal(gradient(loss, network, seed=empty), noise)
 
 
 def test_what_cannot_be_private_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ from dcfm.federated.settings import Settings, composed, quoted, written
 from dcfm.federated.silo_files import silo_path, write_silo
 from dcfm.federated.tasks import FederatedTask, read_run
 from dcfm.silos import check_silos
+from dcfm.task import check_network
 
 Follow = Callable[[Mapping[str, Any]], None]
 """Called with the server's status, about twice a second."""
@@ -46,6 +47,7 @@ def federate(config: DictConfig, overrides: Sequence[str], follow: Follow | None
         dcfm.federated.processes.FlowerError: Flower did not do what it should, or the server could not begin.
     """
     settings, problem = read_run(config)
+    check_network(problem.task)
     out = Path(settings.out).resolve()
     given = written([*(o for o in overrides if not o.startswith("out=")), f"out={quoted(str(out))}"])
     composed(given)  # as server and silos will: what they cannot read, or nobody reads, is an error now

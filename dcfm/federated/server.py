@@ -32,6 +32,7 @@ from dcfm.federated.protocols import Result, run_protocol
 from dcfm.federated.settings import OPERATION, composed, identity, read_settings
 from dcfm.federated.tasks import FederatedTask, read_run
 from dcfm.federated.velocities import check_velocities
+from dcfm.task import check_network
 
 log = logging.getLogger(__name__)
 
@@ -128,8 +129,9 @@ def make_members(grid: Grid, config: DictConfig) -> tuple[Members, FederatedTask
         ValueError: as of :func:`serve`.
     """
     settings, problem = read_run(config)
-    out = claimed(Path(settings.out), config)
     task = problem.task
+    check_network(task)
+    out = claimed(Path(settings.out), config)
     exchange = Exchange(settings.silo_names, template=task.network().state_dict(), space=task.space)
     path = out / "ledger.jsonl"
     if path.exists():

@@ -33,6 +33,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from dcfm import __version__
 from dcfm.weights import Weights, check_architecture, check_finite
 
 MODEL: Final = "model.safetensors"
@@ -171,7 +172,7 @@ def save(
         raise ValueError(f"the configuration holds something other than plain values: {error}") from error
     manifest = {
         "format": FORMAT,
-        "created_by": f"dcfm, torch {torch.__version__}, python {platform.python_version()}",
+        "created_by": f"dcfm {__version__}, torch {torch.__version__}, python {platform.python_version()}",
         "git_revision": git_revision(),
         "data_hash": data_hash,
         "half": half,

@@ -178,9 +178,10 @@ def run(config: DictConfig) -> None:
     }
     tables = text(costs, settings, network)
     caption = f"communication, T = {settings.curve_rounds}, R = {settings.peer_rounds}"
-    write_text_atomically(out / "cost.json", json.dumps(values, indent=1, allow_nan=False) + "\n")
+    (out / "cost.json").unlink(missing_ok=True)  # of counts that lay here
     write_text_atomically(out / "cost.md", tables)
     report.draw_curves(costs.sent_curve, costs.steps_curve, caption, out / "cost.png")
+    write_text_atomically(out / "cost.json", json.dumps(values, indent=1, allow_nan=False) + "\n")  # last: all is there
     print(
         f"\n{tables}\n{sum(checked)} of {len(checked)} counts equal the formula as run; "
         f"wrote {out}/cost.json, cost.md, cost.png"

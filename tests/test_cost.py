@@ -5,8 +5,9 @@ from pathlib import Path
 from subprocess import CompletedProcess
 
 import pytest
+from hydra import compose, initialize_config_module
 
-from tests.commands import run_script
+from tests.commands import run_script, script_module
 
 
 def run(*overrides: str) -> CompletedProcess[str]:
@@ -28,6 +29,19 @@ def test_counts_and_writes(tmp_path: Path) -> None:
     assert table in done.stdout
     assert "| local CI, own labels | 2 | k+2 / k+2 = 4 / 4 | 1 + (k+2) / 1 + (k+2) | 5 / 5 | yes | no |" in table
     assert 10_000 < (tmp_path / "cost.png").stat().st_size < 200_000
+
+
+def test_counts_mean_that_table_and_picture_are_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = script_module("scripts/cost.py")
+    monkeypatch.setattr(script, "measure", lambda settings: script.Costs([], [], [], []))
+    monkeypatch.setattr(script, "text", lambda *arguments: "a table")
+    monkeypatch.setattr(script.report, "draw_curves", lambda *arguments: 1 / 0)
+    (tmp_path / "cost.json").write_text("{}")  # of counts before
+    with initialize_config_module("dcfm_configs", version_base="1.3"):
+        config = compose("cost", overrides=[f"out={tmp_path}"])
+    with pytest.raises(ZeroDivisionError):
+        script.run(config)
+    assert [path.name for path in tmp_path.iterdir()] == ["cost.md"]
 
 
 @pytest.mark.parametrize(

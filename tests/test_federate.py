@@ -106,8 +106,9 @@ class Machines:
 
     def kill_child(self, name: str, program: str) -> None:
         """End the one child of a script that runs a program, at once."""
-        found = subprocess.run(["ps", "-ewwo", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
-        rows = [line.split(maxsplit=2) for line in found.splitlines()]
+        command = ["ps", "-ewwo", "pid=,ppid=,args="]
+        found = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+        rows = [line.split(maxsplit=2) for line in found.stdout.splitlines()]
         (child,) = [int(p) for p, parent, args in rows if int(parent) == self.running[name].pid and program in args]
         os.kill(child, signal.SIGKILL)
 
@@ -233,7 +234,8 @@ def test_bad_input_is_one_line(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert done.stderr.startswith("error: unknown protocol 'fedprox'; give one of dcfm_a")
     assert not (tmp_path / "out").exists()
-    done = subprocess.run([*command, "protocol=dcfm_b", "+epsilonn=1"], cwd=REPOSITORY, capture_output=True, text=True)
+    command += ["protocol=dcfm_b", "+epsilonn=1"]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=300)
     assert done.returncode == 2
     assert done.stderr.startswith("error: epsilonn: nothing reads this")
     assert not (tmp_path / "out").exists()

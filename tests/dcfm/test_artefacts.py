@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+import dcfm
 from dcfm import artefacts
 from dcfm.artefacts import CONFIG, MANIFEST, MODEL, STATE, ArtefactError, load, save
 
@@ -34,7 +35,7 @@ class TestRoundTrip:
         assert artefact.state is not None
         assert equal(artefact.state, {"optimizer": torch.ones(2)})
         assert artefact.metadata["metrics"] == {"loss": 0.5}
-        assert "torch" in artefact.metadata["created_by"]
+        assert artefact.metadata["created_by"].startswith(f"dcfm {dcfm.__version__}, torch ")
 
     def test_optional_parts(self, tmp_path: Path) -> None:
         artefact = load(save(tmp_path, WEIGHTS, {}, normalizer={"scale": [0.1, 0.2]}, data_hash="abc"))

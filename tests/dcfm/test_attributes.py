@@ -58,7 +58,8 @@ class TestSpace:
         """In a process without the tests' checks of types, as users have it."""
         tried = "from dcfm.attributes import *; AttributeSpace.from_cardinalities(2).check_labels(torch.tensor([[{}]]))"
         for value in ("0.6", "True"):
-            done = subprocess.run([sys.executable, "-c", tried.format(value)], capture_output=True, text=True)
+            command = [sys.executable, "-c", tried.format(value)]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=200)
             assert "ValueError: labels are torch." in done.stderr
             assert "give whole numbers" in done.stderr
 

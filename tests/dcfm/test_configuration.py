@@ -149,7 +149,7 @@ def test_a_reader_that_goes_is_no_error_of_ours() -> None:
     """As in ``script | head -1``."""
     code = "from dcfm.configuration import one_line_errors\nwith one_line_errors('x'):\n    print('line\\n' * 10**6)"
     command = f"{shlex.quote(sys.executable)} -c {shlex.quote(code)} | head -1"
-    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=True, timeout=200)
     assert (done.stdout, done.stderr) == ("line\n", "")
 
 

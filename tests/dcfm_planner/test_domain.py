@@ -53,7 +53,7 @@ def test_what_an_evaluation_lacks_is_told_before_it_begins() -> None:
     tried = (
         "from dcfm_planner.domains.cube import CUBE; from dcfm_planner.evaluation.plain import *; PlainEvaluation(CUBE)"
     )
-    done = subprocess.run([sys.executable, "-c", tried], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", tried], capture_output=True, text=True, timeout=200)
     assert "ProblemError: CubeSingle has no check, draw_ends, execute, max_steps, scene, which" in done.stderr
 
 

@@ -80,7 +80,7 @@ for i in (1, 2):
     write_hospital(Path({str(tmp_path)!r}) / f"hospital{{i}}.safetensors", PhantomSource(4 * i, i), codec)
 """
     )
-    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr
     assert [len(read_silo(tmp_path / f"hospital{i}.safetensors", "hospital").data) for i in (1, 2)] == [4, 8]
 

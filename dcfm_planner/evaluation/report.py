@@ -228,8 +228,8 @@ def write_report(results: Results, out: Path, command: str, config: str) -> dict
         (out / name).unlink(missing_ok=True)
     write_text_atomically(out / "config.yaml", config)
     write_text_atomically(out / "trials.csv", trials_csv(results.trials))
-    write_text_atomically(out / "table.txt", table(values, domain) + "\n")
     write_text_atomically(out / "metrics.json", json.dumps(values, indent=2, allow_nan=False) + "\n")
+    write_text_atomically(out / "table.txt", table(values, domain) + "\n")
     # Last, since what a domain draws is its own code, and an evaluation is not to be lost for a picture.
     domain.evaluation().draw(_of(results.trials, arm=PLANNER_ARM), out / "paths.png")
     return values

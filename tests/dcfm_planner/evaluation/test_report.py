@@ -182,12 +182,3 @@ def test_new_trials_never_lie_beside_old_metrics(
     with pytest.raises(ZeroDivisionError):
         write_report(results, tmp_path, "python x", "seed: 0\n")
     assert {path.name for path in tmp_path.iterdir()} == {"trials.csv", "config.yaml"}
-
-
-def test_metrics_mean_that_the_table_is_there(
-    results: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(report, "table", lambda *arguments: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
-        write_report(results, tmp_path, "python x", "seed: 0\n")
-    assert {path.name for path in tmp_path.iterdir()} == {"trials.csv", "config.yaml"}

@@ -38,6 +38,17 @@ TINY = (
 THREE = ("silos=3", "partition=iid", *TINY)
 
 
+class Killed(BaseException):
+    """What a server that is killed ends with."""
+
+
+def killed_at_delivery(message: Message, context: Context) -> Message:
+    """A silo's answers up to the delivery, at which its server is killed."""
+    if message.metadata.message_type == "train.deliver":
+        raise Killed
+    return app(message, context)
+
+
 @dataclass
 class LocalGrid(Grid):
     """Nodes 100, 101, ... with silos 0, 1, ...; a message is answered when answers are pulled.

@@ -21,7 +21,7 @@ from dcfm.federated.silo_files import read_silo, write_silo
 from dcfm.published import load_task
 from dcfm.silos import LabelHistogram
 from dcfm.toy.task import ToyTask
-from tests.dcfm.federated.grid import THREE, Answer, LocalGrid, run, status
+from tests.dcfm.federated.grid import THREE, Answer, Killed, LocalGrid, killed_at_delivery, run, status
 
 
 @pytest.fixture(autouse=True)
@@ -130,16 +130,8 @@ def test_what_a_wrong_node_said_before_a_restart_is_replaced(tmp_path: Path) -> 
 
 
 def test_data_that_is_another_when_answers_rest_on_it_is_refused_by_name(tmp_path: Path) -> None:
-    class Killed(BaseException):
-        pass
-
-    def kill(message: Message, context: Context) -> Message:
-        if message.metadata.message_type == "train.deliver":
-            raise Killed
-        return app(message, context)
-
     with pytest.raises(Killed):
-        run(tmp_path, {"answers": {1: kill}}, "deadline=3")
+        run(tmp_path, {"answers": {1: killed_at_delivery}}, "deadline=3")
     before = kept(tmp_path, 0).counts.clone()
     given = (*THREE, f"out={tmp_path}", "deadline=3")
     grid = LocalGrid(given)

@@ -13,7 +13,7 @@ from dcfm.federated.left_out import LeftOut
 from dcfm.federated.silo_files import read_silo
 from dcfm.published import load_task
 from dcfm.toy.task import ToyTask
-from tests.dcfm.federated.grid import run, status
+from tests.dcfm.federated.grid import Killed, killed_at_delivery, run, status
 
 
 @pytest.fixture(autouse=True)
@@ -45,16 +45,8 @@ def test_who_was_left_out_stays_left_out(protocol: str, tmp_path: Path) -> None:
             reply.content.array_records.pop("weights")
         return reply
 
-    class Killed(BaseException):
-        pass
-
-    def kill(message: Message, context: Context) -> Message:
-        if message.metadata.message_type == "train.deliver":
-            raise Killed
-        return app(message, context)
-
     with pytest.raises(Killed):
-        run(tmp_path, {"answers": {1: kill, 2: broken}}, f"protocol={protocol}")
+        run(tmp_path, {"answers": {1: killed_at_delivery, 2: broken}}, f"protocol={protocol}")
     gone = status(tmp_path)["left_out"]
     assert list(gone) == ["silo2"]
     grid = run(tmp_path, {}, f"protocol={protocol}")
@@ -106,17 +98,9 @@ def test_a_silo_that_drops_out_is_in_what_was_made_before(protocol: str, answere
                 reply.content.array_records.pop("weights")
         return reply
 
-    class Killed(BaseException):
-        pass
-
-    def kill(message: Message, context: Context) -> Message:
-        if message.metadata.message_type == "train.deliver":
-            raise Killed
-        return app(message, context)
-
     given = ("partition=noniid", "problem.attributes=3", f"protocol={protocol}")
     with pytest.raises(Killed):
-        run(tmp_path, {"answers": {1: kill, 2: tiring}}, *given)
+        run(tmp_path, {"answers": {1: killed_at_delivery, 2: tiring}}, *given)
     grid = run(tmp_path, {}, *given)
     assert status(tmp_path)["silos"] == ["silo0", "silo1"]
     assert {n for n, question in grid.asked if question == "train.deliver"} == {0, 1}

@@ -20,7 +20,7 @@ from dcfm.federated.parcels import Parcel, pack, unpack
 from dcfm.federated.server import alone, make_members
 from dcfm.federated.settings import composed
 from dcfm.silos import LabelHistogram
-from tests.dcfm.federated.grid import THREE, Answer, LocalGrid, run, status
+from tests.dcfm.federated.grid import THREE, Answer, Killed, LocalGrid, run, status
 
 
 @pytest.fixture(autouse=True)
@@ -388,9 +388,6 @@ def test_a_server_that_is_started_again_goes_on(protocol: str, tmp_path: Path) -
     whole = run(tmp_path / "whole", {}, f"protocol={protocol}")
     phases = len({question for _, question in whole.asked}) + (2 if protocol in ("dcfm_b_r", "fedflow") else 0)
     seen: set[str] = set()
-
-    class Killed(BaseException):
-        pass
 
     for _ in range(phases + 1):
 

@@ -1,8 +1,12 @@
 """Progress bars: of trainings, and of work in stages."""
 
 import sys
+from collections.abc import Callable
 
 from tqdm import tqdm
+
+StageProgress = Callable[[str, int, int], None]
+"""Called with what is being done, how much of it is done, and how much there is (0 where that is not known)."""
 
 RUNNING = 0.98
 """Decay of the running means that a training's bar shows."""
@@ -47,8 +51,12 @@ class TrainingBar:
             self.bar.close()
 
 
+def silent(what: str, done: int, total: int) -> None:
+    """No progress."""
+
+
 class Stages:
-    """One bar at a time: call with what is being done, how much of it is, and of how much; no length makes a line."""
+    """A :data:`StageProgress`: one bar at a time; no length makes a line."""
 
     def __init__(self) -> None:
         self.what = ""

@@ -2,20 +2,25 @@
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, get_args, get_type_hints, runtime_checkable
 
 import hydra
+import torch
 from hydra.errors import InstantiationException
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from dcfm.artefacts import write_text_atomically
 from dcfm.decentralized import Federation
+from dcfm.jobs import ProgressFactory
 from dcfm.methods import registry
 from dcfm.methods.method import Recipe, check_recipe
+from dcfm.published import resolve_device
 from dcfm.silos import Silo
+from dcfm.task import Task
 from dcfm.trainers import parallel
 from dcfm.weights import Weights, fingerprint
 
@@ -59,6 +64,14 @@ def check_methods(names: Sequence[str]) -> None:
         raise ValueError("methods is empty; give one or more of " + ", ".join(registry.names()))
     for name in names:
         registry.make(name)
+
+
+def check_run(given: RunSettings) -> None:
+    """Raise ``ValueError`` unless methods, seed, workers and device can be."""
+    check_methods(given.methods)
+    if given.workers < 0 or given.seed < 0:
+        raise ValueError(f"workers={given.workers} and seed={given.seed} must be at least 0")
+    resolve_device(given.device)
 
 
 def read_task(cfg: DictConfig, kind: type[TaskType]) -> TaskType:
@@ -132,6 +145,37 @@ def train_and_publish(
             publish(folders[name], experts, method=name, data_hash=data_hash)
         log.info("%s: %s", name, folders[name])
     return folders
+
+
+def train_dealt(
+    given: RunSettings,
+    task: Task,
+    silos: Sequence[Silo],
+    recipe: Recipe,
+    cfg: DictConfig,
+    publish: Callable[..., None],
+    progress: ProgressFactory | None = None,
+) -> dict[str, Path]:
+    """What a training is once its silos are dealt, whatever its problem: :func:`train_and_publish` in ``given.out``.
+
+    Args:
+        given: typed settings.
+        task, silos, recipe: what is trained, on what and how.
+        cfg: the whole configuration, which each published model keeps.
+        publish: the problem's, as :func:`dcfm.published.publish_task`.
+        progress: see :data:`~dcfm.jobs.ProgressFactory`.
+    """
+    torch.set_num_threads(1)
+    device = str(resolve_device(given.device))
+    federation = Federation(task, silos, Path(given.out), given.seed, device, given.workers, progress, given.snapshots)
+    publisher = partial(
+        publish,
+        histograms=federation.histograms,
+        task=task,
+        partition=given.partition,
+        training=OmegaConf.to_container(cfg, resolve=True),
+    )
+    return train_and_publish(federation, given.methods, recipe, publisher)
 
 
 def claim(path: Path, content: Mapping[str, Any], told: Mapping[str, Any] | None = None) -> None:

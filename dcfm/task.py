@@ -4,8 +4,9 @@ The planner, images and X-rays are tasks in importable modules; trainers, script
 """
 
 import inspect
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any, Final, Protocol, runtime_checkable
@@ -47,6 +48,32 @@ class Task(Protocol):
     ) -> Bool[Tensor, "batch *shape"] | None:
         """Entries that training holds at their clean value, or ``None`` where the task never inpaints."""
         ...
+
+
+@dataclass(frozen=True)
+class WithOtherNetwork(ABC):
+    """A task that is the ``inner`` one in all but its network."""
+
+    inner: Task
+
+    @property
+    def space(self) -> AttributeSpace:
+        return self.inner.space
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.inner.shape
+
+    @abstractmethod
+    def network(self) -> nn.Module: ...
+
+    def prepare(self, stored: Shaped[Tensor, "batch ..."], y: Int[Tensor, "batch k"]) -> Float[Tensor, "batch *shape"]:
+        return self.inner.prepare(stored, y)
+
+    def draw_held(
+        self, x1: Float[Tensor, "batch *shape"], generator: torch.Generator
+    ) -> Bool[Tensor, "batch *shape"] | None:
+        return self.inner.draw_held(x1, generator)
 
 
 def check_network(task: Task) -> None:

@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +13,12 @@ from jaxtyping import Int
 from omegaconf import DictConfig, OmegaConf
 
 from dcfm.configuration import typed, writable
-from dcfm.decentralized import Federation
 from dcfm.jobs import ProgressFactory
-from dcfm.runs import RunSettings, check_methods, read_recipe, read_task, train_and_publish
+from dcfm.runs import RunSettings, check_run, read_recipe, read_task, train_dealt
 from dcfm.silos import PARTITIONS, Silo, partition
 from dcfm_planner.domain import CollectionProgress, Domain, Segments, is_one_of, labels_of, lacking, split
 from dcfm_planner.domains.cube import CUBE, DATA
-from dcfm_planner.models import publish, resolve_device
+from dcfm_planner.models import publish
 from dcfm_planner.segments import SegmentSet
 from dcfm_planner.task import PlannerTask
 
@@ -48,8 +46,6 @@ class Settings(RunSettings):
 
 def check_numbers(given: Settings, domain: Domain) -> None:
     """Raise ``ValueError`` unless samples can be dealt as asked for, on made-up ones, since collecting takes long."""
-    if given.workers < 0 or given.seed < 0:
-        raise ValueError(f"workers={given.workers} and seed={given.seed} must be at least 0")
     if given.partition not in PARTITIONS:
         raise ValueError(f"unknown partition {given.partition!r}; the partitions are {', '.join(PARTITIONS)}")
     generator = torch.Generator().manual_seed(given.seed)
@@ -159,8 +155,7 @@ def train(
         ValueError: settings that cannot be, before any work.
     """
     given = typed(cfg, Settings, "train_planner")
-    check_methods(given.methods)
-    device = resolve_device(given.device)
+    check_run(given)
     domain, recipe = read_domain(cfg.domain), read_recipe(cfg)
     check_numbers(given, domain)
     check_places(given, domain)
@@ -170,15 +165,4 @@ def train(
     log.info("segments: %s", segments.counts)
     silos = deal(segments, given.partition, given.silos, alpha=given.alpha, seed=given.seed, domain=domain)
     log.info("silos:\n%s", describe_silos(silos, domain.space))
-    torch.set_num_threads(1)
-    federation = Federation(
-        task, silos, Path(given.out), given.seed, str(device), given.workers, progress, given.snapshots
-    )
-    publisher = partial(
-        publish,
-        histograms=federation.histograms,
-        task=task,
-        partition=given.partition,
-        training=OmegaConf.to_container(cfg, resolve=True),  # type: ignore[arg-type] # keys are strings
-    )
-    return train_and_publish(federation, given.methods, recipe, publisher)
+    return train_dealt(given, task, silos, recipe, cfg, publish, progress)

@@ -9,16 +9,16 @@ averaging on whole labels alone: masks would pull base and heads to the observed
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from jaxtyping import Bool, Float, Int, Shaped
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from dcfm.attributes import AttributeSpace, MaskRates
+from dcfm.attributes import MaskRates
 from dcfm.decentralized import Federation
 from dcfm.exchange import Exchange
 from dcfm.fields import composed_velocity
 from dcfm.methods.method import Recipe, without_independence
 from dcfm.methods.single import SingleNetwork
-from dcfm.task import Task
+from dcfm.task import Task, WithOtherNetwork
 from dcfm.weights import Weights
 
 
@@ -41,27 +41,11 @@ class FactoredNetwork(nn.Module):
 
 
 @dataclass(frozen=True)
-class FactoredTask:
-    """A task whose networks are factored; all else is the given task's."""
-
-    inner: Task
-
-    @property
-    def space(self) -> AttributeSpace:
-        return self.inner.space
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.inner.shape
+class FactoredTask(WithOtherNetwork):
+    """A task whose networks are factored."""
 
     def network(self) -> nn.Module:
         return FactoredNetwork(self.inner.network(), self.space.null)
-
-    def prepare(self, stored: Shaped[Tensor, "batch ..."], y: Int[Tensor, "batch k"]) -> Float[Tensor, "batch *shape"]:
-        return self.inner.prepare(stored, y)
-
-    def draw_held(self, x1: Float[Tensor, "batch *shape"], generator: object) -> Bool[Tensor, "batch *shape"] | None:
-        return self.inner.draw_held(x1, generator)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)

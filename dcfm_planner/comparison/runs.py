@@ -4,7 +4,6 @@ Every step leaves its result on disk when it is done, so an interrupted comparis
 fails leaves all others alone.
 """
 
-from collections.abc import Callable
 from dataclasses import asdict
 
 import yaml
@@ -12,6 +11,7 @@ import yaml
 from dcfm import records as dcfm_records
 from dcfm.comparison import ComparisonError, Entry, attempt
 from dcfm.curves import Watch
+from dcfm.progress import StageProgress, silent
 from dcfm_planner.comparison import records
 from dcfm_planner.comparison.recipe import config_of
 from dcfm_planner.comparison.sampling import choose
@@ -22,21 +22,14 @@ from dcfm_planner.evaluation.run import evaluate
 from dcfm_planner.progress import collection_bar
 from dcfm_planner.training import train as train_planner
 
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how much of it is done, and how much there is (0 where that is not known)."""
 
-
-def silent(what: str, done: int, total: int) -> None:
-    """No progress."""
-
-
-def run(settings: ComparisonSettings, command: str, on_progress: Progress = silent) -> dict[Entry, str]:
+def run(settings: ComparisonSettings, command: str, on_progress: StageProgress = silent) -> dict[Entry, str]:
     """Do what is missing of a comparison, as far as ``settings`` allow.
 
     Args:
         settings: what to compare.
         command: that is run, for the record.
-        on_progress: see :data:`Progress`.
+        on_progress: see :data:`~dcfm.progress.StageProgress`.
 
     Returns:
         What went wrong, by entry; the others are done.
@@ -77,7 +70,7 @@ def _work(settings: ComparisonSettings, state: State) -> bool:
     return (settings.train and not state.trained) or (settings.evaluate and state.trained)
 
 
-def _complete(settings: ComparisonSettings, state: State, command: str, on_progress: Progress) -> None:
+def _complete(settings: ComparisonSettings, state: State, command: str, on_progress: StageProgress) -> None:
     entry = state.entry
     if not state.trained:
         on_progress(f"{entry}: training", 0, 0)
@@ -102,7 +95,7 @@ def train(settings: ComparisonSettings, entry: Entry) -> None:
     train_planner(config, progress=watch, collecting=collection_bar)
 
 
-def _select(settings: ComparisonSettings, state: State, on_progress: Progress) -> None:
+def _select(settings: ComparisonSettings, state: State, on_progress: StageProgress) -> None:
     assert state.weights_hash is not None
     folder = state.entry.results(settings.out)
     folder.mkdir(parents=True, exist_ok=True)
@@ -121,7 +114,9 @@ def _select(settings: ComparisonSettings, state: State, on_progress: Progress) -
     dcfm_records.finish(folder / records.SELECTION_RECORD, asked, [records.SELECTION], kept)
 
 
-def _evaluate(settings: ComparisonSettings, state: State, protocol: str, command: str, on_progress: Progress) -> None:
+def _evaluate(
+    settings: ComparisonSettings, state: State, protocol: str, command: str, on_progress: StageProgress
+) -> None:
     assert state.weights_hash is not None
     assert state.sampling is not None
     asked = evaluation_asked(settings, protocol, state.weights_hash, state.sampling)

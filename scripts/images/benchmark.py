@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from dcfm.artefacts import git_revision, write_text_atomically
 from dcfm.configuration import script, typed, writable
+from dcfm.published import resolve_device
 from dcfm_images.benchmark import Efficiency, check_timing, measure_trainer
 from dcfm_images.training import prepare
 
@@ -48,7 +49,7 @@ def run(config: DictConfig) -> None:
     for trainer in timing.trainers:
         check_timing(trainer, timing.turns, timing.steps)
     ready = prepare(OmegaConf.masked_copy(config, [str(key) for key in config if key not in names]))
-    out = writable(ready.settings.out)
+    out, device = writable(ready.settings.out), resolve_device(ready.settings.device)
     torch.set_num_threads(1)
     results: list[Efficiency] = []
     for trainer in tqdm(timing.trainers, desc="trainers", dynamic_ncols=True):
@@ -58,7 +59,7 @@ def run(config: DictConfig) -> None:
                 ready.task,
                 ready.problem,
                 ready.recipe,
-                device=ready.device,
+                device=device,
                 turns=timing.turns,
                 steps=timing.steps,
                 seed=ready.settings.seed,
@@ -67,9 +68,9 @@ def run(config: DictConfig) -> None:
     content: dict[str, Any] = {
         "command": shlex.join(["python", *sys.argv]),
         "git_revision": git_revision(),
-        "machine": machine(ready.device),
+        "machine": machine(device),
         "digits": ready.problem.reference.source,
-        "task": ready.resolved["task"],
+        "task": OmegaConf.to_container(config.task, resolve=True),
         "interval": "95 %, Student's over turns",
         "trainers": [result.as_dict() for result in results],
     }

@@ -9,9 +9,8 @@ settings are described in configs/images/evaluate.yaml.
 
 import shlex
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from omegaconf import DictConfig
@@ -19,31 +18,17 @@ from omegaconf import DictConfig
 from dcfm.configuration import script, typed
 from dcfm.progress import Stages
 from dcfm_images.evaluation import evaluate
-from dcfm_images.evaluation_settings import EvaluationSettings
+from dcfm_images.evaluation_settings import Keys, settings_of
 from dcfm_images.text import describe_metrics
 
 
 @dataclass
-class Settings:
-    """The keys of configs/images/evaluate.yaml and their types."""
+class Settings(Keys):
+    """The keys of configs/images/evaluate.yaml and their types, beyond those of :class:`Keys`."""
 
     model: str
     out: str
-    each: int
-    seed: int
-    rules: list[str]
-    selection_each: int
-    selection_seed: int
-    solver: str
-    evaluations: int
-    curve: list[int]
-    snapshots: int
-    guidance: list[float]
-    curve_each: int
-    features: str
     reader: str | None
-    draws: int
-    batch: int
     digits: str | None
     folder: str | None
     held_back: str | None
@@ -51,15 +36,10 @@ class Settings:
     device: str
 
 
-NOT_OF_THE_EVALUATION = ("model", "out", "reader", "digits", "folder", "held_back", "redo", "device")
-"""Keys that are not fields of :class:`~dcfm_images.evaluation_settings.EvaluationSettings`."""
-
-
 def run(config: DictConfig) -> None:
     """Check, evaluate, print."""
     given = typed(config, Settings, "images/evaluate")
-    plain: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in asdict(given).items()}
-    settings = EvaluationSettings(**{k: v for k, v in plain.items() if k not in NOT_OF_THE_EVALUATION})
+    settings = settings_of(given)
     torch.set_num_threads(1)
     out, stages = Path(given.out), Stages()
     try:

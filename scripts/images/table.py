@@ -10,9 +10,8 @@ are described in configs/images/table.yaml.
 
 import shlex
 import sys
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from omegaconf import DictConfig
@@ -20,7 +19,7 @@ from omegaconf import DictConfig
 from dcfm.comparison import check_any, check_failed, check_there
 from dcfm.configuration import script, typed, writable
 from dcfm.progress import Stages
-from dcfm_images.evaluation_settings import EvaluationSettings
+from dcfm_images.evaluation_settings import Keys, settings_of
 from dcfm_images.report import write_table
 from dcfm_images.summary import summarise
 from dcfm_images.table import run as run_missing
@@ -29,8 +28,8 @@ from dcfm_images.text import markdown
 
 
 @dataclass
-class Settings:
-    """The keys of configs/images/table.yaml and their types."""
+class Settings(Keys):
+    """The keys of configs/images/table.yaml and their types, beyond those of :class:`Keys`."""
 
     methods: list[str]
     partitions: list[str]
@@ -40,20 +39,6 @@ class Settings:
     train: bool
     training: list[str]
     evaluate: bool
-    each: int
-    seed: int
-    rules: list[str]
-    selection_each: int
-    selection_seed: int
-    solver: str
-    evaluations: int
-    curve: list[int]
-    snapshots: int
-    guidance: list[float]
-    curve_each: int
-    features: str
-    draws: int
-    batch: int
     digits: str | None
     folder: str | None
     redo: bool
@@ -67,14 +52,23 @@ def read_settings(config: DictConfig) -> TableSettings:
     Raises:
         ValueError: a value has the wrong type, is unknown, or is out of range.
     """
-    given: dict[str, Any] = asdict(typed(config, Settings, "images/table"))
-    plain: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
-    own = {part.name for part in fields(EvaluationSettings)}
-    evaluation = EvaluationSettings(**{name: value for name, value in plain.items() if name in own})
-    rest: dict[str, Any] = {name: value for name, value in plain.items() if name not in own}
-    rest |= {"runs": Path(given["runs"]), "out": Path(given["out"])}
-    rest["folder"] = None if given["folder"] is None else Path(given["folder"])
-    return TableSettings(evaluation=evaluation, **rest)
+    given = typed(config, Settings, "images/table")
+    return TableSettings(
+        tuple(given.methods),
+        tuple(given.partitions),
+        tuple(given.seeds),
+        Path(given.runs),
+        Path(given.out),
+        given.train,
+        given.evaluate,
+        tuple(given.training),
+        settings_of(given),
+        given.digits,
+        None if given.folder is None else Path(given.folder),
+        given.redo,
+        given.max_entries,
+        given.device,
+    )
 
 
 def run(config: DictConfig) -> None:

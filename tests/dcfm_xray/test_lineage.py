@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from dcfm_xray.lineage import problem_of
 from dcfm_xray.models import load, publish
@@ -16,12 +16,15 @@ Make = Callable[..., DictConfig]
 
 @pytest.mark.parametrize("federated", [False, True])
 def test_a_model_s_settings_run_no_code(configuration: Make, tmp_path: Path, federated: bool) -> None:
-    ready = prepare(configuration(f"out={tmp_path / 'out'}"))
+    config = configuration(f"out={tmp_path / 'out'}")
+    ready = prepare(config)
+    resolved = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(resolved, dict)
     hostile = {"_target_": "os.mkdir", "path": str(tmp_path / "made")}
     histograms = [silo.histogram(ready.task.space) for silo in ready.problem(tmp_path / "cache").silos]
 
     def published(name: str, **changes: Any) -> Path:
-        training = ready.resolved | {"task": hostile, "stage_one": hostile, "student": hostile} | changes
+        training = resolved | {"task": hostile, "stage_one": hostile, "student": hostile} | changes
         if federated:
             training |= {"protocol": "dcfm_b", "phantoms": training["images"]}
         networks = [ready.task.network().state_dict()]

@@ -24,13 +24,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int, Shaped
+from jaxtyping import Int
 from torch import Tensor, nn
 
-from dcfm.attributes import AttributeSpace
 from dcfm.fields import value_weights
 from dcfm.silos import LabelHistogram
-from dcfm.task import Task
+from dcfm.task import WithOtherNetwork
 from dcfm.trainers.objective import IndependenceConfig
 from dcfm.trainers.student import StudentConfig
 
@@ -70,30 +69,13 @@ class EvaluationCounter:
 
 
 @dataclass(frozen=True)
-class CountedTask:
-    """A task all of whose networks are counted; all else is the given task's."""
+class CountedTask(WithOtherNetwork):
+    """A task all of whose networks are counted."""
 
-    inner: Task
     counter: EvaluationCounter
-
-    @property
-    def space(self) -> AttributeSpace:
-        return self.inner.space
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.inner.shape
 
     def network(self) -> nn.Module:
         return self.counter.watch(self.inner.network())
-
-    def prepare(self, stored: Shaped[Tensor, "batch ..."], y: Int[Tensor, "batch k"]) -> Float[Tensor, "batch *shape"]:
-        return self.inner.prepare(stored, y)
-
-    def draw_held(
-        self, x1: Float[Tensor, "batch *shape"], generator: torch.Generator
-    ) -> Bool[Tensor, "batch *shape"] | None:
-        return self.inner.draw_held(x1, generator)
 
 
 def matching_evaluations() -> Evaluations:

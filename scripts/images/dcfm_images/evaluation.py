@@ -14,7 +14,6 @@ made again here and held against the hash of the training's data.
 """
 
 import logging
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +26,7 @@ from dcfm.artefacts import MODEL, git_revision
 from dcfm.configuration import writable
 from dcfm.methods.method import FULL
 from dcfm.methods.sampling import CANDIDATES, Sampling, candidates
+from dcfm.progress import StageProgress, silent
 from dcfm.records import write_json
 from dcfm.solvers import CountingField
 from dcfm.weights import fingerprint
@@ -53,13 +53,6 @@ from dcfm_images.training import COMBINATIONS
 
 log = logging.getLogger(__name__)
 
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how much of it is done, and how much there is."""
-
-
-def silent(what: str, done: int, total: int) -> None:
-    """No progress."""
-
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
@@ -74,7 +67,7 @@ class Evaluation:
         settings: how it is evaluated.
         command: for the record.
         redo: make again what was made otherwise.
-        on_progress: see :data:`Progress`.
+        on_progress: see :data:`~dcfm.progress.StageProgress`.
     """
 
     model: LoadedModel
@@ -85,7 +78,7 @@ class Evaluation:
     settings: EvaluationSettings
     command: str
     redo: bool = False
-    on_progress: Progress = silent
+    on_progress: StageProgress = silent
 
     def run(self) -> dict[str, Any]:
         """Do what is missing; returns the content of ``metrics.json``. One process at a time does."""
@@ -299,7 +292,7 @@ def evaluate(
     held_back: Path | None = None,
     reader: Path | None = None,
     redo: bool = False,
-    on_progress: Progress = silent,
+    on_progress: StageProgress = silent,
 ) -> dict[str, Any]:
     """Evaluate the model in a folder; see the module.
 
@@ -313,7 +306,7 @@ def evaluate(
         held_back: digits for a model of a federation, see :func:`~dcfm_images.lineage.problem_with`.
         reader: folder of another reader than the shipped one.
         redo: make again what was made with other weights or settings.
-        on_progress: see :data:`Progress`.
+        on_progress: see :data:`~dcfm.progress.StageProgress`.
 
     Returns:
         The content of ``metrics.json``.

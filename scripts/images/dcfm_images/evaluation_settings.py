@@ -1,6 +1,7 @@
 """How models are evaluated, checked before any work."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 from dcfm.methods.method import FULL, RULES
 from dcfm.methods.sampling import CANDIDATES
@@ -91,3 +92,35 @@ class EvaluationSettings:
     def has_points(self) -> bool:
         """Something is judged beside the main result, with ``curve_each`` pictures of a combination."""
         return bool(self.curve or self.snapshots or self.guidance)
+
+
+@dataclass
+class Keys:
+    """The keys about evaluating that configs/images/evaluate.yaml and configs/images/table.yaml share, and their
+    types."""
+
+    each: int
+    seed: int
+    rules: list[str]
+    selection_each: int
+    selection_seed: int
+    solver: str
+    evaluations: int
+    curve: list[int]
+    snapshots: int
+    guidance: list[float]
+    curve_each: int
+    features: str
+    draws: int
+    batch: int
+
+
+def settings_of(given: Keys) -> EvaluationSettings:
+    """What these keys ask for.
+
+    Raises:
+        ValueError: a value that cannot be.
+    """
+    plain: dict[str, Any] = {part.name: getattr(given, part.name) for part in fields(Keys)}
+    lists: dict[str, Any] = {name: tuple(value) for name, value in plain.items() if isinstance(value, list)}
+    return EvaluationSettings(**(plain | lists))

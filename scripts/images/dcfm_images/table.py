@@ -12,9 +12,10 @@ from omegaconf import DictConfig, OmegaConf
 from dcfm import comparison
 from dcfm.comparison import Entry, attempt, check_recipes
 from dcfm.curves import Watch
+from dcfm.progress import StageProgress, silent
 from dcfm.published import resolve_device
 from dcfm_images.control import evaluate_real, silo_digits
-from dcfm_images.evaluation import Progress, check, evaluate, silent
+from dcfm_images.evaluation import check, evaluate
 from dcfm_images.evaluation_settings import EvaluationError
 from dcfm_images.lineage import problem_of
 from dcfm_images.models import load
@@ -26,13 +27,13 @@ from dcfm_images.training import prepare
 from dcfm_images.training import train as train_images
 
 
-def run(settings: TableSettings, command: str, on_progress: Progress = silent) -> dict[str, str]:
+def run(settings: TableSettings, command: str, on_progress: StageProgress = silent) -> dict[str, str]:
     """Do what is missing, as far as ``settings`` allow.
 
     Args:
         settings: what to compare.
         command: that is run, for the record.
-        on_progress: see :data:`~dcfm_images.evaluation.Progress`.
+        on_progress: see :data:`~dcfm.progress.StageProgress`.
 
     Returns:
         What went wrong, by entry; the others are done.
@@ -77,7 +78,7 @@ def _check_missing(settings: TableSettings, missing: Sequence[Entry]) -> None:
         ready = prepare(config)
         if reader is None:
             continue
-        check(settings.evaluation, ready.problem, reader, ready.device)
+        check(settings.evaluation, ready.problem, reader, resolve_device(ready.settings.device))
         check_each(silo_digits(ready.problem), SPACE.combinations(), settings.evaluation.each)  # of the control
         if settings.evaluation.snapshots and not ready.settings.snapshots:
             raise EvaluationError(
@@ -103,7 +104,7 @@ def training_config(settings: TableSettings, entry: Entry) -> DictConfig:
     return config
 
 
-def _complete(settings: TableSettings, entry: Entry, command: str, on_progress: Progress) -> None:
+def _complete(settings: TableSettings, entry: Entry, command: str, on_progress: StageProgress) -> None:
     if not entry.trained(settings.runs):
         on_progress("training", 0, 0)
         config = training_config(settings, entry)

@@ -8,20 +8,16 @@ and what :mod:`dcfm.decentralized` keeps on the way.
 """
 
 import logging
-from dataclasses import asdict, dataclass
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from dcfm.configuration import typed, writable
-from dcfm.decentralized import Federation
 from dcfm.jobs import ProgressFactory
 from dcfm.methods.method import Recipe
-from dcfm.published import resolve_device
-from dcfm.runs import RunSettings, check_methods, claim, read_recipe, read_task, train_and_publish
+from dcfm.runs import RunSettings, check_run, claim, read_recipe, read_task, train_dealt
+from dcfm.task import task_settings
 from dcfm_images.digits import load_digits
 from dcfm_images.models import publish
 from dcfm_images.problem import Problem, make_problem
@@ -52,16 +48,12 @@ class Prepared:
         settings: typed.
         task, recipe: what is trained and how.
         problem: silos and reference.
-        device: of the trainings.
-        resolved: the whole configuration as plain data.
     """
 
     settings: Settings
     task: ImageTask
     recipe: Recipe
     problem: Problem
-    device: torch.device
-    resolved: dict[str, Any]
 
 
 def prepare(cfg: DictConfig) -> Prepared:
@@ -73,10 +65,7 @@ def prepare(cfg: DictConfig) -> Prepared:
         ValueError: settings that cannot be.
     """
     settings = typed(cfg, Settings, "images/train")
-    check_methods(settings.methods)
-    if settings.workers < 0 or settings.seed < 0:
-        raise ValueError(f"workers={settings.workers} and seed={settings.seed} must be at least 0")
-    device = resolve_device(settings.device)
+    check_run(settings)
     task, recipe = read_task(cfg, ImageTask), read_recipe(cfg)
     digits = load_digits(None if settings.folder is None else Path(settings.folder), task.size, source=settings.digits)
     problem = make_problem(
@@ -88,8 +77,7 @@ def prepare(cfg: DictConfig) -> Prepared:
         reference=settings.reference,
         seed=settings.seed,
     )
-    resolved: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
-    return Prepared(settings, task, recipe, problem, device, resolved)
+    return Prepared(settings, task, recipe, problem)
 
 
 def train(cfg: DictConfig, *, progress: ProgressFactory | None = None) -> dict[str, Path]:
@@ -111,27 +99,8 @@ def train(cfg: DictConfig, *, progress: ProgressFactory | None = None) -> dict[s
     settings, problem = ready.settings, ready.problem
     log.info("digits: %s", problem.reference.source)
     log.info("%s", problem.describe())
-    out = writable(settings.out)
-    write_combinations(out, ready)
-    torch.set_num_threads(1)
-    federation = Federation(
-        ready.task,
-        problem.silos,
-        out,
-        settings.seed,
-        str(ready.device),
-        settings.workers,
-        progress,
-        settings.snapshots,
-    )
-    publisher = partial(
-        publish,
-        histograms=federation.histograms,
-        task=ready.task,
-        partition=settings.partition,
-        training=ready.resolved,
-    )
-    return train_and_publish(federation, settings.methods, ready.recipe, publisher)
+    write_combinations(writable(settings.out), ready)
+    return train_dealt(settings, ready.task, problem.silos, ready.recipe, cfg, publish, progress)
 
 
 def write_combinations(out: Path, ready: Prepared) -> None:
@@ -141,12 +110,11 @@ def write_combinations(out: Path, ready: Prepared) -> None:
         ValueError: there is one already, of other silos, attributes or another network.
     """
     settings = ready.settings
-    network = {key: value for key, value in asdict(ready.task).items() if key not in ("precision", "compile")}
     content = ready.problem.matrix() | {
         "partition": settings.partition,
         "alpha": settings.alpha,
         "seed": settings.seed,
-        "task": network | {"channels": list(ready.task.channels)},
+        "task": task_settings(ready.task),
     }
     told = {"source": content.pop("source")}  # where the digits lay: what they are, each training's data hash tells
     claim(out / COMBINATIONS, content, told)

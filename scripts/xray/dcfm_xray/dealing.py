@@ -8,9 +8,10 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from dcfm.configuration import typed
+from dcfm.progress import StageProgress
 from dcfm.silos import PARTITIONS
 from dcfm_xray.encoders import Codec, load_codec
-from dcfm_xray.problem import Problem, Progress, make_problem, open_source
+from dcfm_xray.problem import Problem, make_problem, open_source
 from dcfm_xray.silos import Split, split
 from dcfm_xray.sources import Source
 from dcfm_xray.task import XrayTask
@@ -88,7 +89,9 @@ class Dealing:
         )
         return source, codec, dealt
 
-    def problem(self, parts: tuple[Source, Codec, Split], cache: Path, on_progress: Progress | None = None) -> Problem:
+    def problem(
+        self, parts: tuple[Source, Codec, Split], cache: Path, on_progress: StageProgress | None = None
+    ) -> Problem:
         """Encode what is not encoded; see :func:`dcfm_xray.problem.make_problem`."""
         source, codec, dealt = parts
         return make_problem(

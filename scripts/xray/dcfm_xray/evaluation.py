@@ -29,6 +29,7 @@ from dcfm import records
 from dcfm.artefacts import MODEL, atomically, git_revision, load_tensors, save_tensors
 from dcfm.configuration import writable
 from dcfm.methods.sampling import CANDIDATES
+from dcfm.progress import StageProgress, silent
 from dcfm.records import write_json
 from dcfm.trainers.loop import Progress as StepProgress
 from dcfm_xray.classifier import Trained, features
@@ -36,7 +37,7 @@ from dcfm_xray.distances import distances
 from dcfm_xray.evaluation_settings import EvaluationSettings
 from dcfm_xray.lineage import problem_of
 from dcfm_xray.models import LoadedModel, load
-from dcfm_xray.problem import WARNING, Pictures, Problem, Progress, feasible_sets, read_pictures
+from dcfm_xray.problem import WARNING, Pictures, Problem, feasible_sets, read_pictures
 from dcfm_xray.real import (
     CLASSIFIER,
     METRICS,
@@ -59,10 +60,6 @@ KEPT: Final = 6
 """Pictures of each set in :data:`PICTURES`."""
 
 
-def silent(what: str, done: int, total: int) -> None:
-    """No progress."""
-
-
 @dataclass(frozen=True, eq=False)
 class Evaluation:
     """One model, what it is judged by, and where results go.
@@ -76,7 +73,7 @@ class Evaluation:
         command: for the record.
         grain: of synthetic pictures, in grey levels (:func:`~dcfm_xray.synthesis.add_grain`).
         redo: make again what was made otherwise.
-        on_progress: see :data:`~dcfm_xray.problem.Progress`.
+        on_progress: see :data:`~dcfm.progress.StageProgress`.
     """
 
     model: LoadedModel
@@ -87,7 +84,7 @@ class Evaluation:
     command: str
     grain: float = 0.0
     redo: bool = False
-    on_progress: Progress = silent
+    on_progress: StageProgress = silent
 
     def run(self) -> dict[str, Any]:
         """Do what is missing; returns the content of ``metrics.json``. One process at a time does."""
@@ -226,7 +223,7 @@ class Evaluation:
         }
 
 
-def steps_of(what: str, on_progress: Progress) -> StepProgress:
+def steps_of(what: str, on_progress: StageProgress) -> StepProgress:
     """The progress of a training as that of a stage."""
 
     def show(done: int, total: int, terms: dict[str, float]) -> None:
@@ -255,7 +252,7 @@ def evaluate(
     pretrained: Path | None = None,
     real: Path | None = None,
     redo: bool = False,
-    on_progress: Progress = silent,
+    on_progress: StageProgress = silent,
     announce: Callable[[dict[str, Any]], None] | None = None,
 ) -> dict[str, Any]:
     """Evaluate the model in a folder; see the module.
@@ -269,7 +266,7 @@ def evaluate(
         path, autoencoder, pretrained: see :func:`~dcfm_xray.lineage.problem_of`.
         real: folder of the classifier trained on real pictures; ``real`` beside ``published`` if ``None``.
         redo: make again what was made with other weights or settings, the classifier trained on real pictures too.
-        on_progress: see :data:`~dcfm_xray.problem.Progress`.
+        on_progress: see :data:`~dcfm.progress.StageProgress`.
         announce: called with the real classifier's metrics before the model is judged.
 
     Returns:

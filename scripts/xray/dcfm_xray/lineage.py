@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from dcfm.progress import StageProgress
 from dcfm.published import check_dealt, of_federation
 from dcfm.runs import silos_hash
 from dcfm.silos import LabelHistogram
@@ -11,7 +12,7 @@ from dcfm_xray.dealing import Dealing
 from dcfm_xray.evaluation_settings import EvaluationError
 from dcfm_xray.findings import SPACE
 from dcfm_xray.models import LoadedModel
-from dcfm_xray.problem import Problem, Progress
+from dcfm_xray.problem import Problem
 from dcfm_xray.training import CACHE
 
 SCRIPT: Final = "scripts/xray/train.py"
@@ -25,7 +26,7 @@ def problem_of(
     path: Path | None = None,
     autoencoder: Path | None = None,
     pretrained: Path | None = None,
-    on_progress: Progress | None = None,
+    on_progress: StageProgress | None = None,
 ) -> Problem:
     """The problem that a model was trained on, with the caches that lie beside it, or caches made again there.
 
@@ -62,7 +63,7 @@ def _dealing(settings: Mapping[str, Any]) -> Dealing:
     return Dealing.of({**settings, "workers": 0}, "xray/train")
 
 
-def _dealt(model: LoadedModel, settings: Mapping[str, Any], out: Path, on_progress: Progress | None) -> Problem:
+def _dealt(model: LoadedModel, settings: Mapping[str, Any], out: Path, on_progress: StageProgress | None) -> Problem:
     """What the settings of a federation deal on this machine, if its silos were dealt so."""
     dealing = _dealing({**settings, "images": settings["phantoms"]})
     parts = dealing.parts(model.task)

@@ -4,7 +4,7 @@ Latents are encoded once, into one cache a silo (:mod:`dcfm_xray.cache`), and re
 """
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +16,7 @@ from jaxtyping import Int, UInt8
 from torch import Tensor
 
 from dcfm.attributes import is_among
+from dcfm.progress import StageProgress
 from dcfm.silos import LabelHistogram, Silo, check_silos
 from dcfm.weights import fingerprint
 from dcfm_xray import silos as splitting
@@ -39,9 +40,6 @@ WARNING: Final = (
 
 UNREADABLE: Final = "images that cannot be decoded"
 """A kind of :class:`~dcfm_xray.sources.Problems`."""
-
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how much of it is done, and how much there is."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,7 +199,7 @@ def make_problem(
     *,
     shard: int = 1024,
     workers: int = 0,
-    on_progress: Progress | None = None,
+    on_progress: StageProgress | None = None,
 ) -> Problem:
     """Encode every silo's images and make the silos.
 
@@ -211,7 +209,7 @@ def make_problem(
         cache: folder of caches, one a silo; what is there is not encoded again.
         split: see :func:`dcfm_xray.silos.split`.
         shard, workers: see :func:`dcfm_xray.cache.encode`.
-        on_progress: see :data:`Progress`.
+        on_progress: see :data:`~dcfm.progress.StageProgress`.
 
     Raises:
         ValueError: the cache is of something else, the disk is full, or silos that cannot train together, with the

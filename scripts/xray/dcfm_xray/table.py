@@ -22,13 +22,13 @@ from dcfm.comparison import Entry, attempt, check_list, check_recipes, check_wei
 from dcfm.curves import Watch
 from dcfm.methods import registry
 from dcfm.metrics.bootstrap import Estimate, ratio
+from dcfm.progress import StageProgress, silent
 from dcfm.published import resolve_device
 from dcfm.records import write_json
 from dcfm.silos import PARTITIONS
-from dcfm_xray.evaluation import PICTURES, evaluate, silent
+from dcfm_xray.evaluation import PICTURES, evaluate
 from dcfm_xray.evaluation_settings import EvaluationSettings
 from dcfm_xray.figures import draw_bars, draw_grid, read_pictures
-from dcfm_xray.problem import Progress
 from dcfm_xray.real import METRICS, REAL, RECORD
 from dcfm_xray.text import EQUAL, GROUPS, distance_entry, latex, markdown, sets_table, utility_entry
 from dcfm_xray.training import prepare, train
@@ -88,13 +88,13 @@ class TableSettings:
         return entry.training(self.real or self.runs) / REAL if entry.method == REAL else entry.results(self.out)
 
 
-def make_table(settings: TableSettings, command: str, on_progress: Progress = silent) -> dict[str, Any]:
+def make_table(settings: TableSettings, command: str, on_progress: StageProgress = silent) -> dict[str, Any]:
     """Do what is missing, collect, and write ``table.json``, ``table.md``, ``table.tex`` and figures.
 
     Args:
         settings: what to compare.
         command: for the record.
-        on_progress: see :data:`~dcfm_xray.problem.Progress`.
+        on_progress: see :data:`~dcfm.progress.StageProgress`.
 
     Returns:
         The content of ``table.json``; ``failed`` names the entries that could not be trained or evaluated.
@@ -132,7 +132,7 @@ def training_config(settings: TableSettings, entry: Entry) -> DictConfig:
     )
 
 
-def _complete(settings: TableSettings, entry: Entry, command: str, on_progress: Progress) -> None:
+def _complete(settings: TableSettings, entry: Entry, command: str, on_progress: StageProgress) -> None:
     def show(what: str, done: int, total: int) -> None:
         on_progress(f"{entry}: {what}", done, total)
 

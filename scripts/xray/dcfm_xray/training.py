@@ -10,25 +10,23 @@ and what :mod:`dcfm.decentralized` keeps on the way.
 """
 
 import logging
-from dataclasses import asdict, dataclass
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from dcfm.configuration import typed, writable
-from dcfm.decentralized import Federation
 from dcfm.jobs import ProgressFactory
 from dcfm.methods.method import Recipe
-from dcfm.published import resolve_device
+from dcfm.progress import StageProgress
 from dcfm.records import write_json
-from dcfm.runs import RunSettings, check_methods, claim, read_recipe, read_task, train_and_publish
+from dcfm.runs import RunSettings, check_run, claim, read_recipe, read_task, train_dealt
+from dcfm.task import task_settings
 from dcfm_xray.dealing import Dealing
 from dcfm_xray.encoders import Codec
 from dcfm_xray.models import publish
-from dcfm_xray.problem import Problem, Progress
+from dcfm_xray.problem import Problem
 from dcfm_xray.silos import Split
 from dcfm_xray.sources import Source
 from dcfm_xray.task import XrayTask
@@ -61,8 +59,6 @@ class Prepared:
         task, recipe: what is trained and how.
         dealing: how it is dealt.
         source, codec, split: of the problem, which is not encoded yet.
-        device: of the trainings.
-        resolved: the whole configuration as plain data.
     """
 
     settings: Settings
@@ -72,10 +68,8 @@ class Prepared:
     source: Source
     codec: Codec
     split: Split
-    device: torch.device
-    resolved: dict[str, Any]
 
-    def problem(self, cache: Path, on_progress: Progress | None = None) -> Problem:
+    def problem(self, cache: Path, on_progress: StageProgress | None = None) -> Problem:
         """Encode what is not encoded; see :func:`dcfm_xray.problem.make_problem`."""
         return self.dealing.problem((self.source, self.codec, self.split), cache, on_progress)
 
@@ -87,17 +81,15 @@ def prepare(cfg: DictConfig) -> Prepared:
         ValueError: settings that cannot be.
     """
     settings = typed(cfg, Settings, "xray/train")
-    check_methods(settings.methods)
+    check_run(settings)
     dealing = Dealing.of(vars(settings), "xray/train")
-    device = resolve_device(settings.device)
     task, recipe = read_task(cfg, XrayTask), read_recipe(cfg)
     source, codec, split = dealing.parts(task)
-    resolved: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
-    return Prepared(settings, task, recipe, dealing, source, codec, split, device, resolved)
+    return Prepared(settings, task, recipe, dealing, source, codec, split)
 
 
 def train(
-    cfg: DictConfig, *, progress: ProgressFactory | None = None, on_progress: Progress | None = None
+    cfg: DictConfig, *, progress: ProgressFactory | None = None, on_progress: StageProgress | None = None
 ) -> dict[str, Path]:
     """What ``scripts/xray/train.py`` does with its configuration: open, split, encode, train, publish.
 
@@ -122,24 +114,7 @@ def train(
     log.info("%s", problem.describe())
     write_combinations(out, ready, problem)
     write_json(out / LEFT_OUT, {kind: list(names) for kind, names in problem.left_out.left_out.items()})
-    federation = Federation(
-        ready.task,
-        problem.silos,
-        out,
-        settings.seed,
-        str(ready.device),
-        settings.workers,
-        progress,
-        settings.snapshots,
-    )
-    publisher = partial(
-        publish,
-        histograms=federation.histograms,
-        task=ready.task,
-        partition=settings.partition,
-        training=ready.resolved,
-    )
-    return train_and_publish(federation, settings.methods, ready.recipe, publisher)
+    return train_dealt(settings, ready.task, problem.silos, ready.recipe, cfg, publish, progress)
 
 
 def write_combinations(out: Path, ready: Prepared, problem: Problem) -> None:
@@ -149,7 +124,6 @@ def write_combinations(out: Path, ready: Prepared, problem: Problem) -> None:
         ValueError: there is one already, of other silos or another network.
     """
     given = ready.settings
-    network = {key: value for key, value in asdict(ready.task).items() if key not in ("precision", "compile")}
     matrix = problem.matrix()
     # A source's name says where it lay; the caches know by its content whether it is the same.
     told = {"source": matrix.pop("source")}
@@ -159,6 +133,6 @@ def write_combinations(out: Path, ready: Prepared, problem: Problem) -> None:
         "withhold": given.withhold,
         "seed": given.seed,
         "autoencoder": ready.codec.fingerprint,
-        "task": network | {"channels": list(ready.task.channels)},
+        "task": task_settings(ready.task),
     }
     claim(out / COMBINATIONS, content, told)

@@ -163,16 +163,3 @@ def answered(answer: Field, rule: str, null: Int[Tensor, " k"], weights: tuple[f
 def without_independence(objective: ObjectiveConfig) -> ObjectiveConfig:
     """The objective of a baseline without "+L": Eq. 9 alone."""
     return replace(objective, independence=replace(objective.independence, weight=0.0))
-
-
-def of_lone_experts(recipe: Recipe, local_ci: bool) -> Recipe:
-    """The recipe of the experts of DDM and DFD, with or without the local CI term."""
-    if local_ci:
-        return recipe
-    first, then = (replace(c, objective=without_independence(c.objective)) for c in (recipe.stage_one, recipe.further))
-    return replace(recipe, stage_one=first, further=then)
-
-
-def lone_experts(federation: Federation, recipe: Recipe) -> list[Weights]:
-    """The experts of DDM and DFD: Stage I and the further steps, each silo alone."""
-    return federation.further(federation.stage_one(recipe.stage_one), recipe.further, recipe.stage_one)

@@ -1,6 +1,7 @@
 """Rows of different trainings: marked as such, with ratios over the trainings that both have; on published metrics."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,29 @@ def test_metrics_of_other_weights_than_the_model_at_hand_fail(
     failed.clear()
     assert list(collect(settings, failed)) == [other, entry]
     assert failed == {}
+
+
+def test_a_copy_needs_no_record_where_no_training_is(found: dict[Entry, dict[str, Any]], tmp_path: Path) -> None:
+    entry = Entry("noniid", "dcfm_b", 0)
+    folder = entry.results(tmp_path / "out")
+    settings = TableSettings(("dcfm_b",), runs=tmp_path, out=tmp_path / "out", train=False, evaluate=False)
+    write_json(folder / "metrics.json", found[entry])
+    assert collect(settings, {}) == {entry: found[entry]}
+    assert collect(replace(settings, evaluate=True), {}) == {}
+    (folder / "pictures.npz").write_bytes(b"made")
+    records.finish(folder / "record.json", {}, ["metrics.json", "pictures.npz"])
+    (folder / "pictures.npz").unlink()  # of results that are copied the pictures are often left out
+    assert collect(replace(settings, evaluate=True), {}) == {entry: found[entry]}
+    (folder / "metrics.json").write_text("{")
+    failed: dict[str, str] = {}
+    assert collect(settings, failed) == {}
+    assert "not the file that record.json was written for" in failed[str(entry)]
+    (folder / "record.json").unlink()
+    assert collect(settings, failed := {}) == {}
+    assert f"{folder / 'metrics.json'} is damaged" in failed[str(entry)]
+    write_json(folder / "metrics.json", found[entry])
+    (tmp_path / "noniid/seed0/published").mkdir(parents=True)  # an evaluation of this training may have been cut off
+    assert collect(settings, {}) == {}
 
 
 def test_utility_at_equal_specificity_has_columns_and_a_ratio_where_it_was_measured(

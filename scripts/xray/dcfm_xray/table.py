@@ -18,7 +18,7 @@ from omegaconf import DictConfig
 
 from dcfm import comparison, records
 from dcfm.artefacts import git_revision, write_text_atomically
-from dcfm.comparison import Entry, attempt, check_list, check_recipes, check_weights, entries_of
+from dcfm.comparison import ComparisonError, Entry, attempt, check_list, check_recipes, check_weights, entries_of
 from dcfm.curves import Watch
 from dcfm.methods import registry
 from dcfm.metrics.bootstrap import Estimate, ratio
@@ -86,6 +86,11 @@ class TableSettings:
     def results(self, entry: Entry) -> Path:
         """The folder of an entry's results; the real classifier's is beside its training, or in ``real``."""
         return entry.training(self.real or self.runs) / REAL if entry.method == REAL else entry.results(self.out)
+
+    def copied(self, entry: Entry) -> bool:
+        """Whether an entry's results can only be a copy, of which no record need be there: nothing is to be made, and
+        of its trainings there is none that could have been judged again."""
+        return not (self.train or self.evaluate) and not (entry.training(self.runs) / "published").is_dir()
 
 
 def make_table(settings: TableSettings, command: str, on_progress: StageProgress = silent) -> dict[str, Any]:
@@ -179,7 +184,7 @@ def _collect_one(
     settings: TableSettings, entry: Entry, found: dict[Entry, dict[str, Any]], failed: dict[str, str]
 ) -> None:
     def read() -> None:
-        if (metrics := _read(settings.results(entry))) is not None:
+        if (metrics := _read(settings.results(entry), copied=settings.copied(entry))) is not None:
             check_weights(entry, metrics, settings.runs)
             found[entry] = metrics
 
@@ -315,10 +320,14 @@ def _flat(settings: Mapping[str, Any], before: str = "") -> dict[str, Any]:
     return found
 
 
-def _read(folder: Path) -> dict[str, Any] | None:
-    if records.read(folder / RECORD) is None:
+def _read(folder: Path, copied: bool) -> dict[str, Any] | None:
+    path = folder / METRICS
+    if records.read(folder / RECORD, only=[METRICS]) is None and not (copied and path.is_file()):
         return None
-    return json.loads((folder / METRICS).read_text(encoding="utf-8"))
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ComparisonError(f"{path} is damaged ({error}); copy it again") from error
 
 
 def _row(method: str, by_seed: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
@@ -377,7 +386,8 @@ def _write(settings: TableSettings, summary: Mapping[str, Any], found: Mapping[E
                 if entry in found and path.is_file():
                     rows[summary["titles"][method]] = read_pictures(path)
             grid = out / f"grid-{table['partition']}-seed{seed}.png"
-            grid.unlink(missing_ok=True)
+            if rows or not settings.copied(Entry(table["partition"], REAL, seed)):
+                grid.unlink(missing_ok=True)  # beside a copy, which mostly comes without pictures, it is the copy's
             if rows:
                 draw_grid(rows, grid)
             sets = out / f"sets-{table['partition']}-seed{seed}.md"

@@ -29,9 +29,9 @@ NOT_AGAIN: Final = {
     "communication/pictures/mixtures": "its results are not shipped",
     "communication/pictures/rounds10": "of its results those of FedFlow+L are shipped",
     "communication/pictures/rounds3": "likewise",
-    "communication/planner/fedflow_l-2-rounds": "its results lie in other folders",
+    "communication/planner/fedflow_l-2-rounds": "its one result lies in the folder itself",
     "images/quick_eq12": "its results are of an earlier form",
-    "images/quick_joint": "its results lie in other folders",
+    "images/quick_joint": "its results came without records",
     "xray/null_pairs": "its results are of an earlier form",
 }
 

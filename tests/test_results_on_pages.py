@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from dcfm.artefacts import file_hash
+from dcfm_images.problem import SPACE
 from dcfm_images.results import read_metrics
 from dcfm_images.summary import ratio_to
 
@@ -209,6 +211,20 @@ def test_known_combinations_score_rounds_as_the_page_says() -> None:
     (ratio,) = (r for r in iid["ratios"] if (r["method"], r["cell"]) == ("dcfm_b_r", "novel"))
     assert page.count(f"{_interval(ratio)} times") == 2
     assert ratio["baseline"] == "ddm"
+
+
+def test_what_ten_silos_of_digits_can_tell_apart_is_what_the_page_says() -> None:
+    night = REPOSITORY / "docs/results/images/night/noniid/seed0"
+    page = (REPOSITORY / "docs/own-data.md").read_text()
+    counts = torch.tensor(json.loads((night / "combinations.json").read_text())["counts"])
+    ranks = {n: [SPACE.main_effects_rank((silo >= n).nonzero()) for silo in counts] for n in (1, 100)}
+    every, hundred = (f"{min(found)} to {max(found)}" for found in ranks.values())
+    assert f"{every} of {SPACE.main_effects} each, but {hundred} from the combinations of which" in page
+    ddm_l = {0: read_metrics(night / "ddm_l")}
+    dcfm_b, dcfm_a = (ratio_to({0: read_metrics(night / name)}, ddm_l, "novel") for name in ("dcfm_b", "dcfm_a"))
+    assert dcfm_b is not None
+    assert dcfm_a is not None
+    assert f"novel FID {dcfm_b['value']:.2f} and {dcfm_a['value']:.2f} times DDM+L's" in page
 
 
 def _interval(estimate: dict[str, Any]) -> str:

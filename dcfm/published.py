@@ -117,6 +117,7 @@ def publish(
     space: AttributeSpace | None = None,
     normalizer: Mapping[str, Any] | None = None,
     data_hash: str | None = None,
+    metrics: Mapping[str, Any] | None = None,
 ) -> None:
     """Write a model's artefact: float16 weights, and everything needed to build and sample it.
 
@@ -131,6 +132,7 @@ def publish(
         space: the attributes by name, so that the model refuses to load for others.
         normalizer: constants that bring raw data to the model's coordinates.
         data_hash: hash of the training data.
+        metrics: what is known of it, e.g. what private trainings cost.
     """
     weights = {f"expert{i}.{name}": value for i, expert in enumerate(experts) for name, value in expert.items()}
     config: dict[str, Any] = {"method": method, "partition": partition}
@@ -141,7 +143,7 @@ def publish(
         "silos": [{"combinations": h.combinations.tolist(), "counts": h.counts.tolist()} for h in histograms],
         "training": dict(training),
     }
-    artefacts.save(folder, weights, config, normalizer=normalizer, data_hash=data_hash, half=True)
+    artefacts.save(folder, weights, config, normalizer=normalizer, metrics=metrics, data_hash=data_hash, half=True)
 
 
 def load_published(
@@ -193,6 +195,7 @@ def publish_task(
     partition: str,
     training: Mapping[str, Any],
     data_hash: str | None = None,
+    metrics: Mapping[str, Any] | None = None,
 ) -> None:
     """:func:`publish` for a task that is a dataclass of plain settings."""
     settings = asdict(task)  # type: ignore[call-overload] # tasks need not be dataclasses; these are
@@ -206,6 +209,7 @@ def publish_task(
         training=training,
         space=task.space,
         data_hash=data_hash,
+        metrics=metrics,
     )
 
 
@@ -238,6 +242,14 @@ def of_federation(model: Published) -> bool:
     return model.config["training"].get("protocol") is not None
 
 
+def same_histograms(model: Published, histograms: Sequence[LabelHistogram]) -> bool:
+    """Whether a model's silos had these, in this order."""
+    return len(histograms) == len(model.histograms) and all(
+        torch.equal(one.combinations, other.combinations) and torch.equal(one.counts, other.counts)
+        for one, other in zip(histograms, model.histograms, strict=True)
+    )
+
+
 def check_dealt(
     model: Published, histograms: Sequence[LabelHistogram], script: str, otherwise: str = "sample from it"
 ) -> None:
@@ -250,11 +262,7 @@ def check_dealt(
         script: that trains such a model over silos that it deals itself, for the message.
         otherwise: what else can be done, likewise.
     """
-    same = len(histograms) == len(model.histograms) and all(
-        torch.equal(one.combinations, other.combinations) and torch.equal(one.counts, other.counts)
-        for one, other in zip(histograms, model.histograms, strict=True)
-    )
-    if not same:
+    if not same_histograms(model, histograms):
         raise ModelError(
             f"this model was trained in a federation (protocol={model.config['training']['protocol']}), and what its "
             "settings deal here has other label histograms than its silos published: these had data of their own, or "

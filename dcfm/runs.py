@@ -15,13 +15,15 @@ from omegaconf import DictConfig, OmegaConf
 
 from dcfm.artefacts import write_text_atomically
 from dcfm.decentralized import Federation
-from dcfm.jobs import ProgressFactory
+from dcfm.jobs import ProgressFactory, spent_in_all
 from dcfm.methods import registry
-from dcfm.methods.method import Recipe, check_recipe
-from dcfm.published import resolve_device
+from dcfm.methods.method import Method, Recipe, check_recipe, private_parts
+from dcfm.privacy.accounting import check_sizes
+from dcfm.published import Published, resolve_device, same_histograms
 from dcfm.silos import Silo
 from dcfm.task import Task
 from dcfm.trainers import parallel
+from dcfm.trainers.local import LocalConfig
 from dcfm.weights import Weights, fingerprint
 
 log = logging.getLogger(__name__)
@@ -55,7 +57,15 @@ class RunSettings:
 class Publisher(Protocol):
     """Writes one trained method's artefact; see :func:`dcfm.published.publish`."""
 
-    def __call__(self, folder: Path, experts: Sequence[Weights], *, method: str, data_hash: str) -> None: ...
+    def __call__(
+        self,
+        folder: Path,
+        experts: Sequence[Weights],
+        *,
+        method: str,
+        data_hash: str | None,
+        metrics: Mapping[str, Any] | None,
+    ) -> None: ...
 
 
 def check_methods(names: Sequence[str]) -> None:
@@ -90,11 +100,11 @@ def read_task(cfg: DictConfig, kind: type[TaskType]) -> TaskType:
     return task
 
 
-def read_recipe(cfg: DictConfig) -> Recipe:
+def read_recipe(cfg: DictConfig, methods: Sequence[str] = ()) -> Recipe:
     """What the methods train with, from the sections of a preset.
 
     Raises:
-        ValueError: settings that cannot be.
+        ValueError: settings that cannot be, or with which one of ``methods`` cannot train.
     """
     try:
         recipe = Recipe(**{part.name: hydra.utils.instantiate(cfg[part.name]) for part in fields(Recipe)})
@@ -102,6 +112,8 @@ def read_recipe(cfg: DictConfig) -> Recipe:
         raise ValueError(str(error.__cause__ or error)) from error
     for part in fields(Recipe):
         check_whole_numbers(part.name, getattr(recipe, part.name))
+    if methods:
+        check_recipe([registry.make(name) for name in methods], recipe)
     return recipe
 
 
@@ -122,6 +134,37 @@ def silos_hash(silos: Sequence[Silo]) -> str:
     return fingerprint([{"data": silo.data, "labels": silo.labels} for silo in silos])
 
 
+def trained_on(model: Published, silos: Sequence[Silo]) -> bool:
+    """Whether a model was trained on these silos: by the hash of their data, or, where a private training does not tell
+    it, by their label histograms."""
+    metadata = model.metadata
+    if "privacy" in (metadata["metrics"] or {}):
+        return same_histograms(model, [silo.histogram(model.task.space) for silo in silos])
+    return metadata["data_hash"] == silos_hash(silos)
+
+
+def privacy_of(method: Method, recipe: Recipe, silos: Sequence[Silo]) -> dict[str, Any] | None:
+    """What a method's private trainings cost each silo, all together, as its published model tells; ``None`` without.
+
+    Raises:
+        ValueError: a silo has too few samples for their batches.
+    """
+    parts = private_parts(method, recipe)
+    if not parts:
+        return None
+    samples = {silo.name: len(silo) for silo in silos} if method.decentralised else {"pooled": sum(map(len, silos))}
+    numbers = [
+        (part.loop.batch, part.loop.steps) if isinstance(part, LocalConfig) else (part.batch, part.rounds * part.steps)
+        for part in parts
+    ]
+    for part, (batch, _) in zip(parts, numbers, strict=True):
+        check_sizes(part.privacy, batch, samples)
+    *earlier, last = parts
+    assert last.privacy is not None
+    before = [part for part in earlier if isinstance(part, LocalConfig)]  # averaging comes last, where it does
+    return {silo: spent_in_all(last.privacy, n, *numbers[-1], before) for silo, n in samples.items()}
+
+
 def train_and_publish(
     federation: Federation, methods: Sequence[str], recipe: Recipe, publish: Publisher
 ) -> dict[str, Path]:
@@ -130,19 +173,22 @@ def train_and_publish(
     Everything that a method passed between silos is listed in ``out/<method>.ledger.jsonl``.
 
     Raises:
-        ValueError: before any training, a recipe that one of the methods cannot train with.
+        ValueError: before any training, a recipe that one of the methods cannot train with, or silos too small for it.
     """
-    check_recipe([registry.make(name) for name in methods], recipe)
+    made = {name: registry.make(name) for name in methods}
+    check_recipe(list(made.values()), recipe)
+    costs = {name: privacy_of(method, recipe, federation.silos) for name, method in made.items()}
     data_hash = silos_hash(federation.silos)
     folders = {}
-    for name in methods:
-        method = registry.make(name)
-        exchange = method.exchange(federation)
+    for name, method in made.items():
+        exchange, cost = method.exchange(federation), costs[name]
         experts = method.train(federation, recipe, exchange)
         folders[name] = federation.out / "published" / name
         exchange.ledger.to_jsonl(federation.out / f"{name}.ledger.jsonl")  # first: what is published counts as finished
         if parallel.is_first():
-            publish(folders[name], experts, method=name, data_hash=data_hash)
+            # Of a private training no hash: it tells whether a guessed sample was there, whatever the noise.
+            mark, metrics = (None, {"privacy": cost}) if cost else (data_hash, None)
+            publish(folders[name], experts, method=name, data_hash=mark, metrics=metrics)
         log.info("%s: %s", name, folders[name])
     return folders
 

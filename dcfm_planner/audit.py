@@ -9,6 +9,7 @@ from dcfm.configuration import typed
 from dcfm.privacy.audit import Subject, describe_model, make_targets
 from dcfm.privacy.neighbours import Samples
 from dcfm.published import ModelError, load_published, resolve_device
+from dcfm.runs import trained_on
 from dcfm.silos import LabelHistogram
 from dcfm_envs.play_data import load_play
 from dcfm_planner.models import weights_folder
@@ -54,6 +55,12 @@ def read(config: DictConfig) -> Subject:
             "trained on; give planner.data the play data of its training"
         )
     new = without_novel(cut(load_play(given.heldout), horizon, training["border_margin"]))
+    if len(found.networks) > 1 and not trained_on(found, silos):  # one sample less deals all others anew
+        raise ValueError(
+            f"{given.data} dealt to silos gives other data than {given.model} was trained on, so which expert saw "
+            "which segment is not known; give planner.data the very play data of its training, or audit a model of one "
+            "network"
+        )
     facts = describe_model(given.model, found) | {"segments_that_differ_from_the_training": different}
     return Subject(make_targets(found.networks, silos, Samples(new.trajectories, new.labels)), facts, steps=5)
 

@@ -119,6 +119,7 @@ def publish(
     partition: str,
     training: Mapping[str, Any],
     data_hash: str | None = None,
+    metrics: Mapping[str, Any] | None = None,
 ) -> None:
     """Write a planner's artefact: float16 weights, and everything needed to build and sample it.
 
@@ -143,6 +144,7 @@ def publish(
         space=task.space,
         normalizer=task.domain.layout.coordinates(),
         data_hash=data_hash,
+        metrics=metrics,
     )
 
 

@@ -156,7 +156,7 @@ def train(
     """
     given = typed(cfg, Settings, "train_planner")
     check_run(given)
-    domain, recipe = read_domain(cfg.domain), read_recipe(cfg)
+    domain, recipe = read_domain(cfg.domain), read_recipe(cfg, given.methods)
     check_numbers(given, domain)
     check_places(given, domain)
     task = read_planner_task(cfg)

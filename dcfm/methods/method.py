@@ -11,6 +11,7 @@ from torch import Tensor
 from dcfm.decentralized import Federation
 from dcfm.exchange import Exchange
 from dcfm.fields import Composed, Field
+from dcfm.privacy.gradients import check_objective
 from dcfm.silos import LabelHistogram
 from dcfm.task import Task
 from dcfm.trainers.fedavg import FedAvgConfig
@@ -135,6 +136,12 @@ def private_sections(recipe: Recipe) -> list[str]:
     return [f.name for f in fields(recipe) if getattr(getattr(recipe, f.name), "privacy", None) is not None]
 
 
+def private_parts(method: Method, recipe: Recipe) -> list[LocalConfig | FedAvgConfig]:
+    """The sections that a method trains privately with, as it takes them, in the order of its trainings."""
+    own = method.own(recipe)
+    return [part for name in method.private if (part := getattr(own, name)).privacy is not None]
+
+
 def check_recipe(methods: Sequence[Method], recipe: Recipe) -> None:
     """Raise ``ValueError`` where one of the methods cannot train with a recipe, or none would with what is private."""
     for method in methods:
@@ -146,6 +153,9 @@ def check_recipe(methods: Sequence[Method], recipe: Recipe) -> None:
             f"{', '.join(f'{name}.privacy' for name in unused)}: none of {', '.join(m.title for m in methods)} trains "
             f"with that, so nothing is protected; leave it out{takes}"
         )
+    for method in methods:
+        for section in private_parts(method, recipe):
+            check_objective(section.objective)
 
 
 def check_rule(rule: str) -> None:

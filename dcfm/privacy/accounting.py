@@ -11,7 +11,7 @@ from typing import Final
 
 from dcfm.privacy.settings import PrivacyConfig
 
-ORDERS: Final = [1 + x / 20 for x in range(1, 200)] + [float(x) for x in range(11, 64)] + [2.0**x for x in range(6, 12)]
+ORDERS: Final = [1 + x / 20 for x in range(1, 200)] + [float(x) for x in range(11, 64)] + [2.0**x for x in range(6, 11)]
 """Renyi orders among which the tightest bound is sought."""
 
 
@@ -73,4 +73,4 @@ def epsilon(parts: Sequence[tuple[float, float, int]], delta: float) -> float:
 
     accountant = RDPAccountant()
     accountant.history = [tuple(part) for part in parts]
-    return float(accountant.get_epsilon(delta, alphas=ORDERS))
+    return max(0.0, float(accountant.get_epsilon(delta, alphas=ORDERS)))  # the bound may lie below what can be

@@ -26,10 +26,9 @@ from dcfm.privacy.accounting import sampling_rate
 from dcfm.privacy.entropy import secret_generator
 from dcfm.privacy.settings import PrivacyConfig
 from dcfm.task import Task
-from dcfm.trainers import parallel
 from dcfm.trainers.loop import Loss
 from dcfm.trainers.objective import ObjectiveConfig, draw_batch, independence_points
-from dcfm.trainers.parallel import started_by_torchrun
+from dcfm.trainers.parallel import ranks, started_by_torchrun
 
 TOGETHER: Final = 128
 """Samples whose gradients are in memory at once."""
@@ -51,11 +50,9 @@ def private_loss(
     Raises:
         ValueError: a batch larger than the data, a CI term that is not one of single samples, or several processes.
     """
-    if parallel.ranks() > 1:
-        raise ValueError(f"{parallel.ranks()} processes train together; differentially private training takes one")
     rate = sampling_rate(batch, len(data))
     check_objective(objective)
-    if started_by_torchrun():
+    if started_by_torchrun() or ranks() > 1:
         raise ValueError("a private training runs in one process; start it without torchrun")
     secret = secret_generator(data.device)
 
@@ -81,12 +78,14 @@ def private_loss(
 
 
 def check_objective(objective: ObjectiveConfig) -> None:
-    """Raise ``ValueError`` unless the CI term, if there is one, belongs to every sample of the batch."""
-    independence = objective.independence
-    if independence.weight > 0 and (independence.share != 1 or independence.pairwise):
+    """Raise ``ValueError`` unless the CI term, if there is one, belongs to every sample of the batch and takes nothing
+    else from the data."""
+    term = objective.independence
+    if term.weight > 0 and (term.share != 1 or term.pairwise or term.labels == "held"):
         raise ValueError(
-            f"with privacy the CI term is part of every sample's loss: share={independence.share} must be 1 and "
-            f"pairwise={independence.pairwise} be false; or leave the term out (weight: 0)"
+            f"with privacy the CI term is part of every sample's loss: share={term.share} must be 1 and "
+            f"pairwise={term.pairwise} be false, and labels={term.labels} be own or global, since those that are held "
+            "are counts of the data; or leave the term out (weight: 0)"
         )
 
 

@@ -15,16 +15,16 @@ from typing import Any, Final
 
 import torch
 from matplotlib.figure import Figure
-from scipy.stats import t as student
 
 from dcfm.artefacts import atomically
 from dcfm.decentralized import Federation
 from dcfm.methods import registry
 from dcfm.methods.method import Recipe
-from dcfm.privacy.accounting import spent
 from dcfm.privacy.settings import PrivacyConfig
 from dcfm.records import write_json
+from dcfm.runs import privacy_of
 from dcfm.toy.problem import ProblemSettings, make_problem
+from dcfm.toy.report import mean_interval
 from dcfm.toy.score import Sampling, hits, sample
 from dcfm.toy.task import ToyTask
 from dcfm.toy.training import Training
@@ -92,8 +92,7 @@ def run(cells: Sequence[PrivateCell], out: Path, progress: Callable[[], object] 
     """
     for cell in cells:
         problem = make_problem(cell.problem)
-        if cell.privacy is not None:
-            spent(cell.privacy, min(len(s) for s in problem.silos), cell.training.batch, 1)
+        privacy_of(registry.make(cell.method), cell.recipe(), problem.silos)  # are the silos large enough?
         path = cell.folder(out) / "record.json"
         if path.exists() and _read(path)["settings"] != cell.settings():
             raise ValueError(f"{path} is of other settings; remove {out}, or choose another out=")
@@ -135,16 +134,8 @@ def train_and_score(cell: PrivateCell, folder: Path) -> dict[str, Any]:
         inside = hits(problem.mixture, combinations, sample(field, combinations, cell.sampling, generator))
         shares[name] = float(inside.double().mean())
     record = {"settings": cell.settings(), "method": cell.method, "noise": cell.noise, "seed": cell.problem.seed}
-    return record | {"epsilon": _epsilon(cell, recipe, [len(s) for s in problem.silos])} | shares
-
-
-def _epsilon(cell: PrivateCell, recipe: Recipe, samples: Sequence[int]) -> float | None:
-    if cell.privacy is None:
-        return None
-    steps, batch = recipe.stage_one.loop.steps, recipe.stage_one.loop.batch
-    if cell.method == "fedflow_l":
-        steps, batch = recipe.fedavg.rounds * recipe.fedavg.steps, recipe.fedavg.batch
-    return max(spent(cell.privacy, n, batch, steps).epsilon for n in samples)
+    costs = privacy_of(method, recipe, problem.silos)
+    return record | {"epsilon": None if costs is None else max(cost["epsilon"] for cost in costs.values())} | shares
 
 
 def summarise(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -155,11 +146,9 @@ def summarise(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         point: dict[str, Any] = {"method": method, "noise": noise, "seeds": [r["seed"] for r in rows]}
         point["epsilon"] = None if noise is None else max(r["epsilon"] for r in rows)
         for name in ("known", "novel"):
-            values = torch.tensor([r[name] for r in rows], dtype=torch.float64)
-            mean, n = float(values.mean()), len(rows)
-            half = float(student.ppf(0.975, n - 1) * values.std() / n**0.5) if n > 1 else None
-            low, high = (None, None) if half is None else (max(0.0, mean - half), min(1.0, mean + half))
-            point[name] = {"mean": mean, "low": low, "high": high, "values": values.tolist()}
+            found = mean_interval(values := [r[name] for r in rows])
+            ends = {end: min(max(0.0, found[end]), 1.0) if end in found else None for end in ("low", "high")}
+            point[name] = {"mean": found["mean"], **ends, "values": values}
         points.append(point)
     return points
 

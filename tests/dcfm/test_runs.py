@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,19 @@ from omegaconf import OmegaConf
 from dcfm.artefacts import load
 from dcfm.decentralized import Federation
 from dcfm.methods import registry
-from dcfm.methods.method import Recipe, check_recipe
+from dcfm.methods.method import Recipe, check_recipe, without_independence
 from dcfm.privacy.settings import PrivacyConfig
-from dcfm.runs import check_methods, check_whole_numbers, claim, read_recipe, read_task, silos_hash, train_and_publish
+from dcfm.published import load_task, publish_task
+from dcfm.runs import (
+    check_methods,
+    check_whole_numbers,
+    claim,
+    read_recipe,
+    read_task,
+    silos_hash,
+    train_and_publish,
+    trained_on,
+)
 from dcfm.silos import Silo
 from dcfm.toy.task import ToyTask
 from dcfm.toy.training import Phase, Training
@@ -24,6 +35,13 @@ TASK = {"_target_": "dcfm.toy.task.ToyTask", "attributes": 2, "width": 8, "depth
 def silos() -> list[Silo]:
     y = torch.tensor([[0, 0], [0, 1], [1, 0]]).repeat(4, 1)
     return [Silo(f"silo{i}", y.float() + i, y) for i in range(2)]
+
+
+def without_ci() -> Recipe:
+    """A recipe that can be private."""
+    plain, sections = Recipe(), ("stage_one", "further", "fedavg", "pooled")
+    parts = {name: getattr(plain, name) for name in sections}
+    return replace(plain, **{k: replace(p, objective=without_independence(p.objective)) for k, p in parts.items()})
 
 
 def test_methods_are_registered() -> None:
@@ -68,7 +86,7 @@ def test_a_number_that_may_be_left_out_is_whole_too() -> None:
 
 
 def test_a_recipe_that_one_method_cannot_take_is_an_error_before_the_first_trains(tmp_path: Path) -> None:
-    recipe = Recipe()
+    recipe = without_ci()
     private = replace(recipe, stage_one=replace(recipe.stage_one, privacy=PrivacyConfig(1.0)))
     federation = Federation(ToyTask(2, 8, 1), silos(), tmp_path / "out", workers=0)
     for last in ("dcfm_a", "ddm_l", "dfd"):
@@ -78,7 +96,7 @@ def test_a_recipe_that_one_method_cannot_take_is_an_error_before_the_first_train
 
 
 def test_privacy_that_a_method_would_not_train_with_is_an_error(tmp_path: Path) -> None:
-    federation, plain = Federation(ToyTask(2, 8, 1), silos(), tmp_path / "out", workers=0), Recipe()
+    federation, plain = Federation(ToyTask(2, 8, 1), silos(), tmp_path / "out", workers=0), without_ci()
 
     def private(*sections: str) -> Recipe:
         return replace(plain, **{s: replace(getattr(plain, s), privacy=PrivacyConfig(1.0)) for s in sections})
@@ -101,7 +119,7 @@ def test_every_method_is_trained_and_published_once(tmp_path: Path) -> None:
     federation = Federation(ToyTask(2, 8, 1), silos(), tmp_path, workers=0)
     seen = []
 
-    def publish(folder: Path, experts: object, *, method: str, data_hash: str) -> None:
+    def publish(folder: Path, experts: object, *, method: str, data_hash: str, metrics: None) -> None:
         seen.append((folder.relative_to(tmp_path).as_posix(), len(experts), method, data_hash))  # type: ignore[arg-type]
         assert (tmp_path / f"{method}.ledger.jsonl").is_file()  # what is published is not trained again
 
@@ -111,6 +129,55 @@ def test_every_method_is_trained_and_published_once(tmp_path: Path) -> None:
     assert list(folders) == ["ddm_l", "dcfm_b"]
     assert all((tmp_path / f"{name}.ledger.jsonl").read_text() for name in folders)
     assert load(tmp_path / "dcfm_b").weights
+
+
+def private_recipe(samples: int) -> Recipe:
+    """Short, every training private, batches of half of ``samples``."""
+    short = Phase(steps=2, weight=0.0)
+    training = Training(
+        width=8, depth=1, batch=samples // 2, stage_one=short, peers=short, student=short, fedavg=short, pooled=short
+    )
+    recipe = training.recipe()
+    parts = {name: getattr(recipe, name) for name in ("stage_one", "further", "fedavg", "pooled")}
+    return replace(recipe, **{name: replace(part, privacy=PrivacyConfig(1.0)) for name, part in parts.items()})
+
+
+def test_what_is_trained_privately_tells_its_epsilon_and_no_hash_of_its_data(tmp_path: Path) -> None:
+    """Who knows all samples but one could hash them with a guess; by label counts it is still known again."""
+    federation, recipe = Federation(ToyTask(2, 8, 1), silos(), tmp_path, workers=0), private_recipe(12)
+    recipe = replace(recipe, fedavg=replace(recipe.fedavg, rounds=2))
+    names, histograms = ["dcfm_b", "dcfm_b_r", "ddm_l", "pooled"], federation.histograms
+    publisher = partial(publish_task, histograms=histograms, task=federation.task, partition="iid", training={})
+    folders = train_and_publish(federation, names, recipe, publisher)
+    hashed = silos_hash(federation.silos)
+    for name, folder in folders.items():
+        assert hashed not in "".join(path.read_text() for path in folder.glob("*.json"))
+        model = load_task(folder, ToyTask, "cpu", what="a toy model")
+        assert trained_on(model, silos())
+        assert not trained_on(model, silos()[:1])
+        costs = model.metadata["metrics"]["privacy"]
+        assert set(costs) == ({"pooled"} if name == "pooled" else {"silo0", "silo1"})
+    spent_by = {name: json.loads((folders[name] / "artefact.json").read_text())["metrics"]["privacy"] for name in names}
+    places = ("stage1_no_ci/silo0", "further_no_ci/silo1", "dcfm_b_r", "pooled")
+    one, further, rounds, pooled = (load(tmp_path / place).metadata["metrics"]["privacy"] for place in places)
+    assert spent_by["dcfm_b"]["silo0"] == one
+    assert spent_by["ddm_l"]["silo1"] == further
+    assert spent_by["dcfm_b_r"] == rounds
+    assert spent_by["pooled"]["pooled"] == pooled
+    assert further["epsilon"] > one["epsilon"]
+
+
+def test_what_cannot_be_private_is_found_before_anything_trains(tmp_path: Path) -> None:
+    """Also where the training that cannot be is not the first."""
+    federation, recipe = Federation(ToyTask(2, 8, 1), silos(), tmp_path / "out", workers=0), private_recipe(12)
+    term = replace(recipe.fedavg.objective.independence, weight=1.0, share=0.25)
+    objective = replace(recipe.fedavg.objective, independence=term)
+    recipe = replace(recipe, further=replace(recipe.further, privacy=None), pooled=Recipe().pooled)
+    part, large = replace(recipe.fedavg, objective=objective), replace(recipe.fedavg, batch=13)
+    for wrong, message in ((part, "share=0.25 must be 1"), (large, "silo 'silo0': batches of 13 from 12 samples")):
+        with pytest.raises(ValueError, match=message):
+            train_and_publish(federation, ["dcfm_b_r"], replace(recipe, fedavg=wrong), lambda *_, **__: None)
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_hash_is_of_data_and_labels() -> None:

@@ -9,7 +9,7 @@ from torch import nn
 
 from dcfm.federated.silo_files import read_silo
 from dcfm.published import check_dealt, of_federation
-from dcfm.runs import silos_hash
+from dcfm.runs import trained_on
 from dcfm_images.digits import CLASSES, Digits, load_digits
 from dcfm_images.evaluation_settings import EvaluationError
 from dcfm_images.models import LoadedModel
@@ -47,7 +47,7 @@ def problem_of(
     )
     if of_federation(model):
         check_dealt(model, list(problem.histograms.values()), "scripts/images/train.py", otherwise)
-    elif silos_hash(problem.silos) != model.metadata["data_hash"]:
+    elif not trained_on(model, problem.silos):
         raise EvaluationError(
             f"the digits found ({found.source}) give other silos than those that the model was trained on, so real "
             "digits that it never saw are not known; give the digits= and folder= of its training"

@@ -66,7 +66,7 @@ def prepare(cfg: DictConfig) -> Prepared:
     """
     settings = typed(cfg, Settings, "images/train")
     check_run(settings)
-    task, recipe = read_task(cfg, ImageTask), read_recipe(cfg)
+    task, recipe = read_task(cfg, ImageTask), read_recipe(cfg, settings.methods)
     digits = load_digits(None if settings.folder is None else Path(settings.folder), task.size, source=settings.digits)
     problem = make_problem(
         digits,

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from dcfm.progress import StageProgress
 from dcfm.published import check_dealt, of_federation
-from dcfm.runs import silos_hash
+from dcfm.runs import trained_on
 from dcfm.silos import LabelHistogram
 from dcfm_xray.dealing import Dealing
 from dcfm_xray.evaluation_settings import EvaluationError
@@ -49,7 +49,7 @@ def problem_of(
         return _dealt(model, settings, trained_at.parent.parent, on_progress)
     dealing = _dealing(settings)
     problem = dealing.problem(dealing.parts(model.task), trained_at.parent.parent / CACHE, on_progress)
-    if silos_hash(problem.silos) != model.metadata["data_hash"]:
+    if not trained_on(model, problem.silos):
         raise EvaluationError(
             "the data or the autoencoder found gives other silos than those that the model was trained on, so images "
             "that it never saw are not known; give the path=, autoencoder= or pretrained= of its training"

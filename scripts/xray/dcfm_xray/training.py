@@ -83,7 +83,7 @@ def prepare(cfg: DictConfig) -> Prepared:
     settings = typed(cfg, Settings, "xray/train")
     check_run(settings)
     dealing = Dealing.of(vars(settings), "xray/train")
-    task, recipe = read_task(cfg, XrayTask), read_recipe(cfg)
+    task, recipe = read_task(cfg, XrayTask), read_recipe(cfg, settings.methods)
     source, codec, split = dealing.parts(task)
     return Prepared(settings, task, recipe, dealing, source, codec, split)
 

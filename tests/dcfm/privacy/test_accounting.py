@@ -38,6 +38,10 @@ def test_more_noise_costs_less_and_more_steps_cost_more() -> None:
     assert epsilon(halves, 1e-5) == pytest.approx(base.epsilon)
 
 
+def test_it_is_not_negative() -> None:
+    assert epsilon([(10.0, 64 / 6000, 100)], 0.02) == 0
+
+
 def test_artefacts_say_what_was_spent(tmp_path: Path) -> None:
     run: Federation = federation(tmp_path)
     privacy = PrivacyConfig(1.0)

@@ -202,6 +202,9 @@ def test_what_cannot_be_private_is_refused(monkeypatch: pytest.MonkeyPatch) -> N
     task, (data, labels) = ToyTask(width=8), silo_data(COMBINATIONS, 4, seed=1)
     with pytest.raises(ValueError, match="must be 1 and pairwise=False"):
         private_loss(task, data, labels, 4, ObjectiveConfig(), PrivacyConfig(1.0))
+    held = replace(OBJECTIVE, independence=replace(OBJECTIVE.independence, labels="held"))
+    with pytest.raises(ValueError, match="labels=held be own or global"):
+        private_loss(task, data, labels, 4, held, PrivacyConfig(1.0))
     with pytest.raises(ValueError, match="batches of 64 from 8 samples"):
         private_loss(task, data, labels, 64, OBJECTIVE, PrivacyConfig(1.0))
     with pytest.raises(ValueError, match="must be positive"):

@@ -4,11 +4,11 @@ import multiprocessing
 import os
 import threading
 
-import torch
-
 
 def begin_worker() -> None:
     """One thread, since there is a process a core, and an end when the parent ends: an initializer of a pool."""
+    import torch  # not above: collecting does without
+
     torch.set_num_threads(1)
     end_with_parent()
 

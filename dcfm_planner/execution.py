@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from dcfm_planner.controllers import Controller
-from dcfm_planner.layout import COLUMNS, STATE_COLUMNS, TRANSITION, normalise, state_features
+from dcfm_planner.layout import COLUMNS, STATE_COLUMNS, TRANSITION, state_features
 from dcfm_planner.plan import Plan
 from dcfm_planner.planner import HeldEntries, Planner
 
@@ -25,7 +25,6 @@ REST_DISTANCE: Final = 0.0005
 """m that a cube at rest may move in a control step: 1 cm/s."""
 
 _CUBE: Final = COLUMNS["cube_position"].slice
-_ACTION: Final = COLUMNS["action"].slice
 
 
 @dataclass(frozen=True)
@@ -210,12 +209,9 @@ class Execution:
 
     def _sample(self, rows: Int[np.ndarray, " rows"], warm: Plan | None) -> Plan:
         """Plans with the executed history and the goal held."""
-        held = hold_executed(
-            self._states[rows],
-            self._actions[rows] if self.options.hold_actions else None,
-            self.step[rows] + 1,
-            self._goal[rows],
-        )
+        actions = self._actions[rows, :-1] if self.options.hold_actions else None
+        none = HeldEntries.none(len(rows), self.planner.horizon)
+        held = none.with_history(self._states[rows], actions, self.step[rows] + 1).with_goal(self._goal[rows])
         return self.planner.sample(
             torch.from_numpy(self._labels[rows]),
             [self._generators[row] for row in rows],
@@ -229,25 +225,3 @@ class Execution:
         whole = self.plan.normalised.clone()
         whole[torch.from_numpy(rows)] = normalised
         self.plan = Plan.from_normalised(whole)
-
-
-def hold_executed(
-    states: Float[np.ndarray, "batch horizon 12"],
-    actions: Float[np.ndarray, "batch horizon 5"] | None,
-    length: Int[np.ndarray, " batch"],
-    goal: Float[np.ndarray, "batch 3"],
-) -> HeldEntries:
-    """Hold the first ``length`` states of each row (SI units), the actions before the last of them if given, and the
-    cube's position (m) at the last step."""
-    batch, horizon, _ = states.shape
-    values = torch.zeros(batch, horizon, TRANSITION)
-    mask = torch.zeros(batch, horizon, TRANSITION, dtype=torch.bool)
-    steps, lengths = torch.arange(horizon), torch.from_numpy(length)[:, None]
-    values[..., :STATE_COLUMNS] = normalise(torch.from_numpy(states).to(values))
-    mask[..., :STATE_COLUMNS] = (steps < lengths)[..., None]
-    if actions is not None:
-        taken = torch.zeros_like(values)
-        taken[..., _ACTION] = torch.from_numpy(actions).to(values)
-        values[..., _ACTION] = normalise(taken)[..., _ACTION]
-        mask[..., _ACTION] = (steps < lengths - 1)[..., None]
-    return HeldEntries(torch.where(mask, values, 0.0), mask).with_goal(goal)

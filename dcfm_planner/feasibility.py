@@ -12,6 +12,7 @@ from typing import Final
 import numpy as np
 from jaxtyping import Int
 
+from dcfm_envs.placement import OVERSHOOT
 from dcfm_envs.scene import CUBE_REST_HEIGHT, EFFECTOR_BOUNDS
 from dcfm_planner.plan import Plan
 from dcfm_planner.quadrants import QUADRANTS, quadrant_of
@@ -19,9 +20,9 @@ from dcfm_planner.quadrants import QUADRANTS, quadrant_of
 FLOOR_TOLERANCE: Final = 0.01
 """m by which the cube's height at either end may differ from that of a cube at rest: a quarter of its edge."""
 
-EFFECTOR_SLACK: Final = 0.02
+EFFECTOR_SLACK: Final = OVERSHOOT
 """m by which the effector may start outside ``EFFECTOR_BOUNDS``: it overshoots its targets a little, and the
-environment's reset (``dcfm_envs.placement.OVERSHOOT``) takes no more."""
+environment's reset takes no more."""
 
 
 @dataclass(frozen=True)

@@ -186,13 +186,14 @@ def load_planner(
 
     found = load_published(folder, task, where, what="a planner", check=check)
     sampling = sampling or Sampling()
-    if any(weight != 1 for weight in sampling.guidance or ()) and found.method.novel_rule(sampling.rule) != "composed":
+    composes = found.method.novel_rule(sampling.rule) == "composed"
+    if any(weight != 1 for weight in sampling.guidance or ()) and not composes:
         raise ModelError(
             f"guidance={list(sampling.guidance or ())} has no effect with rule={sampling.rule} of {found.name}; leave "
             "it out, or give rule=composed"
         )
     if sampling.guidance is None:
-        sampling = replace(sampling, guidance=tuple(domain.guidance))
+        sampling = replace(sampling, guidance=tuple(domain.guidance) if composes else (1.0,) * domain.space.size)
     field = found.field(sampling.rule, sampling.guidance)
     assert isinstance(found.task, PlannerTask)
     planner = Planner(field, found.task.horizon, sampling.steps, sampling.method, where, domain.layout)

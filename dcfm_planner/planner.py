@@ -52,9 +52,13 @@ class HeldEntries:
         self,
         states: Float[np.ndarray, "batch steps state"],
         actions: Float[np.ndarray, "batch steps_before action"] | None = None,
+        lengths: Int[np.ndarray, " batch"] | None = None,
     ) -> "HeldEntries":
         """Hold the first ``steps`` states (SI units; for the cube :func:`~dcfm_planner.layout.state_features`) and the
         actions that were taken in all but the last of them, if given. One step is a start state.
+
+        Args:
+            lengths: hold only so many states of a row, and the actions before the last of these.
 
         Raises:
             ValueError: more states than the horizon has steps, or another number of actions than states less one.
@@ -65,12 +69,14 @@ class HeldEntries:
             raise ValueError(f"a history of {steps} steps; it must have 1 to {values.shape[1]} (the horizon)")
         if actions is not None and actions.shape[1] != steps - 1:
             raise ValueError(f"{actions.shape[1]} actions between {steps} states; give {steps - 1}, or none at all")
+        length = torch.full((len(values), 1), steps) if lengths is None else torch.from_numpy(lengths)[:, None]
+        counted = torch.arange(values.shape[1])
         values[:, :steps, :state] = self.layout.normalise(torch.as_tensor(states, dtype=values.dtype))
-        mask[:, :steps, :state] = True
+        mask[..., :state] |= (counted < length)[..., None]
         if actions is not None and actions.shape[1]:
             values[:, : actions.shape[1], state:] = self._normalised(actions, slice(state, None))
-            mask[:, : actions.shape[1], state:] = True
-        return HeldEntries(values, mask, self.layout)
+            mask[..., state:] |= (counted < length - 1)[..., None]
+        return HeldEntries(torch.where(mask, values, 0.0), mask, self.layout)
 
     def with_goal(self, goal: Float[np.ndarray, "batch goal"]) -> "HeldEntries":
         """Hold the layout's goal (SI units; for the cube its position, m) at the last step."""
@@ -125,7 +131,8 @@ class Planner:
             goal: an OGBench goal observation (28 numbers) or a cube position (x, y or x, y, z; m), one for all plans
                 or one each; the plan proposes a goal if not given.
             number: of plans, where neither a batch of observations nor of names says so.
-            seed: of the noise; plan ``i`` of a batch is the same however many there are.
+            seed: of the noise; that of plan ``i`` of a batch is the same however many there are, the plan up to
+                rounding.
 
         Raises:
             ValueError: wrong shapes, numbers that do not fit together, an unknown quadrant, or plans that are not the

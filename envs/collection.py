@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from dcfm.workers import end_with_parent
 from dcfm_envs.play_data import UNREADABLE
 from dcfm_envs.rendering import without_pictures
 from dcfm_envs.scene import ACTION_SIZE, STATE_SIZE
@@ -124,9 +125,10 @@ def _is_whole(path: Path, steps: int) -> bool:
     return fits and all(shapes[key][:1] == (steps,) for key in EPISODE_KEYS)
 
 
-def _ignore_interrupts() -> None:
-    """In a worker: Ctrl-C reaches the whole process group, and the parent alone decides what to do."""
+def _begin_worker() -> None:
+    """Ctrl-C reaches the whole process group, and the parent alone decides what to do; its end is a worker's too."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_parent()
 
 
 def _collect_to_file(folder: str, seed: int, episode: int, steps: int) -> int:
@@ -184,7 +186,7 @@ def collect(
             done += 1
             notify(done, len(wanted))
     elif missing:
-        with ProcessPoolExecutor(workers, initializer=_ignore_interrupts) as pool:
+        with ProcessPoolExecutor(workers, initializer=_begin_worker) as pool:
             jobs = [pool.submit(_collect_to_file, str(folder), plan.seed, e, plan.steps) for e in missing]
             try:
                 for job in as_completed(jobs):

@@ -18,15 +18,16 @@ import gymnasium
 import mujoco
 import numpy as np
 from gymnasium.spaces import Box
+from gymnasium.utils import EzPickle
 from jaxtyping import Float, UInt8
 from ogbench.manipspace import lie
 from ogbench.manipspace.envs.cube_env import CubeEnv
 
 from dcfm_envs.placement import Placement, check_options, place
+from dcfm_envs.registration import METADATA
 from dcfm_envs.rendering import prepare_rendering
 from dcfm_envs.scene import (
     ACTION_SIZE,
-    CONTROL_PERIOD,
     GRIPPER_CLOSED,
     GRIPPER_SCALE,
     POSITION_SCALE,
@@ -39,7 +40,10 @@ from dcfm_envs.scene import (
 
 _CUBE: Final = "object_joint_0"
 _REACH_TOLERANCE: Final = 1e-4
-"""m and rad by which inverse kinematics may miss a given effector pose."""
+"""m by which inverse kinematics may miss a given effector pose."""
+
+_UNIT_TOLERANCE: Final = 1e-3
+"""By which a given quaternion's length may miss 1; single precision misses it by 1e-7."""
 
 _SETTLE_STEPS: Final = 600
 """Physics steps (1.2 s) in which the fingers come to rest."""
@@ -68,7 +72,7 @@ def _observation_space() -> Box:
     return Box(low, high, dtype=np.float64)
 
 
-class CubeSingle(CubeEnv):
+class CubeSingle(CubeEnv, EzPickle):
     """One pick-and-place with OGBench's UR5e, as a Gymnasium environment.
 
     *Observation*: OGBench's state vector, 28 numbers (``dcfm_envs.scene.STATE_SLICES``; ``named`` gives SI units).
@@ -76,6 +80,8 @@ class CubeSingle(CubeEnv):
     *Reward*: 1 in steps after which the cube's centre is within 0.04 m of the goal, else 0.
     *Info*: ``success``, ``goal`` (the state vector with the cube at the goal), ``goal_position`` (m), and OGBench's
     ``proprio/...`` and ``privileged/...`` entries, those that its oracle reads among them.
+
+    A pickled or copied environment is one of the same settings that waits for ``reset``; states pass by ``set_state``.
 
     Args:
         render_mode: None, or ``"rgb_array"``.
@@ -87,7 +93,7 @@ class CubeSingle(CubeEnv):
         RenderingError: pictures are asked for and cannot be drawn here.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": round(1 / CONTROL_PERIOD)}
+    metadata: ClassVar[dict[str, Any]] = METADATA
 
     def __init__(
         self,
@@ -102,7 +108,9 @@ class CubeSingle(CubeEnv):
             raise ValueError(f"render_mode {render_mode!r} is not offered; it is None or one of {', '.join(modes)}")
         if render_mode is not None:
             prepare_rendering()
-        super().__init__(env_type="single", terminate_at_goal=terminate_at_goal, width=width, height=height)
+        given: dict[str, Any] = {"terminate_at_goal": terminate_at_goal, "width": width, "height": height}
+        EzPickle.__init__(self, render_mode=render_mode, **given)
+        CubeEnv.__init__(self, env_type="single", **given)
         self.render_mode = render_mode
         self._observation_space = _observation_space()
         self._action_space = Box(-1.0, 1.0, (ACTION_SIZE,), dtype=np.float32)
@@ -229,7 +237,7 @@ class CubeSingle(CubeEnv):
             qvel: their velocities.
 
         Raises:
-            ValueError: a wrong shape, or a value that is not finite.
+            ValueError: a wrong shape, a value that is not finite, or a quaternion that is no rotation.
         """
         qpos, qvel = np.asarray(qpos, dtype=np.float64), np.asarray(qvel, dtype=np.float64)
         if qpos.shape != (self.model.nq,) or qvel.shape != (self.model.nv,):
@@ -239,6 +247,10 @@ class CubeSingle(CubeEnv):
             )
         if not (np.isfinite(qpos).all() and np.isfinite(qvel).all()):
             raise ValueError("qpos and qvel must be finite; check where they come from")
+        if not abs(float(np.linalg.norm(qpos[-4:])) - 1) < _UNIT_TOLERANCE:
+            raise ValueError(
+                f"the cube's quaternion {qpos[-4:].tolist()}, the last four of qpos, is none: give one of length 1"
+            )
         self.data.qpos[:], self.data.qvel[:] = qpos, qvel
         self.data.qacc_warmstart[:] = 0
         self.data.ctrl[:] = 0
@@ -326,6 +338,8 @@ class CubeSingle(CubeEnv):
         if self.render_mode is None:
             gymnasium.logger.warn('render() draws nothing: make the environment with render_mode="rgb_array"')
             return None
+        if self._reset_next_step:
+            raise gymnasium.error.ResetNeeded("call reset() before the first render()")
         CubeEnv.post_step(self)
         return super().render(camera=camera)
 

@@ -168,7 +168,11 @@ def _rows(source: str | os.PathLike[str], episode: Any, latest: bool) -> dict[st
             f"{source}: observations or actions are not plain arrays; these are not data of cube-single"
         )
     actions = (episode.infos or {}).get("action")
-    if not isinstance(actions, np.ndarray) or len(actions) != len(episode.observations):
+    if not (
+        isinstance(actions, np.ndarray)
+        and len(actions) == len(episode.observations)
+        and np.array_equal(actions[: len(episode.actions)], episode.actions)  # others may log what led to a state
+    ):
         actions = episode.actions
     terminals = np.zeros(len(actions), dtype=bool)
     if len(actions):

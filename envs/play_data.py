@@ -5,7 +5,6 @@ Nothing in a file is executed: arrays of objects are refused, and everything is 
 
 from __future__ import annotations
 
-import hashlib
 import os
 import zipfile
 import zlib
@@ -149,15 +148,3 @@ def checked(arrays: dict[str, np.ndarray], source: str | os.PathLike[str]) -> Pl
         actions=arrays["actions"].astype(np.float32, copy=False),
         terminals=arrays["terminals"].astype(bool, copy=False),
     )
-
-
-def data_hash(path: str | os.PathLike[str]) -> str:
-    """The SHA-256 of a file's bytes, in hexadecimal: recorded with everything that is trained on it.
-
-    Raises:
-        PlayDataError: there is no such file.
-    """
-    if not Path(path).is_file():
-        raise PlayDataError(f"{path}: no such file; {_REMEDY}")
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

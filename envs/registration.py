@@ -7,11 +7,15 @@ from typing import Any, Final
 import gymnasium
 
 from dcfm_envs.rendering import prepare_rendering
+from dcfm_envs.scene import CONTROL_PERIOD
 
 CUBE_SINGLE: Final = "dcfm/CubeSingle-v0"
 
 MAX_EPISODE_STEPS: Final = 200
 """OGBench's limit for one cube."""
+
+METADATA: Final[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": round(1 / CONTROL_PERIOD)}
+"""Of the environment, as Gymnasium reads it."""
 
 
 def make_cube_single(*, render_mode: str | None = None, **arguments: Any) -> gymnasium.Env:
@@ -29,6 +33,9 @@ def make_cube_single(*, render_mode: str | None = None, **arguments: Any) -> gym
     from dcfm_envs.cube_single import CubeSingle
 
     return CubeSingle(render_mode=render_mode, **arguments)
+
+
+make_cube_single.metadata = METADATA  # type: ignore[attr-defined] # from which Gymnasium learns what it can wrap
 
 
 def register_environments() -> None:

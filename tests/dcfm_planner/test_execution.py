@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from dcfm_planner.controllers import PlannedActions
-from dcfm_planner.execution import Execution, ExecutionOptions, hold_executed
+from dcfm_planner.execution import Execution, ExecutionOptions
 from dcfm_planner.layout import COLUMNS, STATE_COLUMNS, TRANSITION, denormalise
 from dcfm_planner.plan import Plan
-from dcfm_planner.planner import Planner
+from dcfm_planner.planner import HeldEntries, Planner
 
 HORIZON = 8
 CUBE = COLUMNS["cube_position"]
@@ -184,11 +184,11 @@ def test_a_proposal_is_where_the_first_plan_comes_from(
     assert execution.plans.tolist() == [1]
 
 
-def test_hold_executed_row_by_row() -> None:
+def test_histories_of_several_lengths_are_held() -> None:
     rng = np.random.default_rng(0)
     states, actions = rng.normal(size=(2, HORIZON, STATE_COLUMNS)), rng.normal(size=(2, HORIZON, 5))
     goal = rng.normal(size=(2, 3))
-    held = hold_executed(states, actions, np.array([1, 5]), goal)
+    held = HeldEntries.none(2, HORIZON).with_history(states, actions[:, :-1], np.array([1, 5])).with_goal(goal)
     assert held.mask[:, :-1, :STATE_COLUMNS].any(-1).sum(1).tolist() == [1, 5]
     assert held.mask[..., COLUMNS["action"].slice].any(-1).sum(1).tolist() == [0, 4]
     back = denormalise(held.values.double()).numpy()

@@ -71,6 +71,8 @@ def test_guidance_without_effect_is_refused(folder: Path) -> None:
     load_planner(folder / "dcfm_a", device="cpu", sampling=strong)
     load_planner(folder / "dcfm_b", device="cpu", sampling=replace(strong, rule="composed"))
     load_planner(folder / "dcfm_b", device="cpu", sampling=replace(strong, guidance=(1.0, 1.0)))
+    for method, weights in (("dcfm_a", CUBE.guidance), ("dcfm_b", (1.0, 1.0))):  # and none is recorded
+        assert load_planner(folder / method, device="cpu", sampling=Sampling(rule="joint")).sampling.guidance == weights
     with pytest.raises(ModelError, match=r"guidance=\[2.0, 1.0\] has no effect with rule=joint of dcfm_b"):
         load_planner(folder / "dcfm_b", device="cpu", sampling=strong)
 

@@ -1,6 +1,8 @@
 """Collection is seeded, resumable and whole: how it was cut up leaves no trace in the bytes."""
 
 import shutil
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 from dcfm_envs import collection
 from dcfm_envs.collection import CollectionPlan, collect, collect_episode, save_npz, seeded_global_numpy
 from dcfm_envs.play_data import load_play
+from tests.dcfm.test_workers import wait_until
 
 STEPS = 12
 
@@ -148,6 +151,37 @@ def test_processes_change_nothing(whole: Path, tmp_path: Path) -> None:
     arrays = contents(tmp_path / "cube-single-play-v0.npz")
     for key, value in contents(whole / "cube-single-play-v0.npz").items():
         np.testing.assert_array_equal(arrays[key], value[:STEPS])
+
+
+KILLED = """
+import multiprocessing, sys
+from pathlib import Path
+from dcfm_envs.collection import CollectionPlan, collect
+
+def told(done, total):
+    if done:
+        Path(sys.argv[1], "worker").write_text(str(multiprocessing.active_children()[0].pid))
+
+if __name__ == "__main__":
+    collect(CollectionPlan(train=500, val=0, steps=300), Path(sys.argv[1]), workers=1, on_episode=told)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
+def test_a_collection_that_is_killed_leaves_no_worker(tmp_path: Path) -> None:
+    script = tmp_path / "killed.py"
+    script.write_text(KILLED)
+    parent = subprocess.Popen([sys.executable, str(script), str(tmp_path)])
+    wait_until(lambda: (tmp_path / "worker").exists() and bool((tmp_path / "worker").read_text()))
+    place = Path("/proc", (tmp_path / "worker").read_text(), "stat")
+
+    def lives() -> bool:
+        return place.exists() and place.read_text().rpartition(")")[2].split()[0] != "Z"
+
+    assert lives()
+    parent.kill()
+    parent.wait()
+    wait_until(lambda: not lives(), 30)
 
 
 def test_nothing_is_collected_twice(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:

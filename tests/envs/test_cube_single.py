@@ -1,5 +1,7 @@
 """The environment: placed exactly as asked, drawn from its seed alone, OGBench's physics to the last bit."""
 
+import copy
+import pickle
 import warnings
 from typing import Any
 
@@ -180,6 +182,15 @@ def test_actions_are_clipped_and_checked(env: CubeSingle) -> None:
         CubeSingle().step(action)
 
 
+def test_a_copy_is_an_environment_of_the_same_settings(env: CubeSingle) -> None:
+    made = CubeSingle(terminate_at_goal=True, width=64)
+    for again in (pickle.loads(pickle.dumps(made)), copy.deepcopy(made)):
+        np.testing.assert_array_equal(again.reset(seed=3)[0], env.reset(seed=3)[0])
+        again.set_state(np.concatenate([again.data.qpos[:14], PLACED["goal_position"], [1, 0, 0, 0]]), again.data.qvel)
+        again.data.mocap_pos[:] = PLACED["goal_position"]
+        assert again.step(np.zeros(5))[2]
+
+
 def test_set_state_restores_a_state(env: CubeSingle) -> None:
     env.reset(seed=4)
     for _ in range(3):
@@ -201,6 +212,10 @@ def test_set_state_restores_a_state(env: CubeSingle) -> None:
         env.set_state(qpos[:-1], qvel)
     with pytest.raises(ValueError, match="finite"):
         env.set_state(qpos * np.nan, qvel)
+    for length in (0.0, 2.0):
+        with pytest.raises(ValueError, match=r"quaternion .* is none: give one of length 1"):
+            env.set_state(np.concatenate([qpos[:-4], length * qpos[-4:]]), qvel)
+    env.set_state(qpos.astype(np.float32), qvel)
 
 
 def test_what_it_cannot_draw_it_does_not_promise(env: CubeSingle) -> None:

@@ -70,13 +70,20 @@ def test_minari_itself_reads_transitions(tmp_path: Path, monkeypatch: pytest.Mon
     assert_same(given, import_minari(f"mine/{NAME}"))
 
 
-def foreign(folder: Path, observations: np.ndarray, actions: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A data set of one episode, twice, without our infos."""
+def foreign(
+    folder: Path,
+    observations: np.ndarray,
+    actions: np.ndarray,
+    monkeypatch: pytest.MonkeyPatch,
+    infos: dict[str, np.ndarray] | None = None,
+) -> None:
+    """A data set of one episode, twice, without our infos, or with others."""
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(folder))
     steps = len(actions)
     flags = {"rewards": np.zeros(steps), "terminations": np.zeros(steps, bool), "truncations": np.zeros(steps, bool)}
     episodes = [
-        minari.data_collector.EpisodeBuffer(observations=observations, actions=actions, **flags) for _ in range(2)
+        minari.data_collector.EpisodeBuffer(observations=observations, actions=actions, infos=infos, **flags)
+        for _ in range(2)
     ]
     minari.create_dataset_from_buffers(
         "other-v0",
@@ -99,6 +106,17 @@ def test_a_data_set_from_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert len(found) == 10
     np.testing.assert_array_equal(found.observations[:5], given.observations[:5])
     np.testing.assert_array_equal(found.episodes(), [[0, 5], [5, 10]])
+
+
+@pytest.mark.filterwarnings("ignore:.*None:UserWarning")
+def test_actions_that_somebody_else_logged_are_not_taken_for_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many as observations, but each the one that led there."""
+    given = play()
+    led = np.concatenate([np.zeros((1, 5), np.float32), given.actions[:5]])
+    foreign(tmp_path, given.observations[:6], given.actions[:5], monkeypatch, {"action": led})
+    np.testing.assert_array_equal(import_minari("other-v0").actions[:5], given.actions[:5])
 
 
 @pytest.mark.filterwarnings("ignore:.*None:UserWarning")

@@ -1,12 +1,11 @@
 """Good files are read as they are; each kind of bad file is one error that names the file and the remedy."""
 
-import hashlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from dcfm_envs.play_data import PlayData, PlayDataError, data_hash, load_play
+from dcfm_envs.play_data import PlayData, PlayDataError, load_play
 from dcfm_envs.scene import STATE_SLICES
 
 ROWS = 12
@@ -131,10 +130,3 @@ def test_part_refuses_an_unknown_quantity() -> None:
     assert play.part("cube_position").shape == (ROWS, 3)
     with pytest.raises(ValueError, match="cube_position"):
         play.part("cube")
-
-
-def test_hash_is_that_of_the_bytes(tmp_path: Path) -> None:
-    path = write(tmp_path)
-    assert data_hash(path) == hashlib.sha256(path.read_bytes()).hexdigest()
-    with pytest.raises(PlayDataError, match="no such file"):
-        data_hash(tmp_path / "absent.npz")

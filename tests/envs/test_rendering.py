@@ -80,8 +80,15 @@ import dcfm_envs
 plain = gymnasium.make(dcfm_envs.CUBE_SINGLE)
 plain.reset(seed=0)
 env = gymnasium.make(dcfm_envs.CUBE_SINGLE, render_mode="rgb_array")
-env.reset(seed=0)
+try:
+    env.unwrapped.render()
+except gymnasium.error.ResetNeeded:
+    env.reset(seed=0)
 assert env.render().std() > 5, "the picture is blank"
+film = gymnasium.make(dcfm_envs.CUBE_SINGLE, render_mode="rgb_array_list")
+film.reset(seed=0)
+film.step(film.action_space.sample())
+assert len(film.render()) == 2
 """
 
 

@@ -1,13 +1,13 @@
 """Measure how fast plans and evaluations are, on one core of the machine at hand.
 
     python scripts/benchmark_planner.py                                   # the shipped DCFM-B planner
-    python scripts/benchmark_planner.py weights=cube-single/noniid/dcfm_a out=runs/benchmark_a
+    python scripts/benchmark_planner.py weights=cube-single/noniid/dcfm_a
 
 Prints, with the machine they were measured on, and writes to ``out/benchmark.json``:
 
 * seconds a plan from scratch, one at a time, and seconds of a large batch;
 * the cost of evaluating - plans, replans, control, swapping simulations, stepping - over that of stepping the bare
-  environment through the very same actions.
+  environment through the very same actions, the two in turns: the mean over turns and its 95 % interval (Student's).
 
 Each in wall-clock seconds and in seconds of CPU time: on a busy machine the former are longer. The settings are
 described in configs/benchmark_planner.yaml.
@@ -32,13 +32,14 @@ from omegaconf import DictConfig
 
 from dcfm.artefacts import write_text_atomically
 from dcfm.configuration import script, typed, writable
+from dcfm.metrics.intervals import mean_interval
 from dcfm_planner.controllers import TrackEffector
 from dcfm_planner.evaluation.problems import Problems, make_problems
 from dcfm_planner.evaluation.rollout import rollout
 from dcfm_planner.evaluation.simulation import Simulations, Starts
 from dcfm_planner.execution import Execution
 from dcfm_planner.feasibility import check
-from dcfm_planner.models import load_planner
+from dcfm_planner.models import load_planner, planner_label
 from dcfm_planner.plan import Plan
 from dcfm_planner.planner import Planner
 
@@ -52,8 +53,9 @@ class Settings:
     repeats: int
     batch: int
     trials: int
+    turns: int
     seed: int
-    out: str
+    out: str | None
 
 
 @dataclass(frozen=True)
@@ -93,8 +95,8 @@ def read_settings(config: DictConfig) -> Settings:
         ValueError: a value has the wrong type or is out of range.
     """
     settings = typed(config, Settings, "benchmark_planner")
-    if min(settings.repeats, settings.batch, settings.trials) < 1 or settings.seed < 0:
-        raise ValueError("repeats, batch and trials must be at least 1 and the seed at least 0")
+    if min(settings.repeats, settings.batch, settings.trials, settings.turns - 1) < 1 or settings.seed < 0:
+        raise ValueError("repeats, batch and trials must be at least 1, turns at least 2 and the seed at least 0")
     return settings
 
 
@@ -119,10 +121,28 @@ def plan_seconds(planner: Planner, batch: int, repeats: int, seed: int) -> Secon
     return Seconds(statistics.median(t.wall for t in times), statistics.median(t.cpu for t in times))
 
 
-def evaluation_seconds(planner: Planner, trials: int, seed: int) -> tuple[Seconds, Seconds, int]:
-    """Evaluating some trials; stepping the bare environment through the same actions; and the number of steps."""
+@dataclass(frozen=True)
+class Turn:
+    """Evaluating some trials, then stepping the bare environment through the same actions.
+
+    Attributes:
+        evaluating, stepping: what either took.
+        steps: control steps.
+    """
+
+    evaluating: Seconds
+    stepping: Seconds
+    steps: int
+
+
+def evaluation_turns(planner: Planner, trials: int, turns: int, seed: int) -> list[Turn]:
+    """Some turns, after one that does not count."""
     problems = make_problems("paper", trials, seed)["novel"]
     simulations = Simulations(trials)
+    return [_turn(planner, problems, simulations) for _ in range(turns + 1)][1:]
+
+
+def _turn(planner: Planner, problems: Problems, simulations: Simulations) -> Turn:
     state: dict[str, Any] = {}
 
     def evaluate() -> None:
@@ -139,18 +159,32 @@ def evaluation_seconds(planner: Planner, trials: int, seed: int) -> tuple[Second
         state.update(starts=starts, actions=recorder.actions)
 
     evaluating = timed(evaluate)
-    env = simulations.environment
+    env, starts, actions = simulations.environment, state["starts"], state["actions"]
     wall = cpu = 0.0
-    for row, actions in enumerate(state["actions"]):
-        env.reset(seed=0, options=state["starts"].options(row))
+    for row, of_row in enumerate(actions):
+        env.reset(seed=0, options=starts.options(row))
 
-        def step(actions: list[np.ndarray] = actions) -> None:
-            for action in actions:
+        def step(of_row: list[np.ndarray] = of_row) -> None:
+            for action in of_row:
                 env.step(action)
 
         spent = timed(step)
         wall, cpu = wall + spent.wall, cpu + spent.cpu
-    return evaluating, Seconds(wall, cpu), sum(map(len, state["actions"]))
+    return Turn(evaluating, Seconds(wall, cpu), sum(map(len, actions)))
+
+
+def over_turns(turns: list[Turn]) -> dict[str, Any]:
+    """Means over turns, as plain data, the ratio's with its interval."""
+    clocks = ("wall", "cpu")
+    seconds = {
+        name: {clock: statistics.fmean(getattr(getattr(turn, part), clock) for turn in turns) for clock in clocks}
+        for name, part in (("seconds", "evaluating"), ("bare_stepping_seconds", "stepping"))
+    }
+    ratios = {
+        clock: mean_interval([getattr(t.evaluating, clock) / getattr(t.stepping, clock) for t in turns])
+        for clock in clocks
+    }
+    return {"turns": len(turns), "control_steps": turns[0].steps, **seconds, "ratio": ratios}
 
 
 def machine() -> dict[str, Any]:
@@ -176,14 +210,16 @@ def machine() -> dict[str, Any]:
 def run(config: DictConfig) -> None:
     """Measure, print, write."""
     settings = read_settings(config)
-    out = writable(settings.out)
+    out = writable(settings.out or f"runs/benchmark/{planner_label(settings.weights, '', '')}")
     torch.set_num_threads(1)
     here = machine()
     loaded = load_planner(settings.weights, device=settings.device)
     planner = loaded.planner
     single = plan_seconds(planner, 1, settings.repeats, settings.seed)
     batch = plan_seconds(planner, settings.batch, 2, settings.seed)
-    evaluating, stepping, steps = evaluation_seconds(planner, settings.trials, settings.seed)
+    evaluation = over_turns(evaluation_turns(planner, settings.trials, settings.turns, settings.seed))
+    evaluating, stepping = (Seconds(**evaluation[name]) for name in ("seconds", "bare_stepping_seconds"))
+    ratio, steps = evaluation["ratio"], evaluation["control_steps"]
     values = {
         "machine": here,
         "command": shlex.join(["python", *sys.argv]),
@@ -193,14 +229,12 @@ def run(config: DictConfig) -> None:
         "plan_seconds": vars(single),
         "batch": settings.batch,
         "batch_seconds": vars(batch),
-        "evaluation": {
-            "trials": settings.trials,
-            "control_steps": steps,
-            "seconds": vars(evaluating),
-            "bare_stepping_seconds": vars(stepping),
-            "ratio": {"wall": evaluating.wall / stepping.wall, "cpu": evaluating.cpu / stepping.cpu},
-        },
+        "evaluation": {"trials": settings.trials, **evaluation},
     }
+
+    def ends(clock: str) -> str:
+        return f"{ratio[clock]['low']:.2f} to {ratio[clock]['high']:.2f}".rjust(14)
+
     write_text_atomically(out / "benchmark.json", json.dumps(values, indent=2) + "\n")
     print(
         f"{here['cpu']}, {here['cores']} cores, load {here['load_average']}, torch {here['torch']}; "
@@ -209,8 +243,9 @@ def run(config: DictConfig) -> None:
         f"{'one plan from scratch':<38}{single.wall:>8.3f} s{single.cpu:>8.3f} s\n"
         f"{f'a batch of {settings.batch} plans':<38}{batch.wall:>8.3f} s{batch.cpu:>8.3f} s\n"
         f"{f'evaluating {settings.trials} trials':<38}{evaluating.wall:>8.2f} s{evaluating.cpu:>8.2f} s\n"
-        f"{f'bare stepping of the same {steps} steps':<38}{stepping.wall:>8.2f} s{stepping.cpu:>8.2f} s\n"
-        f"{'ratio':<38}{evaluating.wall / stepping.wall:>10.2f}{evaluating.cpu / stepping.cpu:>10.2f}\n\n"
+        f"{f'the same {steps} steps, bare':<38}{stepping.wall:>8.2f} s{stepping.cpu:>8.2f} s\n"
+        f"{'ratio':<38}{ratio['wall']['mean']:>10.2f}{ratio['cpu']['mean']:>10.2f}\n"
+        f"{f'95 % interval over {settings.turns} turns':<38}{ends('wall')}{ends('cpu')}\n\n"
         f"wrote {out / 'benchmark.json'}"
     )
 

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from subprocess import CompletedProcess
 
-from tests.commands import run_script
+from tests.commands import REPOSITORY, run_script
 
 
 def run(*overrides: str) -> CompletedProcess[str]:
@@ -13,7 +13,7 @@ def run(*overrides: str) -> CompletedProcess[str]:
 
 
 def test_measures_and_writes(tmp_path: Path) -> None:
-    done = run("repeats=1", "batch=2", "trials=2", f"out={tmp_path}")
+    done = run("repeats=1", "batch=2", "trials=2", "turns=2", f"out={tmp_path}")
     assert done.returncode == 0, done.stderr
     assert "one plan from scratch" in done.stdout
     values = json.loads((tmp_path / "benchmark.json").read_text())
@@ -23,6 +23,14 @@ def test_measures_and_writes(tmp_path: Path) -> None:
     assert evaluation["control_steps"] >= 90
     # Evaluating does the bare steps too; clocks on a busy machine leave it at that.
     assert evaluation["seconds"]["cpu"] > 0.8 * evaluation["bare_stepping_seconds"]["cpu"]
+    assert evaluation["turns"] == evaluation["ratio"]["cpu"]["runs"] == 2
+    assert evaluation["ratio"]["cpu"]["low"] < evaluation["ratio"]["cpu"]["mean"] < evaluation["ratio"]["cpu"]["high"]
+
+
+def test_a_shipped_ratio_can_be() -> None:
+    """What is evaluated is stepped too."""
+    for path in (REPOSITORY / "docs/results/planner").glob("benchmark-*.json"):
+        assert json.loads(path.read_text())["evaluation"]["ratio"]["cpu"]["mean"] > 1, path
 
 
 def test_bad_values_are_one_error() -> None:

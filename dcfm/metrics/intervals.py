@@ -1,8 +1,11 @@
-"""Intervals for shares: ``k`` successes of ``n`` trials estimate a probability, and say how well."""
+"""Intervals: of a share, which ``k`` successes of ``n`` trials estimate, and of a mean of several runs."""
 
+import statistics
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from scipy.stats import t as student_t
 from statsmodels.stats.proportion import proportion_confint
 
 
@@ -43,3 +46,19 @@ def share(k: int, n: int) -> dict[str, Any]:
     """
     low, high = wilson(k, n)
     return {"k": k, "n": n, "rate": k / n if n else None, "low": low, "high": high}
+
+
+def mean_interval(values: Sequence[float], level: float = 0.95) -> dict[str, float]:
+    """Mean of runs with independent seeds, with Student's interval of it; of one run, the mean alone.
+
+    Raises:
+        ValueError: no values.
+    """
+    if not values:
+        raise ValueError("a mean of no values was asked for; give at least one")
+    mean = statistics.fmean(values)
+    found = {"mean": mean, "least": min(values), "runs": len(values)}
+    if len(values) > 1:
+        half = float(student_t.ppf((1 + level) / 2, len(values) - 1)) * statistics.stdev(values) / len(values) ** 0.5
+        found |= {"low": mean - half, "high": mean + half}
+    return found

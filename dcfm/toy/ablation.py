@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 
 from dcfm.artefacts import atomically, git_revision, write_text_atomically
 from dcfm.methods import registry
+from dcfm.metrics.intervals import mean_interval
 from dcfm.toy.cell import Cell
-from dcfm.toy.report import mean_interval
 from dcfm.toy.variants import Variant
 
 

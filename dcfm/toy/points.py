@@ -15,10 +15,10 @@ from tqdm import tqdm
 
 from dcfm.artefacts import git_revision, write_text_atomically
 from dcfm.methods.method import RULES
+from dcfm.metrics.intervals import mean_interval
 from dcfm.records import write_json
 from dcfm.toy.cell import Cell, check_cells
 from dcfm.toy.experiment import run_cells
-from dcfm.toy.report import mean_interval
 
 Point = Mapping[str, Any]
 

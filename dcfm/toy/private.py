@@ -20,11 +20,11 @@ from dcfm.artefacts import atomically
 from dcfm.decentralized import Federation
 from dcfm.methods import registry
 from dcfm.methods.method import Recipe
+from dcfm.metrics.intervals import mean_interval
 from dcfm.privacy.settings import PrivacyConfig
 from dcfm.records import write_json
 from dcfm.runs import privacy_of
 from dcfm.toy.problem import ProblemSettings, make_problem
-from dcfm.toy.report import mean_interval
 from dcfm.toy.score import Sampling, hits, sample
 from dcfm.toy.task import ToyTask
 from dcfm.toy.training import Training

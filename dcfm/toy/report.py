@@ -1,34 +1,16 @@
 """What a toy run found: ``metrics.json`` and a table of methods by partitions, as Markdown."""
 
 import json
-import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from scipy.stats import t as student_t
-
 from dcfm.artefacts import git_revision, write_text_atomically
 from dcfm.markup import markdown_table
 from dcfm.methods.method import RULES
+from dcfm.metrics.intervals import mean_interval
 
 COLUMNS: Final = (("known", "mean"), ("known", "min"), ("novel", "mean"), ("novel", "min"))
-
-
-def mean_interval(values: Sequence[float], level: float = 0.95) -> dict[str, float]:
-    """Mean of runs with independent seeds, with Student's interval of it; of one run, the mean alone.
-
-    Raises:
-        ValueError: no values.
-    """
-    if not values:
-        raise ValueError("a mean of no values was asked for; give at least one")
-    mean = statistics.fmean(values)
-    found = {"mean": mean, "least": min(values), "runs": len(values)}
-    if len(values) > 1:
-        half = float(student_t.ppf((1 + level) / 2, len(values) - 1)) * statistics.stdev(values) / len(values) ** 0.5
-        found |= {"low": mean - half, "high": mean + half}
-    return found
 
 
 def summarise(cells: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, dict[str, Any]]]:

@@ -12,7 +12,7 @@ from dcfm.trainers.loop import LoopConfig
 from dcfm.trainers.objective import IndependenceConfig, ObjectiveConfig
 from dcfm.trainers.peers import PeerConfig
 from dcfm.trainers.student import ReplayConfig, StudentConfig
-from dcfm_images.benchmark import TRAINERS, mean_interval, measure_trainer
+from dcfm_images.benchmark import TRAINERS, measure_trainer
 from dcfm_images.digits import Digits
 from dcfm_images.problem import Problem, make_problem
 from dcfm_images.task import ImageTask
@@ -65,12 +65,6 @@ def test_what_a_trainer_adds_lowers_the_ratio(problem: Problem) -> None:
     assert slow.step_seconds > 0.05
     assert slow.ratio == pytest.approx(slow.bare_seconds / slow.step_seconds, rel=0.5)
     assert slow.ratio < 0.5
-
-
-def test_the_interval_is_students() -> None:
-    mean, low, high = mean_interval([1.0, 2.0, 3.0])
-    assert mean == 2
-    assert high - mean == pytest.approx(mean - low) == pytest.approx(4.303 / 3**0.5, abs=1e-3)
 
 
 def test_bad_values(problem: Problem) -> None:

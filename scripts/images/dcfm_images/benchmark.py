@@ -16,17 +16,17 @@ clock's after synchronisation.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
 import torch
-from scipy import stats
 from torch import nn
 
 from dcfm.methods.method import Recipe
 from dcfm.metrics.cost.computation import CountedTask, EvaluationCounter, Evaluations
+from dcfm.metrics.intervals import mean_interval
 from dcfm.networks.cuda_graphs import SEEN
 from dcfm.trainers.local import train_local
 from dcfm.trainers.peers import train_peers
@@ -173,10 +173,9 @@ def measure_trainer(
         train_student(counted_task, networks, histograms, replace(recipe.student, loop=loop), seed=seed, progress=timer)
     counted = counter.per_step(loop.steps, batch)
     bare = [batch * (counted.backward * c + (counted.forward - counted.backward) * f) for c, f in timer.evaluated]
-    ratio, low, high = mean_interval([b / s for b, s in zip(bare, timer.trained, strict=True)])
-    return Efficiency(
-        trainer, batch, counted, float(np.mean(timer.trained)), float(np.mean(bare)), ratio, low, high, turns, steps
-    )
+    ratio = mean_interval([b / s for b, s in zip(bare, timer.trained, strict=True)])
+    times = float(np.mean(timer.trained)), float(np.mean(bare))
+    return Efficiency(trainer, batch, counted, *times, ratio["mean"], ratio["low"], ratio["high"], turns, steps)
 
 
 def check_timing(trainer: str, turns: int, steps: int) -> None:
@@ -186,10 +185,3 @@ def check_timing(trainer: str, turns: int, steps: int) -> None:
             f"trainer={trainer!r}, turns={turns}, steps={steps}: the trainers are {', '.join(TRAINERS)}, turns are at "
             "least 2 and steps at least 1"
         )
-
-
-def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:
-    """Mean and its 95 % interval by Student's distribution, of at least two values."""
-    mean, error = float(np.mean(values)), float(stats.sem(values))
-    half = float(stats.t.ppf(0.975, len(values) - 1)) * error
-    return mean, mean - half, mean + half

@@ -9,7 +9,7 @@ import torch
 from dcfm.artefacts import save_tensors
 from dcfm.toy.figure import draw
 from dcfm.toy.mixture import Mixture
-from dcfm.toy.report import check_kept, describe_silos, mean_interval, metrics, table, write_report
+from dcfm.toy.report import check_kept, describe_silos, metrics, table, write_report
 
 
 def record(known: float, novel: float, rule: str = "joint") -> dict:
@@ -24,16 +24,6 @@ def record(known: float, novel: float, rule: str = "joint") -> dict:
 def cell(partition: str, seed: int, **values: dict) -> dict:
     silos = {"silo0": {"0-0": 5, "0-1": 10}, "silo1": {"0-0": 5, "1-0": 10}}
     return {"partition": partition, "seed": seed, "silos": silos, "novel": ["1-1"], "methods": values}
-
-
-def test_the_interval_of_a_mean_over_seeds() -> None:
-    found = mean_interval([0.9, 1.0])
-    # Student's t with one degree of freedom: 12.706 * s / sqrt(2), with s = 0.1 / sqrt(2).
-    assert found["high"] - found["mean"] == pytest.approx(12.7062 * 0.05, rel=1e-4)
-    assert (found["mean"], found["least"], found["runs"]) == (pytest.approx(0.95), 0.9, 2)
-    assert "low" not in mean_interval([0.9])
-    with pytest.raises(ValueError, match="at least one"):
-        mean_interval([])
 
 
 def test_results_that_are_not_asked_for_again_are_not_replaced(tmp_path: Path) -> None:

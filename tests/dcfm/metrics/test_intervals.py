@@ -2,7 +2,7 @@ from statistics import NormalDist
 
 import pytest
 
-from dcfm.metrics.intervals import share, wilson
+from dcfm.metrics.intervals import mean_interval, share, wilson
 
 
 @pytest.mark.parametrize(("k", "n"), [(0, 10), (3, 10), (10, 10), (270, 300)])
@@ -45,3 +45,15 @@ def test_shares_are_plain_and_of_no_trials_have_no_rate() -> None:
     found = share(9, 10)
     assert found["low"] < found["rate"] == 0.9 < found["high"]
     assert share(0, 0) == {"k": 0, "n": 0, "rate": None, "low": 0.0, "high": 1.0}
+
+
+def test_the_interval_of_a_mean_over_seeds() -> None:
+    found = mean_interval([0.9, 1.0])
+    # Student's t with one degree of freedom: 12.706 * s / sqrt(2), with s = 0.1 / sqrt(2).
+    assert found["high"] - found["mean"] == pytest.approx(12.7062 * 0.05, rel=1e-4)
+    assert (found["mean"], found["least"], found["runs"]) == (pytest.approx(0.95), 0.9, 2)
+    three = mean_interval([1.0, 2.0, 3.0])
+    assert three["high"] - 2 == pytest.approx(2 - three["low"]) == pytest.approx(4.303 / 3**0.5, abs=1e-3)
+    assert "low" not in mean_interval([0.9])
+    with pytest.raises(ValueError, match="at least one"):
+        mean_interval([])

@@ -100,6 +100,21 @@ def test_metrics_of_other_weights_than_the_model_at_hand_fail(
     assert failed == {}
 
 
+def test_precision_says_over_how_many_sets_it_is(found: dict[Entry, dict[str, Any]]) -> None:
+    """A mean over other sets than another row's does not compare."""
+    some = json.loads(json.dumps({str(entry): metrics for entry, metrics in found.items()}))
+    for metrics in some.values():
+        for group in metrics["utility"].values():
+            group["sets_never_predicted"] = 0
+    some["noniid/seed1/dcfm_b"]["utility"]["novel"]["sets_never_predicted"] = 3
+    summary = summarise(SETTINGS, "test", {entry: some[str(entry)] for entry in found}, {})
+    rows = {row["method"]: row["precision_sets"] for row in summary["tables"][0]["rows"]}
+    sets = some["noniid/seed0/dcfm_b"]["utility"]["novel"]["sets"]
+    assert rows["dcfm_b"] == {"known": None, "novel": f"{sets - 3} of {sets} sets", "all": None}
+    assert rows["dcfm_a"]["novel"] is None
+    assert markdown(summary).count(f"({sets - 3} of {sets} sets)") == 1
+
+
 def test_a_copy_needs_no_record_where_no_training_is(found: dict[Entry, dict[str, Any]], tmp_path: Path) -> None:
     entry = Entry("noniid", "dcfm_b", 0)
     folder = entry.results(tmp_path / "out")

@@ -1,8 +1,8 @@
 """The table as plain data: what ``table.json`` holds, and what is printed and drawn.
 
-A value of several trainings is their mean. The intervals of FID, KID and of ratios are over trainings too
-(:meth:`dcfm.metrics.bootstrap.Estimate.over_trainings`); those of precision, recall and accuracy tell the uncertainty
-of sampling and judging alone.
+A value of several trainings is their mean, its interval over trainings too
+(:meth:`dcfm.metrics.bootstrap.Estimate.over_trainings`); of shares the draws are normal ones, as wide as each
+training's own interval.
 """
 
 from collections.abc import Mapping, Sequence
@@ -38,6 +38,12 @@ PAIRED: Final = (
 
 CEILING: Final = "pooled"
 """Its ratio to the best baseline tells how low that of a decentralised method can be expected to get."""
+
+DRAWS: Final = 1000
+"""Of a share over trainings."""
+
+WIDTH: Final = 1.959964
+"""Standard deviations in half a 95 % interval."""
 
 Evaluated = Mapping[int, Mapping[str, Any]]
 """``metrics.json`` by training seed."""
@@ -125,7 +131,8 @@ def _table(settings: TableSettings, partition: str, failed: dict[str, str]) -> d
             row["made_with"] = {str(seed): _made_with(metrics) for seed, metrics in by_seed.items()}
         rows.append(row)
     ratios = [
-        {"method": method, "cell": cell, "baseline": name, **(ratio_to(found[method], found[name], cell) or {})}
+        {"method": method, "cell": cell, "baseline": name}
+        | (ratio_to(found[method], found[name], cell) or {"unlike": _unlike(found[method], found[name])})
         for method in (*registry.contenders(settings.methods), CEILING)
         for cell in CELLS
         if found.get(method) and (name := best[cell]) is not None
@@ -133,6 +140,14 @@ def _table(settings: TableSettings, partition: str, failed: dict[str, str]) -> d
     alike = _alike(found)
     alike["warnings"] += warnings_of(settings, partition)
     return {"partition": partition, "rows": rows, "best_baseline": best, "ratios": ratios, **alike}
+
+
+def _unlike(ours: Evaluated, baseline: Evaluated) -> list[str]:
+    """What keeps two methods from having a ratio."""
+    common = [seed for seed in ours if seed in baseline]
+    return [key for key in PAIRED if any(ours[s].get(key) != baseline[s].get(key) for s in common)] or [
+        "training seeds"
+    ]
 
 
 def _paired(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
@@ -143,11 +158,11 @@ def _numbers(by_seed: Evaluated, cell: str) -> dict[str, Any]:
     seeds = list(by_seed)
     plain: dict[str, Any] = {name: dict(_mean(by_seed, cell, name, seeds).as_dict()) for name in ("fid", "kid")}
     for name in ("precision", "recall"):
-        parts = [by_seed[seed][cell][name] for seed in seeds]
-        plain[name] = {key: mean(part[key] for part in parts) for key in ("value", "low", "high")}
+        plain[name] = _share_over_trainings([by_seed[seed][cell][name] for seed in seeds], "value")
     for name in ("digit", "colour", "both"):
         parts = [by_seed[seed][cell]["accuracy"][name] for seed in seeds]
-        plain[f"accuracy_{name}"] = share(sum(part["k"] for part in parts), sum(part["n"] for part in parts))
+        counts = share(sum(part["k"] for part in parts), sum(part["n"] for part in parts))
+        plain[f"accuracy_{name}"] = counts | _share_over_trainings(parts, "rate")
     plain["n"] = sum(by_seed[seed][cell]["n"] for seed in seeds)
     plain["fid_by_training_seed"] = {str(seed): by_seed[seed][cell]["fid"]["value"] for seed in seeds}
     return plain
@@ -158,6 +173,18 @@ def _mean(by_seed: Evaluated, cell: str, name: str, seeds: Sequence[int]) -> Est
     number = min(len(part["draws"]) for part in parts)  # evaluations may differ in it; there is a warning then
     draws = torch.tensor([part["draws"][:number] for part in parts], dtype=torch.float64)
     return Estimate.over_trainings([part["value"] for part in parts], draws, least=0.0 if name == "fid" else None)
+
+
+def _share_over_trainings(parts: Sequence[Mapping[str, Any]], name: str) -> dict[str, float]:
+    """A share that is called ``name``; of one training as it was judged."""
+    values = [part[name] for part in parts]
+    low, high = (torch.tensor([part[end] for part in parts], dtype=torch.float64) for end in ("low", "high"))
+    if len(parts) > 1:
+        noise = torch.randn(len(parts), DRAWS, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        draws = torch.tensor(values, dtype=torch.float64)[:, None] + noise * ((high - low) / (2 * WIDTH))[:, None]
+        found = Estimate.over_trainings(values, draws, least=0.0)
+        return {name: found.value, "low": found.low, "high": min(found.high, 1.0)}
+    return {name: values[0], "low": float(low), "high": float(high)}
 
 
 def _made_with(metrics: Mapping[str, Any]) -> dict[str, Any]:
@@ -200,4 +227,11 @@ def _alike(found: Mapping[str, Evaluated]) -> dict[str, Any]:
         common[key] = values[0] if len(values) == 1 else values
         if len(values) > 1 and not (key == "data" and _same_digits(given)):
             warnings.append(f"{key} differs between methods: {', '.join(values)}; they cannot be compared")
+    drawn: dict[str, list[str]] = {}
+    for method, by_seed in found.items():
+        for metrics in by_seed.values():
+            drawn.setdefault(metrics.get("bootstrap", "combinations vary in number"), []).append(method)
+    if len(drawn) > 1:
+        each = "; ".join(f"{how}: {', '.join(dict.fromkeys(methods))}" for how, methods in drawn.items())
+        warnings.append(f"intervals are of different bootstrap draws ({each}), and cannot be compared; values can")
     return {"common": common, "warnings": warnings}

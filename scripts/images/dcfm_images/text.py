@@ -11,10 +11,11 @@ PARTITIONS = {"iid": "IID", "noniid": "Non-IID", "disjoint": "disjoint"}
 
 COUNTING = (
     "FID: Frechet distance to real digits in the same combinations, value [95 % bootstrap interval at this number of "
-    "pictures]. Compositional accuracy in %: digit and colour both read as asked for, [95 % Wilson interval]. How a "
-    "method is sampled: where there is a choice, known combinations made it. The paper measures with another feature "
-    "network: its numbers cannot be compared with ours in absolute value, ratios to the best baseline can. Real "
-    "digits: of the silos in place of generated pictures, what a perfect model would score."
+    "pictures]. Compositional accuracy in %: digit and colour both read as asked for, [95 % Wilson interval]. Of "
+    "several trainings all intervals are over trainings too. How a method is sampled: where there is a choice, known "
+    "combinations made it. The paper measures with another feature network: its numbers cannot be compared with ours "
+    "in absolute value, ratios to the best baseline can. Real digits: of the silos in place of generated pictures, "
+    "what a perfect model would score."
 )
 
 Rows = tuple[list[str], list[list[str]]]
@@ -94,7 +95,7 @@ def markdown(summary: Mapping[str, Any]) -> str:
         lines += [f"## {_where(table)}", ""]
         for rows in (distance_rows, manifold_rows):
             lines += [markdown_table(*rows(table, summary["titles"])), ""]
-        lines += [f"- {_ratio(found, summary['titles'])}" for found in table["ratios"] if "value" in found] + [""]
+        lines += [f"- {_ratio(found, summary['titles'])}" for found in table["ratios"]] + [""]
         lines += [f"Warning: {warning}\n" for warning in table["warnings"]]
     lines += [f"Failed: {cell}: {reason}\n" for cell, reason in summary["failed"].items()]
     lines += [f"Paper: {summary['paper']}.", ""]
@@ -117,8 +118,12 @@ def latex(summary: Mapping[str, Any]) -> str:
 def _ratio(found: Mapping[str, Any], titles: Mapping[str, str]) -> str:
     return (
         f"FID of {titles[found['method']]} on {found['cell']} combinations over that of {titles[found['baseline']]}, "
-        f"the best baseline there: {number(found)}"
+        f"the best baseline there: {number(found) if 'value' in found else _no_ratio(found)}"
     )
+
+
+def _no_ratio(found: Mapping[str, Any]) -> str:
+    return f"none, since the two were not judged alike ({', '.join(found['unlike'])})"
 
 
 def _where(table: Mapping[str, Any]) -> str:

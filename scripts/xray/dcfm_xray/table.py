@@ -339,9 +339,17 @@ def _row(method: str, by_seed: Mapping[int, Mapping[str, Any]]) -> dict[str, Any
         for group in GROUPS:
             found = _mean_of(every, group, name)
             row[name][group] = None if found is None else dict(found.as_dict())
+    row["precision_sets"] = {group: _predicted(every, group) for group in GROUPS}
     row["specificity"] = _specificity(every)
     row["sampling"] = _each_of(every, "sampling")
     return row
+
+
+def _predicted(every: Sequence[Mapping[str, Any]], group: str) -> str | None:
+    """Of how many sets precision is a mean, of how many there are, the fewest of the trainings; ``None`` of all."""
+    found = [of for metrics in every if (of := (metrics.get("utility") or {}).get(group)) is not None]
+    fewest = max((of.get("sets_never_predicted", 0) for of in found), default=0)
+    return f"{found[0]['sets'] - fewest} of {found[0]['sets']} sets" if fewest else None
 
 
 def _specificity(every: Sequence[Mapping[str, Any]]) -> str:

@@ -13,9 +13,10 @@ EQUAL = "utility_at_equal_specificity"
 
 COUNTING = (
     "U: mean compositional recall (Eq. 18) in % over feasible sets of findings, of a classifier trained on synthetic "
-    "pictures alone, on test images of patients that no silo has; precision beside it. U at equal specificity: with "
-    "thresholds at which every row has one specificity on the test images; what it has with its own thresholds, which "
-    "U is by, is its mean over findings and the least. FID: Frechet distance to test "
+    "pictures alone, on test images of patients that no silo has; precision beside it, over the sets that are "
+    "predicted of some image, each alike however few these are. U at equal specificity: with thresholds at which every "
+    "row has one specificity on the test images; what it has with its own thresholds, which U is by, is its mean over "
+    "findings and the least. FID: Frechet distance to test "
     "images of the same sets in features of the classifier trained on real pictures. Known: some silo holds the set; "
     "novel: none does. [95 % bootstrap interval over patients and, where there are several, trainings]. Real pictures: "
     "the same classifier trained on real pictures of the training patients, withheld sets included: the ceiling."
@@ -84,7 +85,9 @@ def rows_of(table: Mapping[str, Any], titles: Mapping[str, str]) -> tuple[list[s
             rows.append([*cells, *[NOT_RUN] * (len(head) - 2), ""])
             continue
         cells += [number(row["utility"][group], 1, 100.0) for group in GROUPS]
-        cells += [number(row["precision"][group], 1, 100.0) for group in GROUPS[:2]]
+        for group in GROUPS[:2]:
+            over = row["precision_sets"][group]
+            cells.append(number(row["precision"][group], 1, 100.0) + (f" ({over})" if over else ""))
         cells += [number(row[EQUAL][group], 1, 100.0) for group in GROUPS[:2]]
         cells.append(row["specificity"])
         cells += [number(row["fid"][group]) for group in GROUPS]

@@ -15,6 +15,7 @@ import torch
 from dcfm import artefacts, records
 from dcfm.comparison import ComparisonError, Entry
 from dcfm.methods import registry
+from dcfm.metrics.intervals import share
 from dcfm_images.evaluation_settings import EvaluationError, EvaluationSettings
 from dcfm_images.features import FeatureSpace
 from dcfm_images.matrices import kept_at
@@ -131,6 +132,8 @@ def test_results_that_do_not_belong_together_have_no_ratio(settings: TableSettin
         rewrite(path, changed)
         (table,) = summarise(settings, "a command")["tables"]
         assert all("value" not in ratio for ratio in table["ratios"]), key
+        assert all(key in ratio["unlike"] for ratio in table["ratios"]), key
+        assert f"none, since the two were not judged alike ({key})" in markdown(summarise(settings, "a command"))
         told = [warning for warning in table["warnings"] if warning.startswith(f"{key} differs between methods")]
         assert len(told) == (key != "reference_sha256"), key  # which differs from seed to seed
 
@@ -270,6 +273,39 @@ def test_rows_over_different_trainings_are_told(settings: TableSettings, trained
     (table,) = summarise(replace(settings, seeds=(0, 1)), "a command")["tables"]
     assert [w for w in table["warnings"] if "different training seeds (ddm_l: 0, 1; dcfm_b: 0)" in w]
     assert all("value" in ratio for ratio in table["ratios"])  # of the one that both have
+
+
+def test_shares_of_several_trainings_have_intervals_over_these(settings: TableSettings, trained: Any) -> None:
+    assert run(settings, "a command") == {}
+    rates = (0.87, 0.74)
+    for seed, rate in enumerate(rates):
+        folder = Entry("iid", "ddm_l", seed).results(settings.out)
+        if seed:
+            shutil.copytree(Entry("iid", "ddm_l", 0).results(settings.out), folder)
+        changed = json.loads((folder / "metrics.json").read_text())
+        cell = changed["novel"]
+        cell["accuracy"]["both"] = share(round(2500 * rate), 2500)
+        cell["precision"] = {"value": rate, "low": rate - 0.02, "high": rate + 0.02}
+        rewrite(folder / "metrics.json", changed)
+    one, two = (summarise(replace(settings, seeds=seeds), "a command")["tables"][0] for seeds in ((0,), (0, 1)))
+    row = two["rows"][0]["novel"]
+    for name, value in (("accuracy_both", "rate"), ("precision", "value")):
+        assert row[name][value] == pytest.approx(sum(rates) / 2)
+        assert row[name]["low"] < min(rates) < max(rates) < row[name]["high"]
+        assert one["rows"][0]["novel"][name]["low"] > min(rates)
+    assert row["accuracy_both"]["n"] == 5000
+
+
+def test_intervals_of_other_bootstrap_draws_are_told(settings: TableSettings, trained: Any) -> None:
+    assert run(replace(settings, methods=("ddm_l", "dcfm_b")), "a command") == {}
+    path = Entry("iid", "dcfm_b", 0).results(settings.out) / "metrics.json"
+    older = json.loads(path.read_text())
+    del older["bootstrap"]
+    rewrite(path, older)
+    (table,) = summarise(replace(settings, methods=("ddm_l", "dcfm_b")), "a command")["tables"]
+    (told,) = (warning for warning in table["warnings"] if "bootstrap" in warning)
+    assert "combinations vary in number: dcfm_b)" in told
+    assert all(ratio["unlike"] == ["bootstrap"] for ratio in table["ratios"])
 
 
 def test_trained_otherwise_than_asked_for_is_an_error_before_any_work(settings: TableSettings, trained: Any) -> None:

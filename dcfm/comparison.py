@@ -96,19 +96,14 @@ def training_config(
         "methods": ("methods", f"[{entry.method}]"),
         "partition": ("partitions", entry.partition),
         "seed": ("seeds", str(entry.seed)),
+        "device": ("device", device),
         "out": ("runs", str(entry.training(runs))),
     }
     for word in training:
         key, _, value = word.lstrip("+~").partition("=")
         if key in decided and value != decided[key][1]:
             raise ComparisonError(f"training=[{word}]: the table says that; give {decided[key][0]}= beside training=")
-    overrides = [
-        *training,
-        f"methods=[{entry.method}]",
-        f"partition={entry.partition}",
-        f"seed={entry.seed}",
-        f"device={device}",
-    ]
+    overrides = [*training, *(f"{key}={value}" for key, (_, value) in decided.items() if key != "out")]
     begun = GlobalHydra.instance().is_initialized()
     try:
         with nullcontext() if begun else initialize_config_module(module, version_base="1.3"):

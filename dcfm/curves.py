@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from dcfm.artefacts import write_text_atomically
 from dcfm.progress import TrainingBar
@@ -101,6 +101,13 @@ def _step_of(line: str, terms: int) -> float:
         return math.inf
 
 
+@dataclass
+class _Asked:
+    """What a configuration's word for yes or no is read as."""
+
+    tensorboard: bool = False
+
+
 @dataclass(frozen=True)
 class Watch:
     """Bars and loss curves of all trainings under a folder; a :data:`~dcfm.jobs.ProgressFactory`.
@@ -125,7 +132,8 @@ class Watch:
         """
         if config.out is None:
             raise ValueError("out=null: give the folder of artefacts, or leave the key out")
-        return cls(Path(str(config.out)), bool(config.tensorboard))
+        asked = OmegaConf.merge(OmegaConf.structured(_Asked), {"tensorboard": config.tensorboard})
+        return cls(Path(str(config.out)), asked.tensorboard)
 
     def __post_init__(self) -> None:
         if self.tensorboard and importlib.util.find_spec("tensorboard") is None:

@@ -40,7 +40,7 @@ from dcfm.jobs import (
 )
 from dcfm.privacy.accounting import check_sizes
 from dcfm.seeds import training_seed
-from dcfm.silos import LabelHistogram, Silo, check_silos, file_stem
+from dcfm.silos import LabelHistogram, Silo, check_silos, file_stem, silos_hash
 from dcfm.task import Task, check_network
 from dcfm.trainers import parallel
 from dcfm.trainers.fedavg import FedAvgConfig, RoundCheckpoint, moving_average, train_round, weighted_mean
@@ -183,7 +183,7 @@ class Federation:
         for silo in self.silos:
             check_data(self.task, silo.data, silo.labels)
         folder, template = self.out / name, self.task.network().state_dict()
-        data_hash = fingerprint([{"data": silo.data, "labels": silo.labels} for silo in self.silos])
+        data_hash = silos_hash(self.silos)
         started_from = "" if start is None else fingerprint([start])
         identity = identity_of(self.task, name, plain_settings(config), self.seed, started_from)
         messages = folder.with_name(f"{name}.messages.jsonl")

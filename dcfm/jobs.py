@@ -20,14 +20,14 @@ from dcfm import artefacts, locks
 from dcfm.privacy.accounting import sampling_rate, spent
 from dcfm.privacy.settings import PrivacyConfig
 from dcfm.seeds import training_seed
-from dcfm.silos import Silo
+from dcfm.silos import Silo, silos_hash
 from dcfm.task import Task, task_settings
 from dcfm.trainers import parallel
 from dcfm.trainers.local import LocalConfig, train_local
 from dcfm.trainers.loop import Progress
 from dcfm.trainers.peers import train_peers
 from dcfm.trainers.student import train_student
-from dcfm.weights import Weights, fingerprint
+from dcfm.weights import Weights
 from dcfm.workers import begin_worker
 
 log = logging.getLogger(__name__)
@@ -179,7 +179,7 @@ def _run_job(
     job: TrainingJob, task: Task, seed: int, device: str, factory: ProgressFactory | None, snapshots: bool
 ) -> Weights:
     silo = job.arguments[0] if isinstance(job.arguments[0], Silo) else None
-    data_hash = fingerprint([{"data": silo.data, "labels": silo.labels}]) if silo else None
+    data_hash = silos_hash([silo]) if silo else None
     identity = identity_of(task, job.name, job.settings, seed, job.started_from)
     if (found := finished(job.folder, identity, data_hash, task.network().state_dict())) is not None:
         return found

@@ -24,6 +24,7 @@ class RecordError(ValueError):
 def alone_in(folder: Path) -> AbstractContextManager[None]:
     """One process at a time works on a folder of results: another one waits, and then finds what is done. Two at once
     could leave one's record of the other's files."""
+    folder = folder.resolve()  # `.` has no name
     waiting = partial(log.warning, "%s: process %s works on it; waiting for it", folder)
     return locks.alone(folder.with_name(f".{folder.name}.lock"), on_wait=waiting)
 

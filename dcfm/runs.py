@@ -15,16 +15,16 @@ from omegaconf import DictConfig, OmegaConf
 
 from dcfm.artefacts import write_text_atomically
 from dcfm.decentralized import Federation
-from dcfm.jobs import ProgressFactory, spent_in_all
+from dcfm.jobs import ProgressFactory, only_here, spent_in_all
 from dcfm.methods import registry
 from dcfm.methods.method import Method, Recipe, check_recipe, private_parts
 from dcfm.privacy.accounting import check_sizes
 from dcfm.published import Published, resolve_device, same_histograms
-from dcfm.silos import Silo
+from dcfm.silos import Silo, silos_hash
 from dcfm.task import Task
 from dcfm.trainers import parallel
 from dcfm.trainers.local import LocalConfig
-from dcfm.weights import Weights, fingerprint
+from dcfm.weights import Weights
 
 log = logging.getLogger(__name__)
 
@@ -129,11 +129,6 @@ def check_whole_numbers(key: str, part: Any) -> None:
             raise ValueError(f"{name}={value}; give a whole number, all digits written out")
 
 
-def silos_hash(silos: Sequence[Silo]) -> str:
-    """Of all silos' data and labels, which a published model names as what it was trained on."""
-    return fingerprint([{"data": silo.data, "labels": silo.labels} for silo in silos])
-
-
 def trained_on(model: Published, silos: Sequence[Silo]) -> bool:
     """Whether a model was trained on these silos: by the hash of their data, or, where a private training does not tell
     it, by their label histograms."""
@@ -188,7 +183,8 @@ def train_and_publish(
         if parallel.is_first():
             # Of a private training no hash: it tells whether a guessed sample was there, whatever the noise.
             mark, metrics = (None, {"privacy": cost}) if cost else (data_hash, None)
-            publish(folders[name], experts, method=name, data_hash=mark, metrics=metrics)
+            with only_here(folders[name], name):  # the same training may have been started twice
+                publish(folders[name], experts, method=name, data_hash=mark, metrics=metrics)
         log.info("%s: %s", name, folders[name])
     return folders
 

@@ -15,6 +15,7 @@ from jaxtyping import Int, Shaped
 from torch import Tensor
 
 from dcfm.attributes import AttributeSpace, check_whole
+from dcfm.weights import fingerprint
 
 PARTITIONS: Final = ("iid", "noniid", "disjoint")
 
@@ -164,6 +165,11 @@ class Silo:
         except ValueError as error:
             raise ValueError(f"silo {self.name!r}: {error}") from error
         return LabelHistogram.from_labels(self.labels, space.cardinalities)
+
+
+def silos_hash(silos: Sequence[Silo]) -> str:
+    """Of all silos' data and labels: what a training or a published model was trained on."""
+    return fingerprint([{"data": silo.data, "labels": silo.labels} for silo in silos])
 
 
 def check_silos(space: AttributeSpace, silos: Sequence[Silo]) -> LabelHistogram:

@@ -53,7 +53,12 @@ def ship(folder: Path, target: Path, name: str) -> None:
         write_card(new, planner_card(new, name))  # scripts/model_cards.py adds what is measured later
         if target.exists():
             target.rename(old)
-        new.rename(target)
+        try:
+            new.rename(target)
+        except BaseException:  # an interrupt too: what was shipped is not lost with the folder
+            if old.exists():
+                old.rename(target)
+            raise
 
 
 if __name__ == "__main__":

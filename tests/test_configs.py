@@ -24,7 +24,7 @@ def test_every_key_can_be_given_on_the_command_line(script: str) -> None:
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_every_key_is_explained(script: str) -> None:
+def test_a_configuration_names_its_script(script: str) -> None:
     lines = (FOLDER / f"{script}.yaml").read_text().splitlines()
     assert lines[0].startswith("# ")
     assert f"scripts/{script}.py" in lines[0]

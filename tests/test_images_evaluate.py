@@ -6,7 +6,7 @@ from subprocess import CompletedProcess
 
 import torch
 
-from dcfm.weights import fingerprint
+from dcfm.silos import silos_hash
 from dcfm_images.digits import load_digits
 from dcfm_images.models import publish
 from dcfm_images.problem import SPACE, make_problem
@@ -32,7 +32,7 @@ def publish_tiny(folder: Path) -> None:
         method="dcfm_b",
         partition="iid",
         training={**training, "observed": 50, "reference": 0.2, "seed": 0},
-        data_hash=fingerprint([{"data": s.data, "labels": s.labels} for s in problem.silos]),
+        data_hash=silos_hash(problem.silos),
     )
 
 

@@ -107,6 +107,25 @@ def test_shipping_replaces_the_whole_folder(tmp_path: Path) -> None:
     assert {path.name for path in target.parent.iterdir()} == {"dcfm_b", "new"}
 
 
+def test_what_was_shipped_survives_an_interrupt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script, name = script_module("scripts/train_planner.py"), "cube-single/noniid/dcfm_b"
+    target = tmp_path / "dcfm_b"
+    target.mkdir()
+    (target / "model.safetensors").write_text("shipped")
+    rename = Path.rename
+
+    def interrupted(self: Path, place: Path) -> Path:
+        if self.name == "new":
+            raise KeyboardInterrupt
+        return rename(self, place)
+
+    monkeypatch.setattr(Path, "rename", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        script.ship(weights_folder() / name, target, name)
+    assert [path.name for path in tmp_path.iterdir()] == ["dcfm_b"]
+    assert (target / "model.safetensors").read_text() == "shipped"
+
+
 def test_collects_trains_publishes_and_finds_it_done(tmp_path: Path) -> None:
     data = f"data={tmp_path / 'data' / 'play.npz'}"
     every = ("workers=0", f"methods=[{','.join(METHODS)}]")

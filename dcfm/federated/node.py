@@ -24,7 +24,7 @@ from dcfm.privacy.accounting import sampling_rate
 from dcfm.privacy.entropy import secret_generator
 from dcfm.privacy.settings import PrivacyConfig
 from dcfm.published import resolve_device
-from dcfm.silos import LabelHistogram, Silo
+from dcfm.silos import LabelHistogram, Silo, silos_hash
 from dcfm.task import task_settings
 from dcfm.trainers import parallel
 from dcfm.trainers.fedavg import FedAvgConfig
@@ -229,8 +229,7 @@ class Node:
 
     def _named(self, config: Any, *asked: object) -> str:
         """Of a training: what is trained how, on which data."""
-        silo = self.silo()
-        data = fingerprint([{"data": silo.data, "labels": silo.labels}])
+        data = silos_hash([self.silo()])
         task = task_settings(self.problem.task)
         told = json.dumps([self.name, self.settings.seed, plain_settings(config), task, data, asked], sort_keys=True)
         return hashlib.sha256(told.encode()).hexdigest()[:16]

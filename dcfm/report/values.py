@@ -14,6 +14,9 @@ from dcfm.report.blocks import Block, Cell, Facts, Folded, Grid, Table
 LONGEST: Final = 1000
 """Rows of a table; what follows is counted, not shown."""
 
+NAMES: Final = ("method", "baseline", "title", "name", "partition", "protocol", "cell")
+"""Keys by which an entry of a list tells what it is."""
+
 _CENTRES: Final = ("share", "rate", "value", "difference", "mean", "estimate", "median")
 
 
@@ -61,7 +64,7 @@ def blocks_of(value: Any, title: str, *, folded: bool = False) -> list[Block]:
     shown = {key for key, _ in facts}
     shares, rest = [], []
     for path, item in _walk(value):
-        if centre(item) is not None:
+        if isinstance(item, Mapping) and centre(item) is not None:
             size = f"{item['k']}/{item['n']}" if "k" in item and "n" in item else number(item.get("n"))
             shares.append([" › ".join(path), estimate_text(item), size])
         elif len(path) > 1 or not shown.issuperset(path):
@@ -115,10 +118,17 @@ def _is_number(value: Any) -> bool:
 
 
 def _walk(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Estimates whole, and whatever has no parts, by path; a short list of plain values is one text."""
+    """Estimates whole, then what stands beside their numbers; and whatever has no parts, by path; a short list of plain
+    values is one text."""
     if isinstance(value, Mapping) and value and centre(value) is None:
         for key, item in value.items():
             yield from _walk(item, (*path, str(key)))
+    elif isinstance(value, Mapping) and value:
+        yield path, value
+        told = {"low", "high", "k", "n", "draws", next(name for name in _CENTRES if _is_number(value.get(name)))}
+        for key, item in value.items():
+            if key not in told:
+                yield from _walk(item, (*path, str(key)))
     elif isinstance(value, list) and value:
         if all(not isinstance(item, Mapping | list) for item in value):
             yield path, ", ".join(number(item) for item in value[:100]) + (" ..." if len(value) > 100 else "")
@@ -131,9 +141,5 @@ def _walk(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, .
 
 def _name(item: Any, place: int) -> str:
     """An entry of a list, by its number and what it says of itself."""
-    told = (
-        [str(item[key]) for key in ("method", "title", "name", "partition", "protocol") if key in item]
-        if (isinstance(item, Mapping))
-        else []
-    )
+    told = [str(item[key]) for key in NAMES if key in item] if (isinstance(item, Mapping)) else []
     return f"{place} ({', '.join(told)})" if told else str(place)

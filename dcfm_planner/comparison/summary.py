@@ -131,6 +131,8 @@ def warnings(collated: Collated) -> list[str]:
             for state in collated.states:
                 if state.entry.partition == partition and state.entry.seed == seed and state.provenance:
                     groups.setdefault(state.provenance.get(what), []).append(state.entry.method)
+            if what == "data_sha256":
+                groups.pop(None, None)  # of private trainings, which do not tell
             if len(groups) > 1:
                 apart = " | ".join(", ".join(group) for group in groups.values())
                 found.append(f"{partition}, training seed {seed}: not all were trained {name}: {apart}")

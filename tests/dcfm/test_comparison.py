@@ -62,6 +62,7 @@ def test_a_training_is_the_entrys() -> None:
         ("methods=[ddm]", "methods"),
         ("++partition=iid", "partitions"),
         ("out=x", "runs"),
+        ("device=cuda", "device"),
     ):
         with pytest.raises(ComparisonError, match=rf"the table says that; give {own}= beside training="):
             config("preset=quick", word)

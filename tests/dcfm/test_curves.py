@@ -58,6 +58,12 @@ def test_every_step_s_terms_and_nothing_else_changes(tmp_path: Path) -> None:
     assert not (tmp_path / "tensorboard").exists()
 
 
+@pytest.mark.parametrize(("word", "asked"), [("no", False), ("off", False), (False, False), ("yes", True)])
+def test_a_word_for_no_is_no(word: object, asked: bool) -> None:
+    """As the command line gives it."""
+    assert Watch.of(OmegaConf.create({"out": "x", "tensorboard": word})).tensorboard is asked
+
+
 def test_killed_and_resumed_equals_uninterrupted(tmp_path: Path) -> None:
     """The run is killed three steps after its last checkpoint, in the middle of writing a line."""
     whole, killed, checkpoint = tmp_path / "whole", tmp_path / "killed", tmp_path / "run.safetensors"

@@ -45,3 +45,9 @@ def test_damaged(record: Path) -> None:
     record.write_text("{")
     with pytest.raises(RecordError, match="damaged"):
         records.read(record)
+
+
+def test_the_folder_one_is_in_can_be_worked_on_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with records.alone_in(Path(".")):
+        assert [path.name for path in tmp_path.parent.glob(f".{tmp_path.name}.lock")]

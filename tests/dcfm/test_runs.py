@@ -21,11 +21,10 @@ from dcfm.runs import (
     claim,
     read_recipe,
     read_task,
-    silos_hash,
     train_and_publish,
     trained_on,
 )
-from dcfm.silos import Silo
+from dcfm.silos import Silo, silos_hash
 from dcfm.toy.task import ToyTask
 from dcfm.toy.training import Phase, Training
 

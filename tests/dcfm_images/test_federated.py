@@ -12,7 +12,7 @@ from dcfm.federated.settings import composed
 from dcfm.federated.silo_files import write_silo
 from dcfm.federated.tasks import FederatedTask, read_task
 from dcfm.published import ModelError
-from dcfm.runs import silos_hash
+from dcfm.silos import silos_hash
 from dcfm_images import models
 from dcfm_images.digits import Digits, load_digits
 from dcfm_images.evaluation import evaluate
@@ -79,6 +79,8 @@ def test_judged_as_dealt_or_with_digits_that_were_held_back(trained: Path, folde
         assert found["reference_sha256"] == expected["reference_sha256"]
         assert {cell: found[cell] for cell in CELLS} == {cell: expected[cell] for cell in CELLS}
     assert "held back" in found["data"]
+    with pytest.raises(EvaluationError, match="leave out digits=folder and folder=None"):
+        judged(trained, tmp_path / "c", held_back=held_back, digits="folder")
     matrix = json.loads((tmp_path / "b/combinations.json").read_text())
     assert {k: v for k, v in matrix.items() if k != "source"} == {
         k: v for k, v in problem.matrix().items() if k != "source"

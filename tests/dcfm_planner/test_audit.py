@@ -6,7 +6,7 @@ import pytest
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from dcfm.runs import silos_hash
+from dcfm.silos import silos_hash
 from dcfm_planner import audit
 from dcfm_planner.models import publish
 from dcfm_planner.quadrants import KNOWN_PAIRS, SPACE

@@ -93,6 +93,13 @@ def test_evaluate_resumes_and_refuses_other_settings(runs: Path, tmp_path: Path)
     assert evaluate(model, out, other, command="test", device="cpu", real=real) == again
 
 
+def test_evaluations_are_those_that_were_used(runs: Path, tmp_path: Path) -> None:
+    """Of an odd number the midpoint rule uses one less."""
+    settings = replace(SETTINGS, rules=("joint",), evaluations=3)
+    found = evaluate(runs / "iid/seed0/published/dcfm_b", tmp_path / "out", settings, command="test", device="cpu")
+    assert (found["evaluations"], found["settings"]["evaluations"]) == (2, 3)
+
+
 def test_what_is_evaluated_is_not_decoded_again(runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model, settings = runs / "iid" / "seed0" / "published" / "dcfm_b", replace(SETTINGS, rules=("joint",))
     found = evaluate(model, tmp_path / "out", settings, command="test", device="cpu")

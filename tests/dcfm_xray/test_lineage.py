@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
+from dcfm_xray.evaluation_settings import EvaluationError
 from dcfm_xray.lineage import problem_of
 from dcfm_xray.models import load, publish
-from dcfm_xray.training import prepare
+from dcfm_xray.training import CACHE, COMBINATIONS, prepare, write_combinations
 
 Make = Callable[..., DictConfig]
 
@@ -41,4 +42,29 @@ def test_a_model_s_settings_run_no_code(configuration: Make, tmp_path: Path, fed
     assert not (tmp_path / "made").exists()
     where = published("refers", path="${oc.env:HOME}", source="nih")
     with pytest.raises(ValueError, match="refer to something else"):
+        problem_of(load(where, "cpu"), where)
+
+
+def test_a_private_model_is_not_decoded_by_another_autoencoder(configuration: Make, tmp_path: Path) -> None:
+    """It does not tell what it was trained on, and label counts are the same whatever encoded the images."""
+    config = configuration(f"out={tmp_path}")
+    ready = prepare(config)
+    problem = ready.problem(tmp_path / CACHE)
+    training = OmegaConf.to_container(config, resolve=True)
+    where = tmp_path / "published/dcfm_b"
+    publish(
+        where,
+        [ready.task.network().state_dict()],
+        [silo.histogram(ready.task.space) for silo in problem.silos],
+        ready.task,
+        method="dcfm_b",
+        partition="noniid",
+        training=training,  # type: ignore[arg-type]
+        metrics={"privacy": {}},
+    )
+    write_combinations(tmp_path, ready, problem)
+    assert len(problem_of(load(where, "cpu"), where).silos) == len(problem.silos)
+    claimed = tmp_path / COMBINATIONS
+    claimed.write_text(claimed.read_text().replace(ready.codec.fingerprint, "another"))
+    with pytest.raises(EvaluationError, match="not the one whose latents the model was trained on"):
         problem_of(load(where, "cpu"), where)

@@ -4,8 +4,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from dcfm_xray import sources
 from dcfm_xray.findings import FINDINGS, to_labels
-from dcfm_xray.phantom import draw_phantoms
+from dcfm_xray.phantom import DRAWING, draw_phantoms
+from dcfm_xray.sources import PhantomSource
 
 NUMBER = 6
 
@@ -85,3 +87,41 @@ def test_too_small_a_picture_or_numbers_that_do_not_fit() -> None:
 def test_no_pictures() -> None:
     none = torch.zeros(0, dtype=torch.long)
     assert draw_phantoms(to_labels([])[:0], none, none, 32).shape == (0, 32, 32)
+
+
+DRAWN = {
+    "": (88.8, 44.0),
+    "Atelectasis": (90.4, 44.5),
+    "Cardiomegaly": (91.6, 44.9),
+    "Consolidation": (91.2, 44.1),
+    "Edema": (98.9, 44.0),
+    "Effusion": (91.3, 45.5),
+    "Emphysema": (63.3, 43.5),
+    "Fibrosis": (94.8, 45.3),
+    "Hernia": (88.2, 43.3),
+    "Infiltration": (90.6, 44.2),
+    "Mass": (90.5, 44.8),
+    "Nodule": (89.3, 44.4),
+    "Pleural_Thickening": (91.0, 44.8),
+    "Pneumonia": (93.9, 44.2),
+    "Pneumothorax": (87.2, 45.7),
+}
+"""Mean and standard deviation of four pictures' grey levels, as :data:`~dcfm_xray.phantom.DRAWING` 1 draws them."""
+
+
+def test_another_drawing_has_another_number() -> None:
+    """Where this fails, count ``DRAWING`` up and write what is drawn now: caches know phantoms by that number."""
+    assert DRAWING == 1
+    numbers = torch.arange(4)
+    for finding, (mean, deviation) in DRAWN.items():
+        found = draw_phantoms(to_labels([{finding} - {""}] * 4), numbers, numbers + 100, 32).float()
+        assert float(found.mean()) == pytest.approx(mean, abs=0.15), finding
+        assert float(found.std()) == pytest.approx(deviation, abs=0.15), finding
+    assert set(DRAWN) == {"", *FINDINGS}
+
+
+def test_a_source_is_known_by_how_it_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = PhantomSource(20, 0)
+    before = source.fingerprint
+    monkeypatch.setattr(sources, "DRAWING", 2)
+    assert source.fingerprint != before

@@ -115,6 +115,18 @@ def test_precision_says_over_how_many_sets_it_is(found: dict[Entry, dict[str, An
     assert markdown(summary).count(f"({sets - 3} of {sets} sets)") == 1
 
 
+def test_data_that_a_private_training_does_not_tell_differ_from_none(found: dict[Entry, dict[str, Any]]) -> None:
+    told = {entry: metrics | {"data_sha256": "a", "test_sha256": f"{entry.seed}"} for entry, metrics in found.items()}
+    private = {e: m | {"data_sha256": None} if e.method == "dcfm_b" else m for e, m in told.items()}
+    (table,) = summarise(SETTINGS, "test", private, {})["tables"]
+    assert not table["warnings"]
+    assert {ratio["method"] for ratio in table["ratios"]} == {"dcfm_a", "dcfm_b"}
+    other = {e: m | {"test_sha256": "other"} if e.method == "dcfm_b" else m for e, m in private.items()}
+    (table,) = summarise(SETTINGS, "test", other, {})["tables"]
+    assert all("test pictures differ between rows" in warning for warning in table["warnings"])
+    assert {ratio["method"] for ratio in table["ratios"]} == {"dcfm_a"}
+
+
 def test_a_copy_needs_no_record_where_no_training_is(found: dict[Entry, dict[str, Any]], tmp_path: Path) -> None:
     entry = Entry("noniid", "dcfm_b", 0)
     folder = entry.results(tmp_path / "out")

@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 from PIL import Image
 
 from dcfm.methods.method import Recipe
-from dcfm.runs import silos_hash
+from dcfm.silos import silos_hash
 from dcfm.trainers.loop import LoopConfig
 from dcfm_xray import models
 from dcfm_xray.chestmnist import CHESTMNIST_ORDER

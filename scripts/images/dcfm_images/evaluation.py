@@ -30,7 +30,7 @@ from dcfm.progress import StageProgress, silent
 from dcfm.records import write_json
 from dcfm.solvers import CountingField
 from dcfm.weights import fingerprint
-from dcfm_images.evaluation_settings import EvaluationSettings
+from dcfm_images.evaluation_settings import EvaluationError, EvaluationSettings
 from dcfm_images.features import FeatureSpace, feature_space
 from dcfm_images.judging import BOOTSTRAP, CELLS, Judge
 from dcfm_images.lineage import kept_weights, problem_of, problem_with, restored
@@ -317,6 +317,11 @@ def evaluate(
     model = load(trained_at, device)
     loaded = load_reader(reader, device=model.device)
     if held_back is not None:
+        if digits is not None or folder is not None:
+            raise EvaluationError(
+                f"held_back={held_back} are all the real digits that are looked at; leave out digits={digits} and "
+                f"folder={folder}"
+            )
         problem = problem_with(model, held_back)
     else:
         otherwise = "give digits= and folder= as they were, or held_back=, digits that no silo had (docs/federation.md)"

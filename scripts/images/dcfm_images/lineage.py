@@ -50,7 +50,8 @@ def problem_of(
     elif not trained_on(model, problem.silos):
         raise EvaluationError(
             f"the digits found ({found.source}) give other silos than those that the model was trained on, so real "
-            "digits that it never saw are not known; give the digits= and folder= of its training"
+            "digits that it never saw are not known; give the digits= and folder= of its training (below 28 pixels an "
+            "old processor may round them otherwise, too)"
         )
     return problem
 

@@ -50,9 +50,12 @@ def write_table(settings: TableSettings, summary: Mapping[str, Any]) -> list[str
 def _pictures(settings: TableSettings, summary: Mapping[str, Any], partition: str, seed: int) -> list[str]:
     out, titles, written = settings.out, summary["titles"], []
     entries = {m: Entry(partition, m, seed) for m in (*settings.methods, REAL)}
-    fine = {m: entry for m, entry in entries.items() if str(entry) not in summary["failed"]}
+    run = {row["method"] for table in summary["tables"] for row in _rows_of(table, partition, seed)}
+    fine = {m: entry for m, entry in entries.items() if m in run}
     matrix = _matrix(settings, partition, seed)
     suffix = f"{partition}-seed{seed}.png"
+    for name in POINTS:
+        (out / f"{name}-{suffix}").unlink(missing_ok=True)  # of an earlier table, whose results may be gone
     if matrix is not None:
         written.append(f"combinations-{suffix}")
         draw_combinations(matrix, out / written[-1])
@@ -66,6 +69,11 @@ def _pictures(settings: TableSettings, summary: Mapping[str, Any], partition: st
             written.append(f"{kind}-{suffix}")
             draw_curves(curves, key, out / written[-1])
     return written
+
+
+def _rows_of(table: Mapping[str, Any], partition: str, seed: int) -> list[Mapping[str, Any]]:
+    """A partition's rows that a training seed is in; what lies in the folders of others is not theirs."""
+    return [row for row in table["rows"] if table["partition"] == partition and str(seed) in row.get("made_with", {})]
 
 
 def _grid_row(entry: Entry, out: Path) -> dict[tuple[int, int], np.ndarray] | None:

@@ -145,13 +145,17 @@ def _table(settings: TableSettings, partition: str, failed: dict[str, str]) -> d
 def _unlike(ours: Evaluated, baseline: Evaluated) -> list[str]:
     """What keeps two methods from having a ratio."""
     common = [seed for seed in ours if seed in baseline]
-    return [key for key in PAIRED if any(ours[s].get(key) != baseline[s].get(key) for s in common)] or [
-        "training seeds"
-    ]
+    return [k for k in PAIRED if any(_differ(k, ours[s], baseline[s]) for s in common)] or ["training seeds"]
 
 
 def _paired(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    return all(one.get(key) == other.get(key) for key in PAIRED)
+    return not any(_differ(key, one, other) for key in PAIRED)
+
+
+def _differ(key: str, one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Data that a private training does not tell are taken for equal, where what their split leaves is."""
+    unknown = key == "data_sha256" and None in (one.get(key), other.get(key))
+    return not unknown and one.get(key) != other.get(key)
 
 
 def _numbers(by_seed: Evaluated, cell: str) -> dict[str, Any]:
@@ -201,12 +205,12 @@ def _told(key: str, metrics: Mapping[str, Any]) -> str:
 def _same_digits(rows: Sequence[Evaluated]) -> bool:
     """Trainings of one seed had the same digits in their silos, and the same are kept from them, wherever they came
     from."""
-    for name in ("data_sha256", "reference_sha256"):  # the control has the latter alone
+    for name in ("data_sha256", "reference_sha256"):  # control and private trainings have the latter alone
         found: dict[int, set[str]] = {}
         for by_seed in rows:
             for seed, metrics in by_seed.items():
-                found.setdefault(seed, set()).update({metrics[name]} if name in metrics else ())
-        if any(len(hashes) != 1 for hashes in found.values()):
+                found.setdefault(seed, set()).update({metrics[name]} if metrics.get(name) is not None else ())
+        if any(len(hashes) > 1 or (name == "reference_sha256" and not hashes) for hashes in found.values()):
             return False
     return True
 

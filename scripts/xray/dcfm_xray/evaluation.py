@@ -31,6 +31,7 @@ from dcfm.configuration import writable
 from dcfm.methods.sampling import CANDIDATES
 from dcfm.progress import StageProgress, silent
 from dcfm.records import write_json
+from dcfm.solvers import evaluations
 from dcfm.trainers.loop import Progress as StepProgress
 from dcfm_xray.classifier import Trained, features
 from dcfm_xray.distances import distances
@@ -218,7 +219,7 @@ class Evaluation:
             **judged(trained, test, sets, settings),
             "distances": {name: distances(pictures, x, test, y, group, **common) for name, group in sets.items()},
             "features": "the classifier trained on real pictures (judge_sha256)",
-            "evaluations": settings.evaluations,
+            "evaluations": evaluations(settings.solver, settings.steps),
             "sampling_chosen": chosen,
         }
 

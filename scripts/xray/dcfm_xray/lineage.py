@@ -1,5 +1,6 @@
 """What a trained model came from: its source, split and silos, made again from its own settings."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -13,7 +14,7 @@ from dcfm_xray.evaluation_settings import EvaluationError
 from dcfm_xray.findings import SPACE
 from dcfm_xray.models import LoadedModel
 from dcfm_xray.problem import Problem
-from dcfm_xray.training import CACHE
+from dcfm_xray.training import CACHE, COMBINATIONS
 
 SCRIPT: Final = "scripts/xray/train.py"
 """Trains what can be judged."""
@@ -48,11 +49,20 @@ def problem_of(
     if of_federation(model):
         return _dealt(model, settings, trained_at.parent.parent, on_progress)
     dealing = _dealing(settings)
-    problem = dealing.problem(dealing.parts(model.task), trained_at.parent.parent / CACHE, on_progress)
+    parts = dealing.parts(model.task)
+    claimed = trained_at.parent.parent / COMBINATIONS
+    private = "privacy" in (model.metadata["metrics"] or {})  # of others the hash of the latents tells
+    if private and claimed.is_file() and json.loads(claimed.read_text())["autoencoder"] != parts[1].fingerprint:
+        raise EvaluationError(
+            "the autoencoder found is not the one whose latents the model was trained on, and would decode its samples "
+            "wrongly; give the autoencoder= or pretrained= of its training"
+        )
+    problem = dealing.problem(parts, trained_at.parent.parent / CACHE, on_progress)
     if not trained_on(model, problem.silos):
         raise EvaluationError(
             "the data or the autoencoder found gives other silos than those that the model was trained on, so images "
-            "that it never saw are not known; give the path=, autoencoder= or pretrained= of its training"
+            "that it never saw are not known; give the path=, autoencoder= or pretrained= of its training and, on "
+            f"another processor, whose last digits differ, its {CACHE}/ folder too"
         )
     return problem
 

@@ -39,6 +39,10 @@ class Anatomy:
     tissue: Column
 
 
+DRAWING: Final = 1
+"""Counts how phantoms are drawn: one more with every change, so that caches of earlier ones are not taken for it."""
+
+
 class Draws:
     """Numbers in [0, 1), a row a picture, taken column by column; each column may be taken once."""
 

@@ -17,7 +17,7 @@ from jaxtyping import Bool, Int, UInt8
 from torch import Tensor
 
 from dcfm_xray.findings import label_table
-from dcfm_xray.phantom import draw_phantoms
+from dcfm_xray.phantom import DRAWING, draw_phantoms
 
 NAMED = 5
 """How many of the things that are wrong are named one by one."""
@@ -147,7 +147,8 @@ class PhantomSource:
 
     @property
     def fingerprint(self) -> str:
-        return digest(self.name, str(self.per_patient), self.labels, self.patients)
+        drawing = [] if DRAWING == 1 else [f"drawing {DRAWING}"]  # nothing, so that caches of before are known again
+        return digest(self.name, str(self.per_patient), self.labels, self.patients, *drawing)
 
     def read(self, rows: Sequence[int], size: int) -> list[Picture | UnreadableImage]:
         index = torch.as_tensor(list(rows), dtype=torch.long)

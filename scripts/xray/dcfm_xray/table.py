@@ -41,7 +41,8 @@ JUDGED_BY: Final = {
     "judge_sha256": "classifiers of real pictures",
     "data_sha256": "the silos' data",
 }
-"""What two evaluations after one training seed must have in common to be compared, by its name in their metrics."""
+"""What two evaluations after one training seed must have in common to be compared, by its name in their metrics; the
+data of a private training are not told."""
 
 
 @dataclass(frozen=True)
@@ -275,7 +276,8 @@ def _other_judges(found: Mapping[str, Mapping[int, Any]]) -> list[str]:
 def _paired(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """Whether two evaluations' draws belong together, as far as both name what they judged by; those of before name
     less."""
-    return all(one[name] == other[name] for name in JUDGED_BY if name in one and name in other)
+    told = [(one.get(name), other.get(name)) for name in JUDGED_BY]
+    return all(a == b for a, b in told if a is not None and b is not None)
 
 
 def _other_tests(found: Mapping[str, Mapping[int, Any]]) -> list[str]:
@@ -286,7 +288,7 @@ def _other_tests(found: Mapping[str, Mapping[int, Any]]) -> list[str]:
         values: dict[int, dict[str, list[str]]] = {}
         for method, by_seed in found.items():
             for seed, metrics in by_seed.items():
-                if name in metrics:
+                if metrics.get(name) is not None:
                     values.setdefault(seed, {}).setdefault(metrics[name], []).append(method)
         for seed, held in values.items():
             if len(held) > 1:
@@ -394,7 +396,10 @@ def _write(settings: TableSettings, summary: Mapping[str, Any], found: Mapping[E
                 if entry in found and path.is_file():
                     rows[summary["titles"][method]] = read_pictures(path)
             grid = out / f"grid-{table['partition']}-seed{seed}.png"
-            if rows or not settings.copied(Entry(table["partition"], REAL, seed)):
+            copied = settings.copied(Entry(table["partition"], REAL, seed)) and any(
+                Entry(table["partition"], method, seed) in found for method in settings.methods
+            )
+            if rows or not copied:
                 grid.unlink(missing_ok=True)  # beside a copy, which mostly comes without pictures, it is the copy's
             if rows:
                 draw_grid(rows, grid)

@@ -1,6 +1,7 @@
 """The page holds everything, asks for nothing, and lets no file's content become markup."""
 
 import re
+from base64 import b64decode
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -90,10 +91,15 @@ def test_only_ledgers_are_read_as_ledgers(results: Path, tmp_path: Path) -> None
 
 
 def test_a_long_curve_is_averaged() -> None:
+    """To at most so many points, each the mean of as many steps: of 0 and 2 in turns it is 1 everywhere."""
     steps = [float(step) for step in range(1, 10 * POINTS + 1)]
-    picture = draw("x", {"step": steps, "loss": [1.0] * len(steps)})
-    assert picture.uri.startswith("data:image/svg+xml;base64,")
-    assert draw("x", {"step": steps, "loss": [1.0] * len(steps)}) == picture
+    long = draw("x", {"step": steps, "loss": [0.0, 2.0] * (5 * POINTS)})
+    short = draw("x", {"step": steps[:POINTS], "loss": [0.0, 2.0] * (POINTS // 2)})
+    drawn, whole = (b64decode(p.uri.removeprefix("data:image/svg+xml;base64,")).decode() for p in (long, short))
+    assert "<!-- loss, means of 10 steps -->" in drawn
+    assert "<!-- loss -->" in whole
+    assert whole.count("\nL ") > drawn.count("\nL ") + POINTS // 2  # which is a straight line
+    assert draw("x", {"step": steps, "loss": [0.0, 2.0] * (5 * POINTS)}) == long
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,19 @@ def test_facts_estimates_and_the_rest() -> None:
     assert blocks_of(value, "m.json", folded=True)[0] == Folded("m.json", [facts, table, rest])
 
 
+def test_what_stands_beside_an_estimate_is_not_lost() -> None:
+    tests = [SHARE | {"p": 0.01, "method": "dcfm_a", "baseline": b, "interval": "Wilson"} for b in ("ddm", "dfd")]
+    table, rest = blocks_of({"tests": tests, "auc": {"value": 0.7, "low": 0.6, "high": 0.8, "draws": [1, 2]}}, "m.json")
+    assert isinstance(table, Table)
+    assert [row[0] for row in table.rows] == ["tests › 0 (dcfm_a, ddm)", "tests › 1 (dcfm_a, dfd)", "auc"]
+    assert isinstance(rest, Folded)
+    (facts,) = rest.blocks
+    assert isinstance(facts, Facts)
+    assert ("tests › 1 (dcfm_a, dfd) › p", "0.01") in facts.rows
+    assert ("tests › 0 (dcfm_a, ddm) › interval", "Wilson") in facts.rows
+    assert not [name for name, _ in facts.rows if name.startswith("auc")]
+
+
 def test_lists_at_the_top_are_among_the_rest() -> None:
     facts, rest = blocks_of({"seeds": [0, 1, 2], "command": "x", "none": {}}, "m.json")
     assert facts == Facts([("command", "x")])

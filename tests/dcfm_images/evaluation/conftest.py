@@ -8,7 +8,7 @@ import torch
 
 from dcfm.methods import registry
 from dcfm.methods.single import SingleNetwork
-from dcfm.weights import fingerprint
+from dcfm.silos import silos_hash
 from dcfm_images.digits import load_digits
 from dcfm_images.evaluation_settings import EvaluationSettings
 from dcfm_images.models import publish
@@ -42,7 +42,7 @@ class Trained:
             method=method,
             partition="iid",
             training=self.training,
-            data_hash=fingerprint([{"data": s.data, "labels": s.labels} for s in self.problem.silos]),
+            data_hash=silos_hash(self.problem.silos),
         )
         return target
 

@@ -308,6 +308,34 @@ def test_intervals_of_other_bootstrap_draws_are_told(settings: TableSettings, tr
     assert all(ratio["unlike"] == ["bootstrap"] for ratio in table["ratios"])
 
 
+def test_data_that_a_private_training_does_not_tell_are_compared_by_what_they_leave(
+    settings: TableSettings, trained: Any
+) -> None:
+    """One of two does not say what it was trained on; the reference that the same split leaves is the same."""
+    settings = replace(settings, methods=("ddm_l", "dcfm_b"))
+    assert run(settings, "a command") == {}
+    path = Entry("iid", "dcfm_b", 0).results(settings.out) / "metrics.json"
+    private = json.loads(path.read_text()) | {"data_sha256": None, "data": "folder elsewhere: digits"}
+    rewrite(path, private)
+    (table,) = summarise(settings, "a command")["tables"]
+    assert all("value" in ratio for ratio in table["ratios"])
+    rewrite(path, private | {"reference_sha256": "another"})
+    (table,) = summarise(settings, "a command")["tables"]
+    assert all(ratio["unlike"] == ["reference_sha256"] for ratio in table["ratios"])
+
+
+def test_figures_show_what_the_table_does(settings: TableSettings, trained: Any) -> None:
+    """Not what an evaluation that was begun anew has not made yet; and none of an earlier table stays."""
+    (trained.root / "combinations.json").write_text(json.dumps(trained.problem.matrix()))
+    settings = replace(settings, methods=("dcfm_b",))
+    assert run(settings, "a command") == {}
+    assert "curve-iid-seed0.png" in write_table(settings, summarise(settings, "a command"))
+    records.begin(Entry("iid", "dcfm_b", 0).results(settings.out) / "record.json")
+    written = write_table(settings, summarise(settings, "a command"))
+    assert "curve-iid-seed0.png" not in written
+    assert not (settings.out / "curve-iid-seed0.png").exists()
+
+
 def test_trained_otherwise_than_asked_for_is_an_error_before_any_work(settings: TableSettings, trained: Any) -> None:
     now = replace(settings, train=True, training=("preset=quick", "silos=4"))
     with pytest.raises(

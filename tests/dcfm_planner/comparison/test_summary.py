@@ -132,6 +132,12 @@ def test_unequal_trainings_are_told(settings: ComparisonSettings, write) -> None
     assert warning in markdown(summary)
 
 
+def test_a_private_training_s_data_are_not_told_and_not_other_ones(settings: ComparisonSettings, write) -> None:
+    write(settings, Entry("noniid", "dcfm_b", 0), {}, data_hash="one")
+    write(settings, Entry("noniid", "ddm_l", 0), {}, data_hash=None)
+    assert not summarise(collect(settings), "")["warnings"]
+
+
 def test_files(summary: dict[str, Any], tmp_path: Path) -> None:
     write_tables(summary, tmp_path / "new")
     assert {path.name for path in (tmp_path / "new").iterdir()} == set(FILES)

@@ -229,6 +229,12 @@ def test_what_ten_silos_of_digits_can_tell_apart_is_what_the_page_says() -> None
     assert dcfm_b is not None
     assert dcfm_a is not None
     assert f"novel FID {dcfm_b['value']:.2f} and {dcfm_a['value']:.2f} times DDM+L's" in page
+    results = " ".join((REPOSITORY / "docs/images_results.md").read_text().split())
+    assert f"**DCFM-B's novel FID is {_interval(dcfm_b)} times DDM+L's, its known" in results
+    fedflow_l = {0: read_metrics(night / "fedflow_l")}
+    averaged = [ratio_to({0: read_metrics(night / name)}, fedflow_l, "novel") for name in ("dcfm_b", "dcfm_a")]
+    said = "DCFM-B's novel FID is {}, DCFM-A's {} times its"
+    assert said.format(*(_interval(ratio or {}) for ratio in averaged)) in results
 
 
 def test_what_the_pages_say_of_fedflow_l_is_what_the_files_do() -> None:

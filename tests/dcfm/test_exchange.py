@@ -216,6 +216,13 @@ class TestRejections:
         with pytest.raises(ValueError, match="bias is missing; extra is unknown"):
             exchange.upload("a", "weights", {"weight": weights["weight"], "extra": torch.zeros(1)})
 
+    def test_numbers_that_are_not_finite(self, exchange: Exchange, silo: Silo) -> None:
+        """They would spoil what is made of all silos' numbers."""
+        sums = sums_of(silo.data) | {"sum": torch.full((silo.data.shape[1],), float("nan"))}
+        for kind, payload in (("scalars", {"loss": torch.tensor(float("inf"))}), ("sums", sums)):
+            with pytest.raises(ValueError, match="NaN or infinity"):
+                exchange.upload("a", kind, payload)
+
     def test_too_many_scalars(self, exchange: Exchange) -> None:
         scalars = {f"loss{i}": torch.tensor(float(i)) for i in range(MOST_SCALARS + 1)}
         with pytest.raises(ValueError, match=f"65 tensors.*give 1 to {MOST_SCALARS}"):

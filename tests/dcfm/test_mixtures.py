@@ -99,6 +99,24 @@ class TestEnergy:
         free = energy_weights(velocities[..., 3:], prior, x[:, 3:], t, 2.0)
         assert torch.allclose(energy_weights(velocities, prior, x, t, 2.0, held), free, atol=1e-6)
 
+    def test_what_is_held_is_handed_on(self, generator: torch.Generator) -> None:
+        """To the experts, and to their weights: two that differ in the held entry alone have the prior's."""
+        histograms = [LabelHistogram(torch.tensor([[0, 0]]), torch.tensor([n]), (2, 2)) for n in (3, 1)]
+
+        def expert(value: float):
+            def field(x, t, y, held=None):
+                assert held is not None
+                return torch.stack([torch.full_like(x[:, 0], value), x[:, 1]], dim=1)
+
+            return field
+
+        x, t = torch.randn(5, 2, generator=generator), torch.full((5,), 0.5)
+        held = torch.tensor([True, False]).expand(5, 2)
+        y = torch.zeros(5, 2, dtype=torch.long)
+        experts = [expert(0.0), expert(40.0)]
+        for kind in (LabelMixture, EnergyMixture):
+            torch.testing.assert_close(kind(experts, histograms)(x, t, y, held)[:, 0], torch.full((5,), 10.0))
+
     def test_no_scale_is_the_label_mixture(self, separable, batch_of) -> None:
         experts, histograms = parts(separable)
         x, t, _ = batch_of(separable)

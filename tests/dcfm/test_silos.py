@@ -132,6 +132,13 @@ class TestPartition:
         largest = LabelHistogram.from_labels(many_labels, SPACE.cardinalities).counts.max()
         assert abs(len(silos[0]) - len(silos[1])) <= largest
 
+    @pytest.mark.parametrize("seed", range(5))
+    def test_disjoint_deals_the_largest_first(self, seed: int) -> None:
+        """5 and 4, then three 3s: as even as can be, whatever the order in which equal ones come."""
+        labels = torch.arange(5)[:, None].repeat_interleave(torch.tensor([3, 5, 3, 4, 3]), dim=0)
+        silos = partition_disjoint(labels, 2, torch.Generator().manual_seed(seed))
+        assert sorted(map(len, silos)) == [8, 10]
+
     def test_unknown_kind(self, many_labels: Tensor, generator: torch.Generator) -> None:
         with pytest.raises(ValueError, match="'non-iid'; the partitions are iid, noniid, disjoint"):
             partition("non-iid", many_labels, 2, generator)

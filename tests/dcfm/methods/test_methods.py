@@ -7,9 +7,10 @@ import pytest
 import torch
 import yaml
 
+from dcfm.attributes import MaskRates
 from dcfm.decentralized import Federation
 from dcfm.exchange import Exchange
-from dcfm.fields import Routed
+from dcfm.fields import Composed, Routed
 from dcfm.methods import registry
 from dcfm.methods.factored import FactoredNetwork
 from dcfm.methods.method import Method, Recipe, without_independence
@@ -214,3 +215,28 @@ class TestRegistry:
             with pytest.raises(registry.MethodError, match=message) as caught:
                 registry.make("mine")
             assert "HYDRA" not in str(caught.value)
+
+
+def test_guidance_reaches_every_composition(tmp_path: Path, generator: torch.Generator) -> None:
+    torch.manual_seed(0)
+    networks, null = [TASK.network() for _ in range(2)], TASK.space.null
+    histograms, weights = federation(tmp_path).histograms, (2.0, 0.5)
+    x, t, y = torch.randn(4, 2, generator=generator), torch.full((4,), 0.4), torch.tensor([[0, 0], [0, 1]]).repeat(2, 1)
+    expected = {
+        "dcfm_a": Routed(networks, histograms, null, weights, joint=False),
+        "ddm": Composed(LabelMixture(networks, histograms), null, weights),
+        "dfd": Composed(EnergyMixture(networks, histograms), null, weights),
+    }
+    for name, field in expected.items():
+        found = registry.make(name).field(networks, histograms, null, "composed", weights)
+        torch.testing.assert_close(found(x, t, y), field(x, t, y))
+        assert not torch.allclose(
+            found(x, t, y), registry.make(name).field(networks, histograms, null, "composed")(x, t, y)
+        )
+
+
+def test_a_factored_network_is_trained_on_whole_labels_alone() -> None:
+    """Masks would pull base and heads to the observed marginals; nothing of a CI term is left to ask for."""
+    objective = registry.make("factored").own(RECIPE).fedavg.objective
+    assert objective.masks == MaskRates(1.0, 0.0, 0.0)
+    assert objective.independence.weight == 0

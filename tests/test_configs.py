@@ -28,3 +28,18 @@ def test_a_configuration_names_its_script(script: str) -> None:
     lines = (FOLDER / f"{script}.yaml").read_text().splitlines()
     assert lines[0].startswith("# ")
     assert f"scripts/{script}.py" in lines[0]
+
+
+@pytest.mark.parametrize("study", ["communication", "idea", "many_silos"])
+def test_a_study_trains_baselines_as_they_were_tuned(study: str) -> None:
+    """As the toy does, but for how often silos talk, which studies set themselves."""
+    with initialize_config_module("dcfm_configs", version_base="1.3"):
+        toy, here = (OmegaConf.to_container(compose(name).tuned) for name in ("toy", study))
+    assert isinstance(toy, dict)
+    assert isinstance(here, dict)
+    rounds = ("fedavg_rounds", "steps")
+    for method, chosen in toy.items():
+        for section, settings in chosen.items():
+            told = settings.items() if isinstance(settings, dict) else ()
+            for key, value in ((k, v) for k, v in told if k not in rounds):
+                assert here[method][section][key] == value, (study, method)

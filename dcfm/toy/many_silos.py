@@ -1,6 +1,6 @@
 """Composition for more and more silos on the toy: the share of samples in the novel mode, method by method.
 
-Every silo has as many samples, and takes as many steps, however many silos there are. The trainings and records of
+Silos have as many samples on average, and take as many steps, however many there are. The trainings and records of
 ``N`` silos lie in ``out/<N>``; a run that was interrupted goes on from there.
 """
 

@@ -2,7 +2,7 @@
 
 With ``N`` silos an allgather brings ``N`` models to each: memory, bytes and, where every peer answers for its share of
 a batch, time. With ``m`` peers a round (:attr:`~dcfm.trainers.peers.PeerConfig.peers_per_round`) a silo holds
-``m + 1``. Every silo has as many samples however many silos there are.
+``m + 1``. Silos have as many samples on average however many there are.
 
 A *cell* is a number of silos, a number of peers and a seed; its record is ``out/<silos>/seed<seed>/peers_<m>.json``.
 Cells of equal silos and seed share Stage I. Recovery is the share of samples of the novel combination in its mode:

@@ -151,6 +151,15 @@ class TestPairwise:
         pairwise = pairwise_independence_loss(Network(0), x, t, pair_labels(y, NULL, draw_pairs(y, generator)), held)
         assert torch.allclose(pairwise, independence_loss(Network(0), x, t, y, NULL, held))
 
+    def test_is_weighted_over_time(self, batch, generator: torch.Generator) -> None:
+        x, _, y = batch
+        t = torch.full((len(x),), 0.5).to(x)
+        terms = pair_labels(y, NULL, draw_pairs(y, generator))
+        even = pairwise_independence_loss(Network(0), x, t, terms)
+        weighted = pairwise_independence_loss(Network(0), x, t, terms, weight=TimeWeight(2.0))
+        assert even > 0
+        assert torch.allclose(weighted, even / 4)
+
     def test_four_evaluations_of_pairs_whatever_k(self, generator: torch.Generator) -> None:
         null, batch = torch.full((5,), 2), 300
         y = torch.randint(2, (batch, 5), generator=generator)

@@ -23,7 +23,7 @@ from dcfm.configuration import script, typed, writable
 from dcfm.decentralized import Federation
 from dcfm.metrics.intervals import wilson
 from dcfm.toy import idea
-from dcfm.toy.cell import Cell, check_cell
+from dcfm.toy.cell import Cell, check_cell, tell_hidden
 from dcfm.toy.experiment import choose_rule, train_method
 from dcfm.toy.problem import ProblemSettings
 from dcfm.toy.score import Sampling, sample
@@ -48,6 +48,7 @@ def run(config: DictConfig) -> None:
     """Train what is missing, sample, draw."""
     given = typed(config, Settings, "idea")
     torch.set_num_threads(1)
+    tell_hidden(sys.argv[1:], given.tuned, given.methods)
     problem_settings = ProblemSettings(seed=given.seed, samples=given.samples)
     cell = Cell(problem_settings, read_training(given.training), Sampling(draws=given.draws), tuned=given.tuned)
     cell.training_of("dcfm_b")  # what cannot be is an error before it is changed

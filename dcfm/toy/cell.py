@@ -7,6 +7,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+
 from dcfm.decentralized import Federation
 from dcfm.methods import registry
 from dcfm.methods.method import Method
@@ -93,6 +96,27 @@ class Cell:
         }
 
 
+def spread(overrides: Sequence[str]) -> list[str]:
+    """Overrides of the command line, a key for each value: of ``a={b: 1}``, ``a.b=1``. What hydra cannot read stays."""
+
+    def parts(key: str, value: Any) -> Iterator[str]:
+        if isinstance(value, Mapping):
+            for name, inner in value.items():
+                yield from parts(f"{key}.{name}", inner)
+        else:
+            yield f"{key}={value}"
+
+    found: list[str] = []
+    for override in overrides:
+        key, _, text = override.partition("=")
+        try:
+            value = OverridesParser.create().parse_override(override).value() if text.startswith("{") else text
+        except HydraException:
+            value = text
+        found += parts(key, value)
+    return found
+
+
 def tell_hidden(overrides: Sequence[str], tuned: Mapping[str, Any], methods: Sequence[str]) -> list[str]:
     """Warn of settings of ``training`` that were given and that a method's own tuning hides.
 
@@ -105,7 +129,7 @@ def tell_hidden(overrides: Sequence[str], tuned: Mapping[str, Any], methods: Seq
         The warnings.
     """
     lines = []
-    for override in overrides:
+    for override in spread(overrides):
         key, _, value = override.partition("=")
         section, *path = key.lstrip("+").split(".")
         for name in methods if section == "training" and path else ():

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 
 from dcfm.artefacts import atomically
 from dcfm.markup import markdown_table
-from dcfm.toy.cell import Cell
+from dcfm.toy.cell import Cell, spread
 from dcfm.toy.points import HEADER, Part, Point, draw_shares, numbers, run_parts
 
 AVERAGING: Final = ("fedflow", "fedflow_l", "factored")
@@ -91,7 +91,7 @@ def check_overrides(overrides: Sequence[str], averaging: Sequence[str]) -> None:
     """Raise ``ValueError`` for settings of averaging that a study replaces, whatever is given: rounds and steps are its
     own keys, and few long rounds take no moving average and a rate that falls within them."""
     sections = ("training", *(f"tuned.{name}" for name in averaging))
-    for override in overrides:
+    for override in spread(overrides):
         key = override.partition("=")[0].lstrip("+")
         if any(key == f"{section}.{name}" for section in sections for name in REPLACED):
             raise ValueError(

@@ -16,7 +16,7 @@ from typing import Any, Final
 import torch
 from matplotlib.figure import Figure
 
-from dcfm.artefacts import atomically
+from dcfm.artefacts import atomically, git_revision
 from dcfm.decentralized import Federation
 from dcfm.methods import registry
 from dcfm.methods.method import Recipe
@@ -134,6 +134,7 @@ def train_and_score(cell: PrivateCell, folder: Path) -> dict[str, Any]:
         inside = hits(problem.mixture, combinations, sample(field, combinations, cell.sampling, generator))
         shares[name] = float(inside.double().mean())
     record = {"settings": cell.settings(), "method": cell.method, "noise": cell.noise, "seed": cell.problem.seed}
+    record["git_revision"] = git_revision()
     costs = privacy_of(method, recipe, problem.silos)
     return record | {"epsilon": None if costs is None else max(cost["epsilon"] for cost in costs.values())} | shares
 

@@ -1,7 +1,7 @@
 """What a toy run found: ``metrics.json`` and a table of methods by partitions, as Markdown."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -71,6 +71,7 @@ def metrics(cells: Sequence[Mapping[str, Any]], command: str, settings: Mapping[
     return {
         "command": command,
         "git_revision": git_revision(),
+        "made_at_revisions": sorted(set(_revisions(cells))),
         "settings": dict(settings),
         "definitions": {
             "share": "of the samples of a combination, those within the radius around the queried mode's centre that "
@@ -86,6 +87,13 @@ def metrics(cells: Sequence[Mapping[str, Any]], command: str, settings: Mapping[
         "summary": summarise(cells),
         "runs": list(cells),
     }
+
+
+def _revisions(cells: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    for cell in cells:
+        for record in cell["methods"].values():
+            if (found := record.get("selection", {}).get("git_revision")) is not None:
+                yield found
 
 
 def table(values: Mapping[str, Any]) -> str:

@@ -22,6 +22,7 @@ from typing import Any, Final
 import torch
 from torch import nn
 
+from dcfm.artefacts import git_revision
 from dcfm.decentralized import Federation
 from dcfm.exchange import Exchange
 from dcfm.fields import Field, Routed
@@ -131,6 +132,7 @@ def simulate(cell: ScaleCell, out: Path) -> dict[str, Any]:
     size = sum(v.numel() * v.element_size() for v in experts[0].values())
     counted = count(exchange, recipe.peers.rounds)
     return {
+        "git_revision": git_revision(),
         "settings": cell.settings(),
         "silos": cell.silos,
         "peers": cell.peers,

@@ -47,6 +47,9 @@ def test_rounds_share_a_silos_steps(rounds: int) -> None:
 def test_settings_that_the_study_replaces_are_refused(key: str) -> None:
     with pytest.raises(ValueError, match="changes nothing: averaging takes rounds= and steps="):
         check_overrides(["seeds=[0]", f"{key}=9"], ["fedflow_l"])
+    section, _, last = key.rpartition(".")
+    with pytest.raises(ValueError, match="changes nothing: averaging takes rounds= and steps="):
+        check_overrides([f"{section}={{{last}: 9, other: 1}}"], ["fedflow_l"])
     check_overrides([f"{key}0=9", "training.fedavg.weight=2", "+tuned.factored.fedavg.steps=3"], ["fedflow_l"])
 
 

@@ -251,6 +251,8 @@ def test_what_a_tuning_hides_is_told() -> None:
         "; give tuned.fedflow.fedavg_rounds=20",
     ]
     assert tell_hidden(given, tuned, ["ddm"]) == []
+    (told,) = tell_hidden(["training.pooled={weight: 9, steps: 3}"], tuned, ["pooled"])
+    assert told.startswith("training.pooled.weight=9 changes nothing for pooled")
 
 
 def test_a_variant_changes_what_it_names_alone(tmp_path: Path) -> None:

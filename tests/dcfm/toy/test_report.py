@@ -73,3 +73,9 @@ def test_a_figure_of_methods_by_partitions(tmp_path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         save_tensors(path, {"samples": samples, "labels": labels})
     assert draw(cells, tmp_path, mixture).stat().st_size > 1000
+
+
+def test_a_report_names_the_revisions_that_its_records_were_made_at() -> None:
+    """Not the last command's alone, which may have added one method to older ones."""
+    cells = [cell("iid", seed, a=record(0.9, 0.1) | {"selection": {"git_revision": f"r{seed}"}}) for seed in (1, 0, 1)]
+    assert metrics(cells, "command", {})["made_at_revisions"] == ["r0", "r1"]

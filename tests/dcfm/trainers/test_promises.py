@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from dcfm.attributes import MaskRates, apply_mask, draw_masks
 from dcfm.decentralized import Federation
-from dcfm.losses import TimeWeight, independence_loss, squared_difference
+from dcfm.losses import TimeWeight, independence_loss, peer_independence_loss, squared_difference
 from dcfm.silos import LabelHistogram, Silo
 from dcfm.trainers import peers as peers_module
 from dcfm.trainers import student as student_module
@@ -98,6 +98,32 @@ def test_the_student_s_loss_is_equation_17(power: float, monkeypatch: pytest.Mon
     matching = squared_difference(student(points.x, points.t, given), velocity, points.t, weight)
     independence = independence_loss(student, points.x, points.t, points.y, SPACE.null, None, weight)
     torch.testing.assert_close(found["matching"], matching)
+    torch.testing.assert_close(found["loss"], matching + 0.3 * independence)
+
+
+@pytest.mark.parametrize("power", [0.0, 2.0])
+def test_a_round_s_loss_is_equation_14(power: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    losses: list[Callable[..., dict[str, Tensor]]] = []
+
+    def kept(network: nn.Module, loss: Any, *rest: Any, **more: Any) -> nn.Module:
+        losses.append(loss)
+        return network
+
+    monkeypatch.setattr(peers_module, "fit", kept)
+    data, labels = silo_data(LEFT, 50, seed=0)
+    term = IndependenceConfig(weight=0.3, labels="own", share=1.0)
+    objective, weight = ObjectiveConfig(MaskRates(0.5, 0.3, 0.2), term, power), TimeWeight(power)
+    experts, histograms = networks(), [histogram(LEFT), histogram(BOTTOM)]
+    own = train_peers(ToyTask(width=8), data, labels, experts, histograms, 0, PeerConfig(STILL, objective), seed=0)
+    found = losses[0](own, 0, torch.Generator().manual_seed(5))
+    chance = torch.Generator().manual_seed(5)
+    rows = torch.randint(len(data), (STILL.batch,), generator=chance)
+    points, velocity, given = draw_batch(ToyTask(), data[rows], labels[rows], objective, chance)
+    routing = draw_routing(points.y, histograms, 0, chance)
+    matching = squared_difference(own(points.x, points.t, given), velocity, points.t, weight)
+    at = points.x, points.t, points.y, SPACE.null
+    independence = peer_independence_loss(own, experts, routing, 0, *at, weight=weight)
+    torch.testing.assert_close(found["independence"], independence)
     torch.testing.assert_close(found["loss"], matching + 0.3 * independence)
 
 

@@ -183,7 +183,7 @@ def train_and_publish(
         if parallel.is_first():
             # Of a private training no hash: it tells whether a guessed sample was there, whatever the noise.
             mark, metrics = (None, {"privacy": cost}) if cost else (data_hash, None)
-            with only_here(folders[name], name):  # the same training may have been started twice
+            with only_here(folders[name].parent, name):  # the same training may have been started twice
                 publish(folders[name], experts, method=name, data_hash=mark, metrics=metrics)
         log.info("%s: %s", name, folders[name])
     return folders

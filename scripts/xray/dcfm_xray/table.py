@@ -26,6 +26,7 @@ from dcfm.progress import StageProgress, silent
 from dcfm.published import resolve_device
 from dcfm.records import write_json
 from dcfm.silos import PARTITIONS
+from dcfm_xray.alike import other_judges, other_tests, other_trainings, paired, unlike
 from dcfm_xray.evaluation import PICTURES, evaluate
 from dcfm_xray.evaluation_settings import EvaluationSettings
 from dcfm_xray.figures import draw_bars, draw_grid, read_pictures
@@ -35,14 +36,6 @@ from dcfm_xray.training import prepare, train
 
 BASELINE: Final = "ddm_l"
 """What ratios are taken to."""
-
-JUDGED_BY: Final = {
-    "test_sha256": "test pictures",
-    "judge_sha256": "classifiers of real pictures",
-    "data_sha256": "the silos' data",
-}
-"""What two evaluations after one training seed must have in common to be compared, by its name in their metrics; the
-data of a private training are not told."""
 
 
 @dataclass(frozen=True)
@@ -221,13 +214,13 @@ def _table(settings: TableSettings, partition: str, every_entry: Mapping[Entry, 
         there = {seed: every_entry.get(Entry(partition, method, seed)) for seed in settings.seeds}
         found[method] = {seed: metrics for seed, metrics in there.items() if metrics is not None}
     every = [metrics for by_seed in found.values() for metrics in by_seed.values()]
-    unlike = _other_trainings(found) + _unlike({method: list(by_seed.values()) for method, by_seed in found.items()})
-    unlike += _other_judges(found) + _other_tests(found)
+    warnings = other_trainings(found) + unlike({method: list(by_seed.values()) for method, by_seed in found.items()})
+    warnings += other_judges(found) + other_tests(found)
     ratios, without = [], []
     for method in registry.contenders(settings.methods):
         both = [seed for seed in found.get(method, {}) if seed in found.get(BASELINE, {})]
-        common = [seed for seed in both if _paired(found[method][seed], found[BASELINE][seed])]
-        if _unlike({name: [found[name][s] for s in common] for name in (method, BASELINE) if common}):
+        common = [seed for seed in both if paired(found[method][seed], found[BASELINE][seed])]
+        if unlike({name: [found[name][s] for s in common] for name in (method, BASELINE) if common}):
             continue  # a ratio of what was not judged alike says nothing
         for measure in ("utility", EQUAL) if common else ():
             pair = [_mean_of([found[name][s] for s in common], "novel", measure) for name in (method, BASELINE)]
@@ -246,80 +239,8 @@ def _table(settings: TableSettings, partition: str, every_entry: Mapping[Entry, 
         "rows": [_row(method, by_seed) for method, by_seed in found.items()],
         "ratios": ratios,
         "without_ratio": without,
-        "warnings": unlike,
+        "warnings": warnings,
     }
-
-
-def _other_trainings(found: Mapping[str, Mapping[int, Any]]) -> list[str]:
-    """A warning if rows are not of the same training seeds."""
-    seeds = {method: ", ".join(map(str, by_seed)) for method, by_seed in found.items() if by_seed}
-    if len(set(seeds.values())) < 2:
-        return []
-    each = "; ".join(f"{method}: {numbers}" for method, numbers in seeds.items())
-    return [f"the rows are means over different training seeds ({each}); only equal ones compare"]
-
-
-def _other_judges(found: Mapping[str, Mapping[int, Any]]) -> list[str]:
-    """A warning if a training's row of real pictures is of another classifier than the one that judged other rows."""
-    other = []
-    for seed, real in found[REAL].items():
-        for method, by_seed in found.items():
-            hashes = {real.get("classifier_sha256"), by_seed.get(seed, {}).get("judge_sha256")}
-            if len(hashes - {None}) == 2:  # metrics of before name neither
-                other.append(f"{method}, seed {seed}")
-    if not other:
-        return []
-    judged = "; ".join(other)
-    return [f"the row of real pictures is of another classifier than the one that judged {judged}; they do not compare"]
-
-
-def _paired(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Whether two evaluations' draws belong together, as far as both name what they judged by; those of before name
-    less."""
-    told = [(one.get(name), other.get(name)) for name in JUDGED_BY]
-    return all(a == b for a, b in told if a is not None and b is not None)
-
-
-def _other_tests(found: Mapping[str, Mapping[int, Any]]) -> list[str]:
-    """A warning if rows of one training seed were judged on other test pictures, by other classifiers, or trained on
-    other silos."""
-    warnings = []
-    for name, what in JUDGED_BY.items():
-        values: dict[int, dict[str, list[str]]] = {}
-        for method, by_seed in found.items():
-            for seed, metrics in by_seed.items():
-                if metrics.get(name) is not None:
-                    values.setdefault(seed, {}).setdefault(metrics[name], []).append(method)
-        for seed, held in values.items():
-            if len(held) > 1:
-                rows = "; ".join(", ".join(methods) for methods in held.values())
-                warnings.append(f"seed {seed}: {what} differ between rows ({rows}); they cannot be compared")
-    return warnings
-
-
-def _unlike(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
-    """A warning a setting of the evaluation that is not the same in all metrics that name it, with who has what."""
-    values: dict[str, dict[str, list[str]]] = {}
-    for method, every in found.items():
-        for metrics in every:
-            given = {"size": metrics["size"]} if "size" in metrics else {}
-            for name, value in _flat(given | metrics.get("settings", {})).items():
-                values.setdefault(name, {}).setdefault(str(value), []).append(method)
-    return [
-        f"{name} differs between rows: "
-        + "; ".join(f"{value} ({', '.join(dict.fromkeys(methods))})" for value, methods in held.items())
-        + "; they cannot be compared"
-        for name, held in values.items()
-        if len(held) > 1
-    ]
-
-
-def _flat(settings: Mapping[str, Any], before: str = "") -> dict[str, Any]:
-    """Settings of settings as ``classifier.loop.steps``."""
-    found: dict[str, Any] = {}
-    for name, value in settings.items():
-        found |= _flat(value, f"{before}{name}.") if isinstance(value, Mapping) else {before + name: value}
-    return found
 
 
 def _read(folder: Path, copied: bool) -> dict[str, Any] | None:

@@ -1,11 +1,14 @@
 """A published model, tiny and untrained, and settings that judge it within a second."""
 
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from dcfm import records
 from dcfm.methods import registry
 from dcfm.methods.single import SingleNetwork
 from dcfm.silos import silos_hash
@@ -13,6 +16,7 @@ from dcfm_images.digits import load_digits
 from dcfm_images.evaluation_settings import EvaluationSettings
 from dcfm_images.models import publish
 from dcfm_images.problem import SPACE, Problem, make_problem
+from dcfm_images.table_settings import TableSettings
 from dcfm_images.task import ImageTask
 
 
@@ -71,3 +75,27 @@ def trained(tmp_path: Path, folder: Path) -> Trained:
 @pytest.fixture
 def quick() -> EvaluationSettings:
     return EvaluationSettings(each=4, selection_each=2, curve_each=2, evaluations=4, draws=5)
+
+
+@pytest.fixture
+def settings(trained: Any, quick: EvaluationSettings, tmp_path: Path) -> TableSettings:
+    """Two methods that are trained and one that is not."""
+    for method in ("ddm_l", "dcfm_b"):
+        trained.publish(method)
+    return TableSettings(
+        ("ddm_l", "dfd", "dcfm_b"),
+        partitions=("iid",),
+        runs=trained.runs,
+        out=tmp_path / "out",
+        train=False,
+        evaluation=replace(quick, rules=("joint",), curve=(2,)),
+        device="cpu",
+    )
+
+
+def rewrite(path: Path, content: dict[str, Any]) -> None:
+    """As if that had been found; the record says so."""
+    record = path.with_name("record.json")
+    there = json.loads(record.read_text())
+    path.write_text(json.dumps(content))
+    records.finish(record, there["asked"], list(there["files"]))

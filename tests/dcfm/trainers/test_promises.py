@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -46,6 +47,20 @@ def near(a: nn.Module, b: nn.Module) -> bool:
     return all(torch.allclose(v, b.state_dict()[k], atol=1e-6) for k, v in a.state_dict().items())
 
 
+def losses_handed_to_fit(
+    trainer: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> list[Callable[..., dict[str, Tensor]]]:
+    """The losses that ``trainer`` will give to its loop, which trains nothing from here on."""
+    losses: list[Callable[..., dict[str, Tensor]]] = []
+
+    def kept(network: nn.Module, loss: Any, *rest: Any, **more: Any) -> nn.Module:
+        losses.append(loss)
+        return network
+
+    monkeypatch.setattr(trainer, "fit", kept)
+    return losses
+
+
 def test_a_batch_s_labels_are_masked_by_equation_8(generator: torch.Generator) -> None:
     data, y = silo_data(LEFT, 100, seed=0)
     *_, nothing = draw_batch(ToyTask(), data, y, ObjectiveConfig(MaskRates(0.0, 0.0, 1.0)), generator)
@@ -78,13 +93,7 @@ def test_a_silo_s_loss_is_equation_11(power: float) -> None:
 
 @pytest.mark.parametrize("power", [0.0, 2.0])
 def test_the_student_s_loss_is_equation_17(power: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    losses: list[Callable[..., dict[str, Tensor]]] = []
-
-    def kept(network: nn.Module, loss: Any, *rest: Any, **more: Any) -> nn.Module:
-        losses.append(loss)
-        return network
-
-    monkeypatch.setattr(student_module, "fit", kept)
+    losses = losses_handed_to_fit(student_module, monkeypatch)
     rates, weight = MaskRates(0.5, 0.3, 0.2), TimeWeight(power)
     objective = ObjectiveConfig(rates, IndependenceConfig(weight=0.3, labels="own", share=1.0), power)
     config = StudentConfig(STILL, objective, ReplayConfig(paths=32, steps=4))
@@ -103,13 +112,7 @@ def test_the_student_s_loss_is_equation_17(power: float, monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize("power", [0.0, 2.0])
 def test_a_round_s_loss_is_equation_14(power: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    losses: list[Callable[..., dict[str, Tensor]]] = []
-
-    def kept(network: nn.Module, loss: Any, *rest: Any, **more: Any) -> nn.Module:
-        losses.append(loss)
-        return network
-
-    monkeypatch.setattr(peers_module, "fit", kept)
+    losses = losses_handed_to_fit(peers_module, monkeypatch)
     data, labels = silo_data(LEFT, 50, seed=0)
     term = IndependenceConfig(weight=0.3, labels="own", share=1.0)
     objective, weight = ObjectiveConfig(MaskRates(0.5, 0.3, 0.2), term, power), TimeWeight(power)

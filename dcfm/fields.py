@@ -31,19 +31,19 @@ class Field(Protocol):
 
     def __call__(
         self,
-        x: Float[Tensor, "batch *shape"],
+        x: Float[Tensor, " batch *shape"],
         t: Float[Tensor, " batch"],
         y: Int[Tensor, "batch k"],
-        held: Bool[Tensor, "batch *shape"] | None = None,
-    ) -> Float[Tensor, "batch *shape"]: ...
+        held: Bool[Tensor, " batch *shape"] | None = None,
+    ) -> Float[Tensor, " batch *shape"]: ...
 
 
 def evaluate_labels(
     field: Field,
-    x: Float[Tensor, "batch *shape"],
+    x: Float[Tensor, " batch *shape"],
     t: Float[Tensor, " batch"],
     labels: Int[Tensor, "variants batch k"],
-    held: Bool[Tensor, "batch *shape"] | None = None,
+    held: Bool[Tensor, " batch *shape"] | None = None,
 ) -> Float[Tensor, "variants batch *shape"]:
     """The field at the same points under several labels each, as one call on one large batch."""
     v = labels.shape[0]
@@ -64,10 +64,10 @@ def marginal_labels(y: Int[Tensor, "batch k"], null: Int[Tensor, " k"]) -> Int[T
 
 
 def combine(
-    base: Float[Tensor, "batch *shape"],
-    marginals: Sequence[Float[Tensor, "batch *shape"]] | Float[Tensor, "k batch *shape"],
+    base: Float[Tensor, " batch *shape"],
+    marginals: Sequence[Float[Tensor, " batch *shape"]] | Float[Tensor, "k batch *shape"],
     weights: Sequence[float] | None = None,
-) -> Float[Tensor, "batch *shape"]:
+) -> Float[Tensor, " batch *shape"]:
     """``v(0) + sum_i w_i (v(y_i) - v(0))``, Eq. 5."""
     total = base
     for i, marginal in enumerate(marginals):
@@ -77,13 +77,13 @@ def combine(
 
 def composed_velocity(
     field: Field,
-    x: Float[Tensor, "batch *shape"],
+    x: Float[Tensor, " batch *shape"],
     t: Float[Tensor, " batch"],
     y: Int[Tensor, "batch k"],
     null: Int[Tensor, " k"],
-    held: Bool[Tensor, "batch *shape"] | None = None,
+    held: Bool[Tensor, " batch *shape"] | None = None,
     weights: Sequence[float] | None = None,
-) -> Float[Tensor, "batch *shape"]:
+) -> Float[Tensor, " batch *shape"]:
     """``v_hat(x_t, y)`` of Eq. 5, its ``k + 1`` evaluations in one batch. A null ``y_i`` contributes nothing."""
     velocities = evaluate_labels(field, x, t, marginal_labels(y, null), held)
     return combine(velocities[0], velocities[1:], weights)
@@ -119,11 +119,11 @@ class Composed:
 
     def __call__(
         self,
-        x: Float[Tensor, "batch *shape"],
+        x: Float[Tensor, " batch *shape"],
         t: Float[Tensor, " batch"],
         y: Int[Tensor, "batch k"],
-        held: Bool[Tensor, "batch *shape"] | None = None,
-    ) -> Float[Tensor, "batch *shape"]:
+        held: Bool[Tensor, " batch *shape"] | None = None,
+    ) -> Float[Tensor, " batch *shape"]:
         check_values(y, self.null)
         return composed_velocity(self.field, x, t, y, self.null, held, self.weights)
 
@@ -141,11 +141,11 @@ class Guided:
 
     def __call__(
         self,
-        x: Float[Tensor, "batch *shape"],
+        x: Float[Tensor, " batch *shape"],
         t: Float[Tensor, " batch"],
         y: Int[Tensor, "batch k"],
-        held: Bool[Tensor, "batch *shape"] | None = None,
-    ) -> Float[Tensor, "batch *shape"]:
+        held: Bool[Tensor, " batch *shape"] | None = None,
+    ) -> Float[Tensor, " batch *shape"]:
         check_values(y, self.null)
         none = self.null.to(y.device).expand_as(y)
         base, given = evaluate_labels(self.field, x, t, torch.stack([none, y]), held)
@@ -157,15 +157,15 @@ class Held:
     """A field with some coordinates held: the mask is bound, so that only ``(x, t, y)`` is left to give."""
 
     field: Field
-    mask: Bool[Tensor, "batch *shape"]
+    mask: Bool[Tensor, " batch *shape"]
 
     def __call__(
         self,
-        x: Float[Tensor, "batch *shape"],
+        x: Float[Tensor, " batch *shape"],
         t: Float[Tensor, " batch"],
         y: Int[Tensor, "batch k"],
-        held: Bool[Tensor, "batch *shape"] | None = None,
-    ) -> Float[Tensor, "batch *shape"]:
+        held: Bool[Tensor, " batch *shape"] | None = None,
+    ) -> Float[Tensor, " batch *shape"]:
         mask = self.mask if held is None else self.mask | held
         return self.field(x, t, y, mask)
 
@@ -237,11 +237,11 @@ class Routed:
 
     def __call__(
         self,
-        x: Float[Tensor, "batch *shape"],
+        x: Float[Tensor, " batch *shape"],
         t: Float[Tensor, " batch"],
         y: Int[Tensor, "batch k"],
-        held: Bool[Tensor, "batch *shape"] | None = None,
-    ) -> Float[Tensor, "batch *shape"]:
+        held: Bool[Tensor, " batch *shape"] | None = None,
+    ) -> Float[Tensor, " batch *shape"]:
         labels = torch.cat([marginal_labels(y, self.null), y[None]])
         shares, known = joint_weights(self.histograms, y)
         known = known & self.joint

@@ -34,8 +34,8 @@ class TimeWeight:
 
 
 def squared_difference(
-    a: Float[Tensor, "batch *shape"],
-    b: Float[Tensor, "batch *shape"],
+    a: Float[Tensor, " batch *shape"],
+    b: Float[Tensor, " batch *shape"],
     t: Float[Tensor, " batch"],
     weight: TimeWeight,
 ) -> Float[Tensor, ""]:
@@ -45,11 +45,11 @@ def squared_difference(
 
 def matching_loss(
     field: Field,
-    target: Float[Tensor, "batch *shape"],
-    x: Float[Tensor, "batch *shape"],
+    target: Float[Tensor, " batch *shape"],
+    x: Float[Tensor, " batch *shape"],
     t: Float[Tensor, " batch"],
     y: Int[Tensor, "batch k"],
-    held: Bool[Tensor, "batch *shape"] | None = None,
+    held: Bool[Tensor, " batch *shape"] | None = None,
     weight: TimeWeight = TimeWeight(),
 ) -> Float[Tensor, ""]:
     """Flow matching, Eq. 9, with ``target = x_1 - x_0``; peer matching, Eq. 15, with a frozen teacher's velocity.
@@ -61,11 +61,11 @@ def matching_loss(
 
 def independence_loss(
     field: Field,
-    x: Float[Tensor, "batch *shape"],
+    x: Float[Tensor, " batch *shape"],
     t: Float[Tensor, " batch"],
     y: Int[Tensor, "batch k"],
     null: Int[Tensor, " k"],
-    held: Bool[Tensor, "batch *shape"] | None = None,
+    held: Bool[Tensor, " batch *shape"] | None = None,
     weight: TimeWeight = TimeWeight(),
 ) -> Float[Tensor, ""]:
     """Conditional independence, ``E || v(x_t, y) - v_hat(x_t, y) ||^2``: Eq. 10 on a silo's own data, Eq. 16 for the
@@ -77,10 +77,10 @@ def independence_loss(
 
 def pairwise_independence_loss(
     field: Field,
-    x: Float[Tensor, "batch *shape"],
+    x: Float[Tensor, " batch *shape"],
     t: Float[Tensor, " batch"],
     terms: Int[Tensor, "4 batch k"],
-    held: Bool[Tensor, "batch *shape"] | None = None,
+    held: Bool[Tensor, " batch *shape"] | None = None,
     weight: TimeWeight = TimeWeight(),
 ) -> Float[Tensor, ""]:
     """``E || v(y_i, y_j) - v(y_i) - v(y_j) + v(0) ||^2`` on one pair ``i != j`` a sample, whose four labels are
@@ -119,11 +119,11 @@ def peer_independence_loss(
     peers: Sequence[Field],
     routing: Int[Tensor, "batch terms"],
     index: int | None,
-    x: Float[Tensor, "batch *shape"],
+    x: Float[Tensor, " batch *shape"],
     t: Float[Tensor, " batch"],
     y: Int[Tensor, "batch k"],
     null: Int[Tensor, " k"],
-    held: Bool[Tensor, "batch *shape"] | None = None,
+    held: Bool[Tensor, " batch *shape"] | None = None,
     weight: TimeWeight = TimeWeight(),
     pair: Int[Tensor, "4 batch k"] | None = None,
 ) -> Float[Tensor, ""]:

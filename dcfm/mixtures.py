@@ -46,10 +46,10 @@ def label_weights(histograms: Sequence[LabelHistogram], y: Int[Tensor, "batch k"
 def _answers(
     experts: Sequence[Field],
     asked: Bool[Tensor, "batch n"],
-    x: Float[Tensor, "batch *shape"],
+    x: Float[Tensor, " batch *shape"],
     t: Float[Tensor, " batch"],
     y: Int[Tensor, "batch k"],
-    held: Bool[Tensor, "batch *shape"] | None,
+    held: Bool[Tensor, " batch *shape"] | None,
 ) -> Float[Tensor, "n batch *shape"]:
     """Each expert's velocity where it is asked, zero elsewhere."""
     velocities = torch.zeros(len(experts), *x.shape, dtype=x.dtype, device=x.device)
@@ -60,7 +60,7 @@ def _answers(
     return velocities
 
 
-def _mix(velocities: Float[Tensor, "n batch *shape"], weights: Float[Tensor, "batch n"]) -> Float[Tensor, "batch *_"]:
+def _mix(velocities: Float[Tensor, "n batch *shape"], weights: Float[Tensor, "batch n"]) -> Float[Tensor, " batch *_"]:
     share = weights.T.to(velocities.dtype)
     return (share.reshape(*share.shape, *(1,) * (velocities.ndim - 2)) * velocities).sum(0)
 
@@ -88,11 +88,11 @@ class LabelMixture:
 
     def __call__(
         self,
-        x: Float[Tensor, "batch *shape"],
+        x: Float[Tensor, " batch *shape"],
         t: Float[Tensor, " batch"],
         y: Int[Tensor, "batch k"],
-        held: Bool[Tensor, "batch *shape"] | None = None,
-    ) -> Float[Tensor, "batch *shape"]:
+        held: Bool[Tensor, " batch *shape"] | None = None,
+    ) -> Float[Tensor, " batch *shape"]:
         weights = label_weights(self.histograms, y)
         return _mix(_answers(self.experts, weights > 0, x, t, y, held), weights)
 
@@ -100,10 +100,10 @@ class LabelMixture:
 def energy_weights(
     velocities: Float[Tensor, "n batch *shape"],
     prior: Float[Tensor, "batch n"],
-    x: Float[Tensor, "batch *shape"],
+    x: Float[Tensor, " batch *shape"],
     t: Float[Tensor, " batch"],
     scale: float,
-    held: Bool[Tensor, "batch *shape"] | None = None,
+    held: Bool[Tensor, " batch *shape"] | None = None,
 ) -> Float[Tensor, "batch n"]:
     """``softmax_a(log w0_a - s / 2 ||eps_a||^2)``, in log space throughout (Hahn & Lee 2025).
 
@@ -144,11 +144,11 @@ class EnergyMixture:
 
     def __call__(
         self,
-        x: Float[Tensor, "batch *shape"],
+        x: Float[Tensor, " batch *shape"],
         t: Float[Tensor, " batch"],
         y: Int[Tensor, "batch k"],
-        held: Bool[Tensor, "batch *shape"] | None = None,
-    ) -> Float[Tensor, "batch *shape"]:
+        held: Bool[Tensor, " batch *shape"] | None = None,
+    ) -> Float[Tensor, " batch *shape"]:
         if self.prior == "labels":
             prior = label_weights(self.histograms, y)
         else:

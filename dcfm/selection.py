@@ -43,11 +43,11 @@ class KnownOnly:
 
     def __call__(
         self,
-        x: Float[Tensor, "batch *shape"],
+        x: Float[Tensor, " batch *shape"],
         t: Float[Tensor, " batch"],
         y: Int[Tensor, "batch k"],
-        held: Bool[Tensor, "batch *shape"] | None = None,
-    ) -> Float[Tensor, "batch *shape"]:
+        held: Bool[Tensor, " batch *shape"] | None = None,
+    ) -> Float[Tensor, " batch *shape"]:
         check_known(y, self.known, self.null)
         return self.field(x, t, y, held)
 

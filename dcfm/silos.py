@@ -135,7 +135,7 @@ class Silo:
     """
 
     name: str
-    data: Shaped[Tensor, "samples *shape"] = field(repr=False)
+    data: Shaped[Tensor, " samples *shape"] = field(repr=False)
     labels: Int[Tensor, "labels k"] = field(repr=False)
 
     def __post_init__(self) -> None:

@@ -79,11 +79,11 @@ class CountingField:
 
     def __call__(
         self,
-        x: Float[Tensor, "batch *shape"],
+        x: Float[Tensor, " batch *shape"],
         t: Float[Tensor, " batch"],
         y: Int[Tensor, "batch k"],
-        held: Bool[Tensor, "batch *shape"] | None = None,
-    ) -> Float[Tensor, "batch *shape"]:
+        held: Bool[Tensor, " batch *shape"] | None = None,
+    ) -> Float[Tensor, " batch *shape"]:
         self.evaluations += 1
         self.rows += len(x)
         return self.field(x, t, y, held)
@@ -91,10 +91,10 @@ class CountingField:
 
 def integrate(
     field: Field,
-    x0: Float[Tensor, "batch *shape"],
+    x0: Float[Tensor, " batch *shape"],
     y: Int[Tensor, "batch k"],
     *,
-    held: Bool[Tensor, "batch *shape"] | None = None,
+    held: Bool[Tensor, " batch *shape"] | None = None,
     steps: int | None = None,
     method: str = "midpoint",
     start: float = 0.0,
@@ -102,7 +102,7 @@ def integrate(
     grid: Sequence[float] | None = None,
     tolerance: float | None = None,
     observe: Observer | None = None,
-) -> Float[Tensor, "batch *shape"]:
+) -> Float[Tensor, " batch *shape"]:
     """Carry ``x0`` from time ``start`` to ``end`` along the field; backwards where ``end < start``.
 
     Differentiable; sample under ``torch.no_grad()``. Held entries do not move, whatever the field says.

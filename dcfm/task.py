@@ -39,13 +39,13 @@ class Task(Protocol):
         """A freshly initialised velocity network, a :class:`dcfm.fields.Field`; seed torch before for its weights."""
         ...
 
-    def prepare(self, stored: Shaped[Tensor, "batch ..."], y: Int[Tensor, "batch k"]) -> Float[Tensor, "batch *shape"]:
+    def prepare(self, stored: Shaped[Tensor, "batch ..."], y: Int[Tensor, "batch k"]) -> Float[Tensor, " batch *shape"]:
         """A batch of samples as a silo stores them, e.g. as bytes, in the coordinates that are generated."""
         ...
 
     def draw_held(
-        self, x1: Float[Tensor, "batch *shape"], generator: torch.Generator
-    ) -> Bool[Tensor, "batch *shape"] | None:
+        self, x1: Float[Tensor, " batch *shape"], generator: torch.Generator
+    ) -> Bool[Tensor, " batch *shape"] | None:
         """Entries that training holds at their clean value, or ``None`` where the task never inpaints."""
         ...
 
@@ -67,12 +67,12 @@ class WithOtherNetwork(ABC):
     @abstractmethod
     def network(self) -> nn.Module: ...
 
-    def prepare(self, stored: Shaped[Tensor, "batch ..."], y: Int[Tensor, "batch k"]) -> Float[Tensor, "batch *shape"]:
+    def prepare(self, stored: Shaped[Tensor, "batch ..."], y: Int[Tensor, "batch k"]) -> Float[Tensor, " batch *shape"]:
         return self.inner.prepare(stored, y)
 
     def draw_held(
-        self, x1: Float[Tensor, "batch *shape"], generator: torch.Generator
-    ) -> Bool[Tensor, "batch *shape"] | None:
+        self, x1: Float[Tensor, " batch *shape"], generator: torch.Generator
+    ) -> Bool[Tensor, " batch *shape"] | None:
         return self.inner.draw_held(x1, generator)
 
 

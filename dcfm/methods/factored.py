@@ -32,11 +32,11 @@ class FactoredNetwork(nn.Module):
 
     def forward(
         self,
-        x: Float[Tensor, "batch *shape"],
+        x: Float[Tensor, " batch *shape"],
         t: Float[Tensor, " batch"],
         y: Int[Tensor, "batch k"],
-        held: Bool[Tensor, "batch *shape"] | None = None,
-    ) -> Float[Tensor, "batch *shape"]:
+        held: Bool[Tensor, " batch *shape"] | None = None,
+    ) -> Float[Tensor, " batch *shape"]:
         return composed_velocity(self.network, x, t, y, self.null, held)
 
 

@@ -108,11 +108,11 @@ def sample_gradients(
 
     def loss(parameters: Gradients, one: dict[str, Tensor]) -> Float[Tensor, ""]:
         def field(
-            x: Float[Tensor, "batch *shape"],
+            x: Float[Tensor, " batch *shape"],
             t: Float[Tensor, " batch"],
             y: Int[Tensor, "batch k"],
-            held: Bool[Tensor, "batch *shape"] | None = None,
-        ) -> Float[Tensor, "batch *shape"]:
+            held: Bool[Tensor, " batch *shape"] | None = None,
+        ) -> Float[Tensor, " batch *shape"]:
             return functional_call(network, parameters, (x, t, y, held))
 
         row = {name: value[None] for name, value in one.items()}

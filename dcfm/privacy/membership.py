@@ -36,7 +36,7 @@ BATCH: Final = 512
 @torch.no_grad()
 def matching_scores(
     field: Field,
-    x: Float[Tensor, "n *shape"],
+    x: Float[Tensor, " n *shape"],
     y: Int[Tensor, "n k"],
     *,
     times: Sequence[float] = TIMES,

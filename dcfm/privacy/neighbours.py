@@ -32,7 +32,7 @@ BLOCK: Final = 256
 class Samples:
     """Samples in the coordinates that are generated, with full labels."""
 
-    x: Float[Tensor, "n *shape"]
+    x: Float[Tensor, " n *shape"]
     y: Int[Tensor, "n k"]
 
     def __len__(self) -> int:

@@ -97,10 +97,10 @@ class Points:
     """Points at which fields are compared: ``x`` at times ``t``, full labels ``y``, held entries, and the four labels
     of the ``pair`` of attributes that a pairwise CI term is about (:func:`~dcfm.losses.pair_labels`)."""
 
-    x: Float[Tensor, "batch *shape"]
+    x: Float[Tensor, " batch *shape"]
     t: Float[Tensor, " batch"]
     y: Int[Tensor, "batch k"]
-    held: Bool[Tensor, "batch *shape"] | None
+    held: Bool[Tensor, " batch *shape"] | None
     pair: Int[Tensor, "4 batch k"] | None = None
 
     def __len__(self) -> int:
@@ -119,7 +119,7 @@ def draw_batch(
     y: Int[Tensor, "batch k"],
     objective: ObjectiveConfig,
     generator: torch.Generator,
-) -> tuple[Points, Float[Tensor, "batch *shape"], Int[Tensor, "batch k"]]:
+) -> tuple[Points, Float[Tensor, " batch *shape"], Int[Tensor, "batch k"]]:
     """Points on paths to a silo's samples, the target velocity there (Eq. 3), and labels masked by Eq. 8."""
     x1 = task.prepare(stored, y)
     t = torch.rand(len(y), generator=generator, device=stored.device, dtype=x1.dtype)

@@ -65,11 +65,11 @@ class Shared(nn.Module):
 
     def forward(
         self,
-        x: Float[Tensor, "batch *shape"],
+        x: Float[Tensor, " batch *shape"],
         t: Float[Tensor, " batch"],
         y: Int[Tensor, "batch k"],
-        held: Bool[Tensor, "batch *shape"] | None = None,
-    ) -> Float[Tensor, "batch *shape"]:
+        held: Bool[Tensor, " batch *shape"] | None = None,
+    ) -> Float[Tensor, " batch *shape"]:
         each = -(-len(x) // ranks())
         # The last shares may run over the end: they repeat the last row, which is cut off below.
         rows = torch.arange(dist.get_rank() * each, (dist.get_rank() + 1) * each, device=x.device).clamp(max=len(x) - 1)

@@ -96,9 +96,9 @@ class Replay:
     """A block: points with full labels, and the teacher's velocity at each."""
 
     points: Points
-    velocity: Float[Tensor, "points *shape"]
+    velocity: Float[Tensor, " points *shape"]
 
-    def draw(self, number: int, generator: torch.Generator) -> tuple[Points, Float[Tensor, "number *shape"]]:
+    def draw(self, number: int, generator: torch.Generator) -> tuple[Points, Float[Tensor, " number *shape"]]:
         rows = torch.randint(len(self.points), (number,), generator=generator, device=self.velocity.device)
         held = None if self.points.held is None else self.points.held[rows]
         points = Points(self.points.x[rows], self.points.t[rows], self.points.y[rows], held)
@@ -114,11 +114,11 @@ class _Recorder:
 
     def __call__(
         self,
-        x: Float[Tensor, "batch *shape"],
+        x: Float[Tensor, " batch *shape"],
         t: Float[Tensor, " batch"],
         y: Int[Tensor, "batch k"],
-        held: Bool[Tensor, "batch *shape"] | None = None,
-    ) -> Float[Tensor, "batch *shape"]:
+        held: Bool[Tensor, " batch *shape"] | None = None,
+    ) -> Float[Tensor, " batch *shape"]:
         velocity = self.field(x, t, y, held)
         self.rows.append((x, t, velocity))
         return velocity
@@ -163,12 +163,12 @@ def make_replay(
 
 def _record(
     teacher: Field,
-    noise: Float[Tensor, "batch *shape"],
+    noise: Float[Tensor, " batch *shape"],
     y: Int[Tensor, "batch k"],
-    held: Bool[Tensor, "batch *shape"] | None,
+    held: Bool[Tensor, " batch *shape"] | None,
     config: ReplayConfig,
     generator: torch.Generator,
-) -> tuple[Replay, Float[Tensor, "batch *shape"]]:
+) -> tuple[Replay, Float[Tensor, " batch *shape"]]:
     recorder = _Recorder(teacher, [])
     grid = jittered_grid(config.steps, generator).tolist()
     finished = integrate(recorder, noise, y, held=held, grid=grid, method=config.method)

@@ -12,14 +12,14 @@ from torch import Tensor
 
 from dcfm_images.digits import FILES, SIDE, Digits
 
-Pack = Callable[[UInt8[Tensor, "n *rest"]], bytes]
+Pack = Callable[[UInt8[Tensor, " n *rest"]], bytes]
 
 
 @pytest.fixture(scope="session")
 def pack() -> Pack:
     """Makes packed IDX files."""
 
-    def packed(values: UInt8[Tensor, "n *rest"]) -> bytes:
+    def packed(values: UInt8[Tensor, " n *rest"]) -> bytes:
         header = struct.pack(f">i{values.ndim}i", 0x800 + values.ndim, *values.shape)
         return gzip.compress(header + values.numpy().tobytes())
 

@@ -33,11 +33,11 @@ class Noting:
 
 
 def still(
-    x: Float[Tensor, "batch *shape"],
+    x: Float[Tensor, " batch *shape"],
     t: Float[Tensor, " batch"],
     y: Int[Tensor, "batch 14"],
     held: Bool[Tensor, "batch 14"] | None = None,
-) -> Float[Tensor, "batch *shape"]:
+) -> Float[Tensor, " batch *shape"]:
     """A field that moves nothing."""
     return torch.zeros_like(x)
 

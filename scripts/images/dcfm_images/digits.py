@@ -239,7 +239,7 @@ def _decode(contents: list[bytes], where: Path) -> tuple[Tensor, Tensor]:
     return images, labels
 
 
-def parse_idx(content: bytes, axes: int, where: object) -> UInt8[Tensor, "n *rest"]:
+def parse_idx(content: bytes, axes: int, where: object) -> UInt8[Tensor, " n *rest"]:
     """The bytes of an unpacked IDX file with this many axes.
 
     Raises:

@@ -68,7 +68,7 @@ class Encoder(Protocol):
     @property
     def fingerprint(self) -> str: ...
 
-    def encode(self, pictures: UInt8[Tensor, "batch size size"]) -> Float[Tensor, "batch *shape"]: ...
+    def encode(self, pictures: UInt8[Tensor, "batch size size"]) -> Float[Tensor, " batch *shape"]: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +81,7 @@ class Cached:
         unreadable: why each of the others is not there.
     """
 
-    latents: Float16[Tensor, "rows *shape"]
+    latents: Float16[Tensor, " rows *shape"]
     rows: Int[Tensor, " rows"]
     unreadable: tuple[str, ...]
 

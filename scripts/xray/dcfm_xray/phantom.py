@@ -61,7 +61,7 @@ class Draws:
         return self.between(-1.0, 1.0).sign()
 
 
-def seeded(seeds: Int[Tensor, " batch"], *shape: int) -> Float[Tensor, "batch *shape"]:
+def seeded(seeds: Int[Tensor, " batch"], *shape: int) -> Float[Tensor, " batch *shape"]:
     """Uniform numbers; each row depends on its own seed alone, whatever the batch."""
     rows = [torch.rand(*shape, generator=torch.Generator().manual_seed(int(seed))) for seed in seeds]
     return torch.stack(rows) if rows else torch.empty(0, *shape)

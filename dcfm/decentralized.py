@@ -28,7 +28,6 @@ from dcfm.exchange import Exchange, Ledger, Received
 from dcfm.jobs import (
     ProgressFactory,
     TrainingJob,
-    build_network,
     finished,
     forget_snapshots,
     identity_of,
@@ -41,7 +40,7 @@ from dcfm.jobs import (
 from dcfm.privacy.accounting import check_sizes
 from dcfm.seeds import training_seed
 from dcfm.silos import LabelHistogram, Silo, check_silos, file_stem, silos_hash
-from dcfm.task import Task, check_network
+from dcfm.task import Task, build_network, check_network
 from dcfm.trainers import parallel
 from dcfm.trainers.fedavg import FedAvgConfig, RoundCheckpoint, moving_average, train_round, weighted_mean
 from dcfm.trainers.local import LocalConfig, check_data

@@ -21,7 +21,7 @@ from dcfm.privacy.accounting import sampling_rate, spent
 from dcfm.privacy.settings import PrivacyConfig
 from dcfm.seeds import training_seed
 from dcfm.silos import Silo, silos_hash
-from dcfm.task import Task, task_settings
+from dcfm.task import Task, build_network, task_settings
 from dcfm.trainers import parallel
 from dcfm.trainers.local import LocalConfig, train_local
 from dcfm.trainers.loop import Progress
@@ -114,13 +114,6 @@ def finished(folder: Path, identity: dict[str, Any], data_hash: str | None, temp
         f"{folder} holds a training with other settings, data or predecessors; choose another out folder, or "
         "delete it to train again"
     )
-
-
-def build_network(task: Task, weights: Weights, device: str) -> nn.Module:
-    """The task's network with these weights."""
-    network = task.network()
-    network.load_state_dict(weights)
-    return network.to(device)
 
 
 def run_job(

@@ -22,7 +22,7 @@ from dcfm.methods import registry
 from dcfm.methods.method import Method
 from dcfm.methods.sampling import Sampling
 from dcfm.silos import LabelHistogram
-from dcfm.task import Task
+from dcfm.task import Task, frozen_networks
 
 
 class ModelError(ValueError):
@@ -290,15 +290,14 @@ def _networks(weights: Mapping[str, Tensor], task: Task, folder: Path, device: t
     networks = []
     for i in range(number):
         prefix = f"expert{i}."
-        network = task.network()
+        own = {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
         try:
-            network.load_state_dict({k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)})
+            networks += frozen_networks(task, [own], device)
         except RuntimeError as error:
             raise ModelError(
                 f"{folder} holds weights of another architecture than its configuration says "
                 f"({str(error).splitlines()[-1].strip()}); copy or train it again"
             ) from error
-        networks.append(network.to(device).eval().requires_grad_(False))
     if not networks:
         raise ModelError(f"{folder} holds no expert's weights; choose another folder")
     return networks

@@ -122,6 +122,29 @@ def matching(
     )
 
 
+def read_json(path: Path, remedy: str, keys: Sequence[str] = ()) -> dict[str, Any]:
+    """What :func:`write_json` wrote.
+
+    Args:
+        path: of the file.
+        remedy: what to do where it is damaged.
+        keys: what it must have.
+
+    Raises:
+        ValueError: it is damaged; with the remedy.
+        OSError: there is none.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(found, dict):
+            raise ValueError(f"it holds a {type(found).__name__}")
+        if missing := sorted(set(keys) - set(found)):
+            raise ValueError(f"it lacks {', '.join(missing)}")
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged ({error}); {remedy}") from error
+    return found
+
+
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Plain data, finite numbers only, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)

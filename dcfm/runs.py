@@ -20,6 +20,7 @@ from dcfm.methods import registry
 from dcfm.methods.method import Method, Recipe, check_recipe, private_parts
 from dcfm.privacy.accounting import check_sizes
 from dcfm.published import Published, resolve_device, same_histograms
+from dcfm.records import read_json
 from dcfm.silos import Silo, silos_hash
 from dcfm.task import Task
 from dcfm.trainers import parallel
@@ -234,10 +235,7 @@ def claim(path: Path, content: Mapping[str, Any], told: Mapping[str, Any] | None
     if not path.is_file():
         write_text_atomically(path, json.dumps(dict(content) | dict(told or {})) + "\n")
         return
-    try:
-        stored = dict(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{path} is damaged ({error}); choose another out=, or delete it") from error
+    stored = read_json(path, "choose another out=, or delete it")
     if differs := [key for key in content if stored.get(key) != content[key]]:
         raise ValueError(
             f"{path} is of another training: {', '.join(differs)} differ from what is asked for now; choose another "

@@ -5,7 +5,7 @@ The planner, images and X-rays are tasks in importable modules; trainers, script
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
 from pathlib import Path
@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
 
 from dcfm.attributes import AttributeSpace
-from dcfm.weights import fingerprint
+from dcfm.weights import Weights, fingerprint
 
 
 @runtime_checkable
@@ -98,6 +98,22 @@ def check_network(task: Task) -> None:
             f"the task's network, a {type(network).__name__}, gives velocities of shape {tuple(velocity.shape)} for "
             f"samples of shape {tuple(x.shape)}; they must be equal"
         )
+
+
+def build_network(task: Task, weights: Weights, device: torch.device | str = "cpu") -> nn.Module:
+    """The task's network with these weights.
+
+    Raises:
+        RuntimeError: they are of another architecture.
+    """
+    network = task.network()
+    network.load_state_dict(weights)
+    return network.to(device)
+
+
+def frozen_networks(task: Task, weights: Sequence[Weights], device: torch.device | str = "cpu") -> list[nn.Module]:
+    """The task's networks with these weights, to sample from: nothing in them moves or is drawn."""
+    return [build_network(task, part, device).requires_grad_(False).eval() for part in weights]
 
 
 def release(network: nn.Module, task: Task) -> nn.Module:

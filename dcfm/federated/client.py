@@ -37,10 +37,10 @@ from dcfm.federated.node import Node
 from dcfm.federated.parcels import Parcel, by_number, kind_of, mark, pack, scalar, scalars, unpack
 from dcfm.federated.silo_files import claim
 from dcfm.federated.tasks import own_recipe
-from dcfm.jobs import build_network
 from dcfm.privacy.accounting import check_sizes
 from dcfm.seeds import training_seed
 from dcfm.silos import LabelHistogram
+from dcfm.task import build_network
 from dcfm.trainers.fedavg import train_round
 from dcfm.weights import Weights, fingerprint
 

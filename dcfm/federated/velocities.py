@@ -5,8 +5,7 @@ from typing import Final
 
 import torch
 
-from dcfm.jobs import build_network
-from dcfm.task import Task
+from dcfm.task import Task, build_network
 from dcfm.weights import Weights
 
 SAMPLES: Final = 8
@@ -17,7 +16,7 @@ LARGEST: Final = 1e6
 
 def check_velocities(task: Task, weights: Weights) -> None:
     """Raise ``ValueError`` unless the task's network with these weights gives velocities of at most :data:`LARGEST`."""
-    network = build_network(task, weights, "cpu").eval()
+    network = build_network(task, weights).eval()
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(SAMPLES, *task.shape, generator=generator)
     t = torch.linspace(0.05, 0.95, SAMPLES)

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
@@ -12,6 +11,7 @@ from dcfm.decentralized import Federation
 from dcfm.methods import registry
 from dcfm.privacy.audit import Subject, check_counts, make_targets
 from dcfm.privacy.neighbours import Samples
+from dcfm.task import frozen_networks
 from dcfm.toy.problem import ProblemSettings, make_problem
 from dcfm.toy.task import ToyTask
 from dcfm.toy.training import read_training
@@ -46,11 +46,7 @@ def read(config: DictConfig) -> Subject:
     task = method.task(ToyTask(problem.mixture.attributes, training.width, training.depth))
     torch.set_num_threads(1)
     federation = Federation(task, problem.silos, Path(config.out) / "trainings", given.seed, workers=0)
-    networks: list[Any] = []
-    for weights in method.train(federation, training.recipe(), federation.exchange()):
-        networks.append(task.network())
-        networks[-1].load_state_dict(weights)
-        networks[-1].requires_grad_(False).eval()
+    networks = frozen_networks(task, method.train(federation, training.recipe(), federation.exchange()))
     labels = problem.observed.repeat_interleave(given.heldout, dim=0)
     fresh = problem.mixture.sample(labels, torch.Generator().manual_seed(given.seed + 7_000_003))
     facts = {"method": given.method, "samples_of_each_combination": given.samples, "parameters": _size(networks[0])}

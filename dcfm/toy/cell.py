@@ -13,6 +13,7 @@ from hydra.errors import HydraException
 from dcfm.decentralized import Federation
 from dcfm.methods import registry
 from dcfm.methods.method import Method
+from dcfm.records import read_json
 from dcfm.toy.problem import Problem, ProblemSettings, make_problem
 from dcfm.toy.score import Sampling
 from dcfm.toy.task import ToyTask
@@ -208,11 +209,8 @@ def check_settings(
     """
     if not path.exists():
         return
-    try:
-        old = json.loads(path.read_text(encoding="utf-8"))
-        old = old if key is None else old[key]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is damaged ({error!r}); {_remedy(path, key)}") from error
+    old = read_json(path, _remedy(path, key), () if key is None else (key,))
+    old = old if key is None else old[key]
     settings = {name: value for name, value in settings.items() if name not in younger or name in old}
     differing = sorted(_differences(old, settings))
     if differing:

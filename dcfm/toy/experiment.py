@@ -25,6 +25,7 @@ from dcfm.fields import Field
 from dcfm.methods import registry
 from dcfm.methods.method import RULES
 from dcfm.selection import KnownOnly, Selection, select
+from dcfm.task import frozen_networks
 from dcfm.toy.cell import Cell, check_cell, check_cells, record_path
 from dcfm.toy.deal import describe
 from dcfm.toy.mixture import label_name
@@ -99,11 +100,7 @@ def train_method(cell: Cell, federation: Federation, name: str) -> Trained:
     trained = method.train(federation, cell.training_of(name).recipe(), exchange)
     seconds = time.perf_counter() - started
     task = method.task(cell.task)
-    networks = []
-    for weights in trained:
-        network = task.network()
-        network.load_state_dict(weights)
-        networks.append(network.requires_grad_(False).eval())
+    networks = frozen_networks(task, trained)
     fields = {rule: method.field(networks, federation.histograms, task.space.null, rule) for rule in RULES}
     return Trained(fields, exchange.ledger, seconds)
 

@@ -22,8 +22,9 @@ from dcfm.methods import registry
 from dcfm.methods.method import Recipe
 from dcfm.metrics.intervals import mean_interval
 from dcfm.privacy.settings import PrivacyConfig
-from dcfm.records import write_json
+from dcfm.records import read_json, write_json
 from dcfm.runs import privacy_of
+from dcfm.task import frozen_networks
 from dcfm.toy.problem import ProblemSettings, make_problem
 from dcfm.toy.score import Sampling, hits, sample
 from dcfm.toy.task import ToyTask
@@ -108,13 +109,8 @@ def run(cells: Sequence[PrivateCell], out: Path, progress: Callable[[], object] 
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        if missing := {"settings", "method", "noise", "seed", "epsilon", "known", "novel"} - set(found):
-            raise ValueError(f"it lacks {', '.join(sorted(missing))}")
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{path} is damaged ({error}); remove it, and its training is scored again") from error
-    return found
+    keys = ("settings", "method", "noise", "seed", "epsilon", "known", "novel")
+    return read_json(path, "remove it, and its training is scored again", keys)
 
 
 def train_and_score(cell: PrivateCell, folder: Path) -> dict[str, Any]:
@@ -124,10 +120,7 @@ def train_and_score(cell: PrivateCell, folder: Path) -> dict[str, Any]:
     federation = Federation(task, problem.silos, folder / "trainings", cell.problem.seed, workers=0)
     method = registry.make(cell.method)
     (weights,) = method.train(federation, recipe, federation.exchange())
-    network = task.network()
-    network.load_state_dict(weights)
-    network.requires_grad_(False).eval()
-    field = method.field([network], federation.histograms, task.space.null, RULES[cell.method])
+    field = method.field(frozen_networks(task, [weights]), federation.histograms, task.space.null, RULES[cell.method])
     generator = torch.Generator().manual_seed(1_000_003 * (cell.problem.seed + 1))
     shares = {}
     for name, combinations in (("known", problem.observed), ("novel", problem.missing)):

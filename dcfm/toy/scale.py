@@ -20,15 +20,15 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
-from torch import nn
 
 from dcfm.artefacts import git_revision
 from dcfm.decentralized import Federation
 from dcfm.exchange import Exchange
 from dcfm.fields import Field, Routed
 from dcfm.metrics.intervals import wilson
-from dcfm.records import write_json
+from dcfm.records import read_json, write_json
 from dcfm.silos import LabelHistogram
+from dcfm.task import frozen_networks
 from dcfm.toy.deal import check_samples
 from dcfm.toy.problem import Problem, ProblemSettings, make_problem
 from dcfm.toy.score import Sampling, hits, sample
@@ -109,10 +109,7 @@ def run(cells: Sequence[ScaleCell], out: Path, progress: Callable[[], object] | 
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged ({error}); remove it to simulate it again") from error
+    return read_json(path, "remove it to simulate it again")
 
 
 def simulate(cell: ScaleCell, out: Path) -> dict[str, Any]:
@@ -171,7 +168,7 @@ def recovery(
     histograms: Sequence[LabelHistogram],
 ) -> dict[str, Any]:
     """See the module; each with the 95 % Wilson interval of its samples, known combinations beside it."""
-    before, after = (_networks(task, weights) for weights in (stage_one, experts))
+    before, after = (frozen_networks(task, weights) for weights in (stage_one, experts))
     null, everyone = task.space.null, range(cell.silos)
 
     def routed(networks: Sequence[Field], numbers: Sequence[int]) -> dict[str, Any]:
@@ -185,15 +182,6 @@ def recovery(
         shares = [routed(after, group) for group in groups[:ASKED]]
         found["own_experts"] = {"silos_that_hold_every_value": len(groups), "silos": cell.silos, "shares": shares}
     return found
-
-
-def _networks(task: ToyTask, weights: Sequence[Weights]) -> list[nn.Module]:
-    networks = []
-    for part in weights:
-        network = task.network()
-        network.load_state_dict(part)
-        networks.append(network.requires_grad_(False).eval())
-    return networks
 
 
 def _covers(problem: Problem, histograms: Sequence[LabelHistogram]) -> bool:

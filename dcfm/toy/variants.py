@@ -22,6 +22,7 @@ from dcfm.artefacts import write_text_atomically
 from dcfm.decentralized import Federation
 from dcfm.fields import Field
 from dcfm.methods.method import RULES
+from dcfm.records import read_json, write_json
 from dcfm.selection import KnownOnly
 from dcfm.toy.cell import Cell, check_settings
 from dcfm.toy.experiment import choose_rule, train_method
@@ -140,16 +141,9 @@ def run_variants(cell: Cell, variants: Sequence[Variant], folder: Path, score: S
         if not path.exists():
             fields = _train(changed, problem, variant.method, folder, name)
             record = score(changed, problem, fields)
-            write_text_atomically(path, json.dumps(record, indent=1, allow_nan=False) + "\n")
-        records[name] = _read(path)
+            write_json(path, record)
+        records[name] = read_json(path, f"remove {path.parent} to make it again")
     return records
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged ({error}); remove {path.parent} to make it again") from error
 
 
 def _train(cell: Cell, problem: Problem, method: str, folder: Path, name: str) -> dict[str, Field]:

@@ -51,3 +51,19 @@ def test_the_folder_one_is_in_can_be_worked_on_alone(tmp_path: Path, monkeypatch
     monkeypatch.chdir(tmp_path)
     with records.alone_in(Path(".")):
         assert [path.name for path in tmp_path.parent.glob(f".{tmp_path.name}.lock")]
+
+
+def test_plain_data_comes_back(tmp_path: Path) -> None:
+    records.write_json(tmp_path / "new" / "a.json", {"a": [1.5, None]})
+    assert records.read_json(tmp_path / "new" / "a.json", "copy it", ["a"]) == {"a": [1.5, None]}
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [("{", "Expecting"), ("[]", "holds a list"), ("3", "holds a int"), ('{"b": 1}', "lacks a, c"), ("\x80", "utf-8")],
+)
+def test_damaged_data_is_named_with_what_to_do(tmp_path: Path, text: str, why: str) -> None:
+    path = tmp_path / "a.json"
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(ValueError, match=rf"a\.json is damaged \(.*{why}.*\); copy it"):
+        records.read_json(path, "copy it", ["a", "c"])

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from dcfm.decentralized import Federation
 from dcfm.silos import Silo
-from dcfm.task import check_network, release, task_settings
+from dcfm.task import check_network, frozen_networks, release, task_settings
 from dcfm.toy.task import ToyTask
 
 
@@ -134,3 +134,22 @@ def test_a_network_moves_where_a_fresh_one_does() -> None:
     average = _frozen().requires_grad_(False)
     flags = [parameter.requires_grad for parameter in release(average, _Networked(kind="frozen")).parameters()]
     assert flags == [False] + [True] * (len(flags) - 1)
+
+
+def test_frozen_networks_answer_alike_and_do_not_move() -> None:
+    task = ToyTask(width=8, depth=1)
+    trained = [task.network(), task.network()]
+    frozen = frozen_networks(task, [network.state_dict() for network in trained])
+    x, t, y = torch.randn(3, *task.shape), torch.rand(3), task.space.null.repeat(3, 1)
+    for network, copy in zip(trained, frozen, strict=True):
+        assert torch.equal(network(x, t, y), copy(x, t, y))
+        assert not copy.training
+        assert not any(parameter.requires_grad for parameter in copy.parameters())
+        with torch.no_grad():
+            next(network.parameters()).add_(1)
+        assert not torch.equal(network(x, t, y), copy(x, t, y))
+
+
+def test_weights_of_another_architecture_make_no_network() -> None:
+    with pytest.raises(RuntimeError, match="size mismatch"):
+        frozen_networks(ToyTask(width=8, depth=1), [ToyTask(width=9, depth=1).network().state_dict()])

@@ -10,6 +10,7 @@ from torch import nn
 from dcfm.federated.silo_files import read_silo
 from dcfm.published import check_dealt, of_federation
 from dcfm.runs import trained_on
+from dcfm.task import frozen_networks
 from dcfm_images.digits import CLASSES, Digits, load_digits
 from dcfm_images.evaluation_settings import EvaluationError
 from dcfm_images.models import LoadedModel
@@ -124,9 +125,4 @@ def kept_weights(model: LoadedModel, trained_at: Path) -> list[tuple[int, list[P
 
 def restored(model: LoadedModel, paths: Sequence[Path]) -> list[nn.Module]:
     """A model's networks with the weights in these files, one file a network."""
-    networks = []
-    for path in paths:
-        network = model.method.task(model.task).network()
-        network.load_state_dict(load_file(path))
-        networks.append(network.to(model.device).eval().requires_grad_(False))
-    return networks
+    return frozen_networks(model.method.task(model.task), [load_file(path) for path in paths], model.device)

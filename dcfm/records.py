@@ -5,6 +5,8 @@ It is removed before the work and written after it: a folder with a record is co
 
 import json
 import logging
+import shlex
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
@@ -12,13 +14,23 @@ from pathlib import Path
 from typing import Any
 
 from dcfm import locks
-from dcfm.artefacts import file_hash, write_text_atomically
+from dcfm.artefacts import file_hash, git_revision, write_text_atomically
 
 log = logging.getLogger(__name__)
 
 
 class RecordError(ValueError):
     """Results that are damaged, or were made otherwise than is asked for."""
+
+
+def command_line() -> str:
+    """How this script was called, as it can be called again."""
+    return shlex.join(["python", *sys.argv])
+
+
+def made_by() -> dict[str, str | None]:
+    """What every file of results begins with: the command, and the revision of the code that ran."""
+    return {"command": command_line(), "git_revision": git_revision()}
 
 
 def alone_in(folder: Path) -> AbstractContextManager[None]:

@@ -7,8 +7,6 @@
 Prints a table and writes ``audit.json`` and ``table.txt`` to ``out``. What the numbers mean: docs/privacy.md.
 """
 
-import shlex
-import sys
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
@@ -17,7 +15,7 @@ from tqdm import tqdm
 from dcfm.artefacts import write_text_atomically
 from dcfm.configuration import script, writable
 from dcfm.privacy.audit import AuditSettings, audit, read_subject, table
-from dcfm.records import write_json
+from dcfm.records import made_by, write_json
 
 
 @script("audit", "nothing was written")
@@ -29,7 +27,7 @@ def main(config: DictConfig) -> None:
     with tqdm(total=len(subject.targets), unit="network") as bar:
         records = audit(subject, settings, bar.update)
     content = {
-        "command": shlex.join(["python", *sys.argv]),
+        **made_by(),
         "settings": OmegaConf.to_container(config, resolve=True),
         "facts": dict(subject.facts),
         "targets": records,

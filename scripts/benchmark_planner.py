@@ -16,9 +16,7 @@ described in configs/benchmark_planner.yaml.
 import json
 import os
 import platform
-import shlex
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -33,6 +31,7 @@ from omegaconf import DictConfig
 from dcfm.artefacts import write_text_atomically
 from dcfm.configuration import script, typed, writable
 from dcfm.metrics.intervals import mean_interval
+from dcfm.records import made_by
 from dcfm_planner.controllers import TrackEffector
 from dcfm_planner.evaluation.problems import Problems, make_problems
 from dcfm_planner.evaluation.rollout import rollout
@@ -222,7 +221,7 @@ def run(config: DictConfig) -> None:
     ratio, steps = evaluation["ratio"], evaluation["control_steps"]
     values = {
         "machine": here,
-        "command": shlex.join(["python", *sys.argv]),
+        **made_by(),
         "weights": settings.weights,
         "device": str(planner.device),
         "solver": {"method": planner.method, "steps": planner.steps},

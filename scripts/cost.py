@@ -10,8 +10,6 @@ curves to ``out/cost.png``. The settings are described in configs/cost.yaml.
 """
 
 import json
-import shlex
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -25,13 +23,14 @@ from hydra.errors import InstantiationException
 from omegaconf import DictConfig
 from tqdm import tqdm
 
-from dcfm.artefacts import git_revision, write_text_atomically
+from dcfm.artefacts import write_text_atomically
 from dcfm.configuration import script, typed, writable
 from dcfm.methods import registry
 from dcfm.metrics.cost import report
 from dcfm.metrics.cost.sent import CURVES, CurveRow, SentRow, measure_sent, message_bytes, simulate, toy_silos
 from dcfm.metrics.cost.steps import StepRow, measure_step
 from dcfm.metrics.cost.trainers import TRAINERS
+from dcfm.records import made_by
 from dcfm.task import Task
 from dcfm.toy.mixture import MOST_ATTRIBUTES
 from dcfm.weights import model_size
@@ -164,8 +163,7 @@ def run(config: DictConfig) -> None:
     costs = measure(settings)
     checked = [row.equal for rows in vars(costs).values() for row in rows if row.equal is not None]
     values = {
-        "command": shlex.join(["python", *sys.argv]),
-        "git_revision": git_revision(),
+        **made_by(),
         "seconds": {
             "wall": round(time.perf_counter() - start, 1),
             "cpu": round(time.process_time() - cpu_start, 1),

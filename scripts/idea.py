@@ -8,7 +8,6 @@ to ``out``. The settings are described in configs/idea.yaml.
 """
 
 import json
-import shlex
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +21,7 @@ from dcfm.artefacts import write_text_atomically
 from dcfm.configuration import script, typed, writable
 from dcfm.decentralized import Federation
 from dcfm.metrics.intervals import wilson
+from dcfm.records import made_by
 from dcfm.toy import idea
 from dcfm.toy.cell import Cell, check_cell, tell_hidden
 from dcfm.toy.experiment import choose_rule, train_method
@@ -82,7 +82,7 @@ def run(config: DictConfig) -> None:
         "with it": student,
     }
     gaps = idea.draw_gap(problem, fields, out / "gap.png")
-    values = {"command": shlex.join(["python", *sys.argv]), "shares": shares, "gap": gaps, "time": idea.TIME}
+    values = {**made_by(), "shares": shares, "gap": gaps, "time": idea.TIME}
     write_text_atomically(out / "idea.json", json.dumps(values, indent=2) + "\n")
     print(f"wrote {out}/silos.png, samples.png, composition.png, gap.png, idea.json")
 

@@ -9,8 +9,6 @@ settings are described in configs/ogbench_eval.yaml.
 """
 
 import json
-import shlex
-import sys
 import time
 from dataclasses import asdict, dataclass
 
@@ -18,8 +16,9 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
-from dcfm.artefacts import MODEL, git_revision, write_text_atomically
+from dcfm.artefacts import MODEL, write_text_atomically
 from dcfm.configuration import check_same_settings, script, typed, writable
+from dcfm.records import made_by
 from dcfm_planner.adapters import OGBenchPolicy
 from dcfm_planner.agent import PlannerAgent
 from dcfm_planner.evaluation import ogbench
@@ -66,12 +65,11 @@ def run(config: DictConfig) -> None:
     summary = ogbench.summarise(episodes)
     values = {
         "what": f"{loaded.method}, {loaded.partition}, OGBench {ogbench.ENVIRONMENT}, seed {given.seed}",
-        "command": shlex.join(["python", *sys.argv]),
+        **made_by(),
         "method": loaded.method,
         "partition": loaded.partition,
         "weights": weights,
         "weights_sha256": weights_hash,
-        "git_revision": git_revision(),
         "episodes_a_task": given.episodes,
         "seed": given.seed,
         "terminate_at_goal": given.terminate_at_goal,

@@ -9,8 +9,6 @@ folders, in the same order of seeds for each. Prints two tables and writes
 """
 
 import json
-import shlex
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +19,7 @@ from omegaconf import DictConfig
 from dcfm.artefacts import write_text_atomically
 from dcfm.comparison import ComparisonError
 from dcfm.configuration import script, typed, writable
+from dcfm.records import command_line
 from dcfm_planner.comparison.folders import Planner, compare, markdown
 
 
@@ -56,7 +55,7 @@ def run(config: DictConfig) -> None:
     given = typed(config, Settings, "plan_compare")
     ours, others = read_planners("ours", given.ours), read_planners("others", given.others)
     out = writable(Path(given.out))
-    comparison = compare(ours, others, shlex.join(["python", *sys.argv]))
+    comparison = compare(ours, others, command_line())
     out.mkdir(parents=True, exist_ok=True)
     text = markdown(comparison)
     write_text_atomically(out / "comparison.md", text)

@@ -8,8 +8,6 @@ Prints a table and writes it to ``out`` with ``metrics.json``, ``trials.csv``, `
 ``config.yaml``. The settings are described in configs/plan_eval.yaml.
 """
 
-import shlex
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ from tqdm import tqdm
 
 from dcfm.artefacts import MODEL
 from dcfm.configuration import check_same_settings, script, typed, writable
+from dcfm.records import command_line
 from dcfm_planner.evaluation.report import table, write_report
 from dcfm_planner.evaluation.run import EvaluationSettings, evaluate, load
 from dcfm_planner.execution import ExecutionOptions
@@ -100,7 +99,7 @@ def run(config: DictConfig) -> None:
     loaded = load(settings)  # before a folder is made: bad weights and problems that there are not
     settings.make_problems()
     check_same_settings(writable(out), config, weights=loaded.metadata["files"][MODEL])
-    command = shlex.join(["python", *sys.argv])
+    command = command_line()
     with tqdm(total=2 * settings.trials, unit="trial", desc=f"evaluating {settings.weights}") as bar:
 
         def show(done: int, total: int) -> None:

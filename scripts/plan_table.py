@@ -8,8 +8,6 @@ Writes ``table.md``, ``table.tex``, ``table.json``, ``bars.png`` and ``maps.png`
 ``out``, where each entry's own results are. The settings are described in configs/plan_table.yaml.
 """
 
-import shlex
-import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ from omegaconf import DictConfig
 from dcfm.comparison import check_any, check_failed, check_there
 from dcfm.configuration import script, typed, writable
 from dcfm.progress import Stages
+from dcfm.records import command_line
 from dcfm_planner.comparison.collate import collect
 from dcfm_planner.comparison.report import FILES, write_tables
 from dcfm_planner.comparison.runs import run as run_missing
@@ -74,7 +73,7 @@ def run(config: DictConfig) -> None:
         check_there(settings.entries(), settings.runs, settings.out)
     writable(settings.out)
     tables = writable(config.tables, "tables")
-    command = shlex.join(["python", *sys.argv])
+    command = command_line()
     stages = Stages()
     try:
         failed = run_missing(settings, command, stages) if settings.train or settings.evaluate else {}

@@ -6,8 +6,6 @@
 Prints a table and writes it to ``out`` with ``privacy.json`` and ``privacy.png``. The guarantee: docs/privacy.md.
 """
 
-import shlex
-import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +16,7 @@ from tqdm import tqdm
 from dcfm.artefacts import write_text_atomically
 from dcfm.comparison import check_list
 from dcfm.configuration import script, typed, writable
-from dcfm.records import write_json
+from dcfm.records import made_by, write_json
 from dcfm.toy.private import RULES, PrivateCell, draw, run, summarise, table
 from dcfm.toy.problem import ProblemSettings
 from dcfm.toy.score import Sampling
@@ -71,11 +69,9 @@ def main(config: DictConfig) -> None:
     torch.set_num_threads(1)
     with tqdm(total=len(cells), unit="training") as bar:
         points = summarise(run(cells, out, bar.update))
-    command = shlex.join(["python", *sys.argv])
-    write_json(
-        out / "privacy.json",
-        {"command": command, "settings": OmegaConf.to_container(config, resolve=True), "points": points},
-    )
+    settings = OmegaConf.to_container(config, resolve=True)
+    content = {**made_by(), "settings": settings, "points": points}
+    write_json(out / "privacy.json", content)
     write_text_atomically(out / "table.md", table(points))
     draw(points, out / "privacy.png")
     print(f"{table(points)}\nwrote {out}/privacy.json, table.md, privacy.png")

@@ -11,8 +11,6 @@ described in configs/record_video.yaml.
 
 import json
 import math
-import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +20,9 @@ import torch
 from omegaconf import DictConfig
 from tqdm import tqdm
 
-from dcfm.artefacts import MODEL, git_revision, write_text_atomically
+from dcfm.artefacts import MODEL, write_text_atomically
 from dcfm.configuration import script, typed, writable
+from dcfm.records import made_by
 from dcfm_envs.rendering import prepare_rendering
 from dcfm_planner.controllers import TrackEffector
 from dcfm_planner.evaluation.rollout import MAX_STEPS
@@ -158,8 +157,7 @@ def run(config: DictConfig) -> None:
 
     fps, films = frames_per_second(given.every), {}
     record = {
-        "command": shlex.join(["python", *sys.argv]),
-        "git_revision": git_revision(),
+        **made_by(),
         "protocol": given.protocol,
         "seed": given.seed,
         "problem": given.problem,

@@ -7,14 +7,13 @@ The keys are described in configs/report.yaml.
 """
 
 import math
-import shlex
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from omegaconf import DictConfig
 
 from dcfm.configuration import script, typed, writable
+from dcfm.records import command_line
 from dcfm.report.page import check_folders, make_report
 
 
@@ -39,7 +38,7 @@ def main(config: DictConfig) -> None:
         raise ValueError(f"out={out}: give the name of an HTML file, which ends in .html")
     check_folders(folders)
     writable(out.parent)
-    command = shlex.join(["python", *sys.argv])
+    command = command_line()
     make_report(folders, out, title=given.title, command=command, largest=int(given.largest * 1e6))
     print(f"wrote {out}: {out.stat().st_size / 1e6:.1f} MB")
 

@@ -6,8 +6,6 @@
 Prints a table and writes it to ``out`` with ``scale.json`` and ``scale.png``. What it shows: docs/scale.md.
 """
 
-import shlex
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,7 @@ from tqdm import tqdm
 
 from dcfm.artefacts import write_text_atomically
 from dcfm.configuration import script, typed, writable
-from dcfm.records import write_json
+from dcfm.records import made_by, write_json
 from dcfm.toy.scale import ScaleCell, check_cells, run
 from dcfm.toy.scale_report import draw, table
 from dcfm.toy.score import Sampling
@@ -63,8 +61,7 @@ def main(config: DictConfig) -> None:
     torch.set_num_threads(1)
     with tqdm(total=len(cells), unit="simulation") as bar:
         records = run(cells, out, bar.update)
-    command = shlex.join(["python", *sys.argv])
-    content = {"command": command, "settings": OmegaConf.to_container(config, resolve=True), "cells": records}
+    content = {**made_by(), "settings": OmegaConf.to_container(config, resolve=True), "cells": records}
     write_json(out / "scale.json", content)
     write_text_atomically(out / "table.md", table(records))
     draw(records, out / "scale.png")

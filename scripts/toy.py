@@ -7,7 +7,6 @@ Prints what each silo holds and a table, and writes to ``out`` the table, ``metr
 ``samples.png``. The settings are described in configs/toy.yaml.
 """
 
-import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from tqdm import tqdm
 
 from dcfm.configuration import script, typed, writable
 from dcfm.methods import registry
+from dcfm.records import command_line
 from dcfm.toy.cell import Cell, check_cells, tell_hidden
 from dcfm.toy.deal import read_partitions
 from dcfm.toy.experiment import run_cells
@@ -89,7 +89,7 @@ def run(config: DictConfig) -> None:
     check_kept(out, ((c.problem.partition, c.problem.seed, name) for c in cells for name in methods))
     check_cells(cells, methods, out, workers)
     writable(out)
-    command = shlex.join(["python", *sys.argv])
+    command = command_line()
     with tqdm(total=len(cells) * len(methods), unit="method") as bar:
 
         def show(done: int) -> None:

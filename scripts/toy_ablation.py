@@ -6,14 +6,13 @@ Writes ``ablation.json`` and ``ablation.png`` to ``out``. The factors and values
 configs/toy_ablation.yaml.
 """
 
-import shlex
-import sys
 from dataclasses import dataclass, replace
 from typing import Any
 
 from omegaconf import DictConfig
 
 from dcfm.configuration import script, typed, writable
+from dcfm.records import command_line
 from dcfm.toy.ablation import collect, read_factors, write
 from dcfm.toy.cell import Cell
 from dcfm.toy.deal import read_partitions
@@ -62,7 +61,7 @@ def run(config: DictConfig) -> None:
             variant.of(cell)
     out = writable(given.out)
     records = run_problems(cells, variants, out, score_all, given.workers)
-    write(collect(factors, cells, records), cells, out, shlex.join(["python", *sys.argv]))
+    write(collect(factors, cells, records), cells, out, command_line())
     print(f"wrote {out}/ablation.json and ablation.png")
 
 

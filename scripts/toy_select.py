@@ -7,8 +7,6 @@ problems and candidates are listed in configs/toy_select.yaml.
 """
 
 import json
-import shlex
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from tqdm import tqdm
 
 from dcfm.artefacts import write_text_atomically
 from dcfm.configuration import script, typed, writable
+from dcfm.records import made_by
 from dcfm.toy.cell import Cell
 from dcfm.toy.choice import choose, read_candidates
 from dcfm.toy.problem import make_problem, read_problem
@@ -56,7 +55,7 @@ def run(config: DictConfig) -> None:
         check_problems(cells, variants, Path(given.out), given.workers)
     out = writable(given.out)
     chosen: dict[str, Any] = {
-        "command": shlex.join(["python", *sys.argv]),
+        **made_by(),
         "problems": problems,
         "training": cells[0].identity()["training"],
         "methods": {},

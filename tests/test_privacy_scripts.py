@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from matplotlib.figure import Figure
 
+from dcfm.artefacts import git_revision
 from dcfm.toy import private, scale
 from dcfm.toy.private import PrivateCell
 from dcfm.toy.problem import ProblemSettings
@@ -45,7 +46,9 @@ def test_privacy_curve(tmp_path: Path) -> None:
     small = ("training.fedavg.steps=1", "training.fedavg_rounds=2", "samples=100", "draws=20", "steps=2", *TINY)
     result = run("privacy_curve", "noises=[1]", "seeds=[0]", f"out={tmp_path}", *small)
     assert result.returncode == 0, result.stderr
-    points = json.loads((tmp_path / "privacy.json").read_text())["points"]
+    found = json.loads((tmp_path / "privacy.json").read_text())
+    assert found["git_revision"] == git_revision()
+    points = found["points"]
     assert [(p["method"], p["noise"]) for p in points] == [("dcfm_b", 1.0), ("fedflow_l", 1.0)]
     assert points[0]["epsilon"] > 0
     assert (tmp_path / "privacy.png").stat().st_size > 1000

@@ -3,8 +3,6 @@
 A *point* is a method at one place of that line, over seeds.
 """
 
-import shlex
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +11,10 @@ from typing import Any
 from matplotlib.axes import Axes
 from tqdm import tqdm
 
-from dcfm.artefacts import git_revision, write_text_atomically
+from dcfm.artefacts import write_text_atomically
 from dcfm.methods.method import RULES
 from dcfm.metrics.intervals import mean_interval
-from dcfm.records import write_json
+from dcfm.records import made_by, write_json
 from dcfm.toy.cell import Cell, check_cells
 from dcfm.toy.experiment import run_cells
 
@@ -94,8 +92,7 @@ def write_study(
             bar.update(done - bar.n)
 
         points = run(show)
-    command = shlex.join(["python", *sys.argv])
-    content = {"command": command, "git_revision": git_revision(), "settings": settings, "points": points}
+    content = {**made_by(), "settings": settings, "points": points}
     write_json(out / f"{name}.json", content)
     write_text_atomically(out / "table.md", table(points) + "\n")
     draw(points, out / f"{name}.png")

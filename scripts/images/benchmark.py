@@ -11,8 +11,6 @@ keys are described in configs/images/benchmark.yaml.
 import json
 import os
 import platform
-import shlex
-import sys
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -20,9 +18,10 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
-from dcfm.artefacts import git_revision, write_text_atomically
+from dcfm.artefacts import write_text_atomically
 from dcfm.configuration import script, typed, writable
 from dcfm.published import resolve_device
+from dcfm.records import made_by
 from dcfm_images.benchmark import Efficiency, check_timing, measure_trainer
 from dcfm_images.training import prepare
 
@@ -66,8 +65,7 @@ def run(config: DictConfig) -> None:
             )
         )
     content: dict[str, Any] = {
-        "command": shlex.join(["python", *sys.argv]),
-        "git_revision": git_revision(),
+        **made_by(),
         "machine": machine(device),
         "digits": ready.problem.reference.source,
         "task": OmegaConf.to_container(config.task, resolve=True),

@@ -7,8 +7,6 @@ Writes ``metrics.json`` and more to ``out`` (:mod:`dcfm_images.evaluation`); wha
 settings are described in configs/images/evaluate.yaml.
 """
 
-import shlex
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from omegaconf import DictConfig
 
 from dcfm.configuration import script, typed
 from dcfm.progress import Stages
+from dcfm.records import command_line
 from dcfm_images.evaluation import evaluate
 from dcfm_images.evaluation_settings import Keys, settings_of
 from dcfm_images.text import describe_metrics
@@ -47,7 +46,7 @@ def run(config: DictConfig) -> None:
             Path(given.model),
             out,
             settings,
-            command=shlex.join(["python", *sys.argv]),
+            command=command_line(),
             device=given.device,
             digits=given.digits,
             folder=None if given.folder is None else Path(given.folder),

@@ -8,8 +8,6 @@ Writes ``table.md``, ``table.tex``, ``table.json`` and figures to ``out``, besid
 are described in configs/images/table.yaml.
 """
 
-import shlex
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +17,7 @@ from omegaconf import DictConfig
 from dcfm.comparison import check_any, check_failed, check_there
 from dcfm.configuration import script, typed, writable
 from dcfm.progress import Stages
+from dcfm.records import command_line
 from dcfm_images.evaluation_settings import Keys, settings_of
 from dcfm_images.report import write_table
 from dcfm_images.summary import summarise
@@ -78,7 +77,7 @@ def run(config: DictConfig) -> None:
         check_there(settings.entries(), settings.runs, settings.out)
     out = writable(settings.out)
     torch.set_num_threads(1)
-    command, stages = shlex.join(["python", *sys.argv]), Stages()
+    command, stages = command_line(), Stages()
     try:
         failed = run_missing(settings, command, stages) if settings.train or settings.evaluate else {}
     finally:

@@ -5,8 +5,6 @@
 It learns from MNIST's test file; its accuracy is measured on digits of the train file.
 """
 
-import shlex
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from tqdm import tqdm
 
 from dcfm.cards import write_card
 from dcfm.configuration import script, typed, writable
+from dcfm.records import command_line
 from dcfm_images.card import reader_card
 from dcfm_images.digits import load_digits
 from dcfm_images.reader import load_reader, shipped_reader
@@ -75,7 +74,7 @@ def run(config: DictConfig) -> None:
             accuracy,
             seed=settings.seed,
             measured_on=f"the first {len(judged_on)} digits of {judged_on.source}, each in one random colour",
-            command=shlex.join(["python", *sys.argv]),
+            command=command_line(),
         )
         load_reader(folder)
         write_card(folder, reader_card(folder))

@@ -7,8 +7,6 @@ Synthetic medical images are for research, not for diagnosis. Writes ``metrics.j
 configs/xray/evaluate.yaml.
 """
 
-import shlex
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from omegaconf import DictConfig
 
 from dcfm.configuration import script, typed
 from dcfm.progress import Stages
+from dcfm.records import command_line
 from dcfm_xray.evaluation import evaluate
 from dcfm_xray.evaluation_settings import Keys, settings_of
 from dcfm_xray.problem import WARNING
@@ -51,7 +50,7 @@ def run(config: DictConfig) -> None:
             Path(given.model),
             out,
             settings,
-            command=shlex.join(["python", *sys.argv]),
+            command=command_line(),
             device=given.device,
             redo=given.redo,
             on_progress=stages,

@@ -9,7 +9,6 @@ weights drawn by chance, which memory does not ask about. The keys are described
 
 import platform
 import resource
-import shlex
 import sys
 import time
 from dataclasses import dataclass
@@ -18,10 +17,9 @@ from typing import Any
 import torch
 from omegaconf import DictConfig
 
-from dcfm.artefacts import git_revision
 from dcfm.configuration import script, typed, writable
 from dcfm.progress import Stages
-from dcfm.records import write_json
+from dcfm.records import made_by, write_json
 from dcfm_xray.autoencoder import Autoencoder
 from dcfm_xray.cache import check_hashes, encode
 from dcfm_xray.sources import PhantomSource
@@ -86,8 +84,7 @@ def run(config: DictConfig) -> None:
     stages.close()
     content = {
         "what": "largest resident memory so far, libraries included; rows in this order in one process",
-        "command": shlex.join(["python", *sys.argv]),
-        "git_revision": git_revision(),
+        **made_by(),
         "machine": f"{platform.platform()}, torch {torch.__version__}",
         "size": given.size,
         "shard": given.shard,

@@ -9,8 +9,6 @@ Trainings lie under ``<runs>/<partition>/seed<k>``, where ``scripts/xray/train.p
 described in configs/xray/table.yaml.
 """
 
-import shlex
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +18,7 @@ from omegaconf import DictConfig
 from dcfm.comparison import check_failed, check_there, entries_of
 from dcfm.configuration import script, typed, writable
 from dcfm.progress import Stages
+from dcfm.records import command_line
 from dcfm_xray.evaluation_settings import Keys, settings_of
 from dcfm_xray.table import TableSettings, make_table
 from dcfm_xray.text import markdown
@@ -65,7 +64,7 @@ def run(config: DictConfig) -> None:
     torch.set_num_threads(1)
     stages = Stages()
     try:
-        summary = make_table(settings, shlex.join(["python", *sys.argv]), stages)
+        summary = make_table(settings, command_line(), stages)
     finally:
         stages.close()
     print(f"{markdown(summary)}\nwrote table.md, table.tex, table.json and figures to {out}")

@@ -6,8 +6,6 @@ Writes the artefact, with its error on held-out phantoms and what it keeps of ea
 phantoms above, reconstructions below. The keys are described in configs/xray/train_autoencoder.yaml.
 """
 
-import shlex
-import sys
 from dataclasses import dataclass, replace
 
 import torch
@@ -17,6 +15,7 @@ from dcfm.cards import write_card
 from dcfm.configuration import script, typed, writable
 from dcfm.curves import Watch
 from dcfm.published import resolve_device
+from dcfm.records import command_line
 from dcfm_xray.autoencoder import (
     AutoencoderConfig,
     load_autoencoder,
@@ -88,7 +87,7 @@ def run(config: DictConfig) -> None:
     trained.half().float()  # as it is stored
     held_out = given.source_seed + given.images + HELD_OUT
     metrics = measure(trained, measured=given.measured, contrasts=given.contrasts, seed=held_out)
-    metrics["command"] = shlex.join(["python", *sys.argv])
+    metrics["command"] = command_line()
     for folder in [out, *([shipped_autoencoder()] if given.ship else [])]:
         save_autoencoder(trained, folder, recipe, metrics)
         write_card(folder, autoencoder_card(folder))

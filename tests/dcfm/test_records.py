@@ -1,10 +1,12 @@
 """Records: complete or absent, and never of something else."""
 
+import shlex
 from pathlib import Path
 
 import pytest
 
 from dcfm import records
+from dcfm.artefacts import git_revision
 from dcfm.records import RecordError
 
 ASKED = {"seed": 1, "sizes": (1, 2)}
@@ -67,3 +69,10 @@ def test_damaged_data_is_named_with_what_to_do(tmp_path: Path, text: str, why: s
     path.write_bytes(text.encode("latin-1"))
     with pytest.raises(ValueError, match=rf"a\.json is damaged \(.*{why}.*\); copy it"):
         records.read_json(path, "copy it", ["a", "c"])
+
+
+def test_results_say_what_made_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["scripts/toy.py", "methods=[ddm]", "out=a b"])
+    made = records.made_by()
+    assert shlex.split(str(made["command"])) == ["python", "scripts/toy.py", "methods=[ddm]", "out=a b"]
+    assert made["git_revision"] == git_revision()

@@ -11,12 +11,14 @@ from typing import Any, Final
 import torch
 from hydra.errors import HydraException
 from hydra.utils import get_method
+from jaxtyping import Int
 from omegaconf import DictConfig
+from torch import Tensor
 
 from dcfm.artefacts import MODEL
 from dcfm.fields import Field
 from dcfm.privacy.membership import TIMES, Contest, matching_scores
-from dcfm.privacy.neighbours import Samples, neighbour_test
+from dcfm.privacy.neighbours import Samples, joined, neighbour_test
 from dcfm.published import Published
 from dcfm.silos import Silo
 from dcfm.solvers import integrate
@@ -82,7 +84,11 @@ def check_counts(section: str, **counts: int) -> None:
 
 
 def make_targets(
-    networks: Sequence[Field], silos: Sequence[Silo], heldout: Samples, task: Task | None = None
+    networks: Sequence[Field],
+    silos: Sequence[Silo],
+    heldout: Samples,
+    task: Task | None = None,
+    sources: Sequence[Int[Tensor, " _"]] | None = None,
 ) -> list[Target]:
     """One target for a network that all silos' samples went into, or one for each silo's own.
 
@@ -91,15 +97,16 @@ def make_targets(
         silos: what they were trained on.
         heldout: new samples in the coordinates that are generated.
         task: brings the silos' samples into these coordinates, where they are stored otherwise.
+        sources: of each silo's samples, see :class:`~dcfm.privacy.neighbours.Samples`.
     """
 
-    def samples(silo: Silo) -> Samples:
+    def samples(silo: Silo, own: Int[Tensor, " _"] | None) -> Samples:
         x = silo.data if task is None else task.prepare(silo.data, silo.labels)
-        return Samples(x, silo.labels)
+        return Samples(x, silo.labels, own)
 
-    own = [samples(silo) for silo in silos]
+    own = [samples(*pair) for pair in zip(silos, sources or [None] * len(silos), strict=True)]
     if len(networks) == 1:
-        return [Target("all silos' network", networks[0], _joined(own), heldout)]
+        return [Target("all silos' network", networks[0], joined(own), heldout)]
     return [
         Target(f"{silo.name}'s expert", network, samples, heldout)
         for silo, network, samples in zip(silos, networks, own, strict=True)
@@ -116,10 +123,6 @@ def describe_model(name: str, model: Published) -> dict[str, Any]:
         "samples_trained_on": sum(h.total for h in model.histograms),
         "parameters": sum(p.numel() for p in model.networks[0].parameters()),
     }
-
-
-def _joined(parts: Sequence[Samples]) -> Samples:
-    return Samples(torch.cat([p.x for p in parts]), torch.cat([p.y for p in parts]))
 
 
 @dataclass(frozen=True)
@@ -167,8 +170,11 @@ def attack(target: Target, settings: AuditSettings) -> dict[str, Any]:
     rows = torch.randperm(len(target.training), generator=generator)[: settings.most]
     members, others = target.training[rows], target.heldout
 
-    def contest(a: torch.Tensor, b: torch.Tensor) -> Mapping[str, Any]:
-        return Contest.of(a, b, members.y, others.y).result(settings.seed)
+    def contest(a: Tensor, b: Tensor) -> Mapping[str, Any]:
+        sources = None
+        if members.sources is not None and others.sources is not None:
+            sources = members.sources, others.sources
+        return Contest.of(a, b, members.y, others.y, sources).result(settings.seed)
 
     first, second = (
         matching_scores(target.field, part.x, part.y, noises=settings.noises, seed=settings.seed + APART)

@@ -22,7 +22,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from dcfm.fields import Field
-from dcfm.metrics.bootstrap import Estimate, stratified_weights
+from dcfm.metrics.bootstrap import Estimate, clustered_weights, stratified_weights
 from dcfm.path import interpolate, target_velocity
 
 TIMES: Final = (0.1, 0.3, 0.5, 0.7, 0.9)
@@ -65,6 +65,8 @@ class Contest:
     Attributes:
         members, others: scores.
         member_strata, other_strata: the combination of each.
+        sources: of members and of others; equal numbers are of one, as images of a patient are, and a draw of the
+            bootstrap takes all of one together. Each sample is drawn by itself where it is ``None``.
 
     Raises:
         ValueError: no combination occurs among both.
@@ -74,6 +76,7 @@ class Contest:
     others: Float[Tensor, " m"]
     member_strata: Int[Tensor, " n"]
     other_strata: Int[Tensor, " m"]
+    sources: tuple[Int[Tensor, " n"], Int[Tensor, " m"]] | None = None
 
     def __post_init__(self) -> None:
         if set(self.member_strata.tolist()) != set(self.other_strata.tolist()) or not len(self.members):
@@ -86,8 +89,9 @@ class Contest:
         others: Float[Tensor, " m"],
         member_labels: Int[Tensor, "n k"],
         other_labels: Int[Tensor, "m k"],
+        sources: tuple[Int[Tensor, " n"], Int[Tensor, " m"]] | None = None,
     ) -> "Contest":
-        """From scores and labels; combinations that one side lacks are left out on the other.
+        """From scores, labels and sources; combinations that one side lacks are left out on the other.
 
         Raises:
             ValueError: no combination occurs among both.
@@ -101,7 +105,8 @@ class Contest:
                 f"none of the members' {len(first.unique())} combinations is among the non-members' "
                 f"{len(second.unique())}; hold out samples of combinations that were trained on"
             )
-        return cls(members[a], others[b], first[a], second[b])
+        kept = None if sources is None else (sources[0][a], sources[1][b])
+        return cls(members[a], others[b], first[a], second[b], kept)
 
     def weights(
         self, first: Float[Tensor, "draws n"], second: Float[Tensor, "draws m"]
@@ -137,18 +142,30 @@ class Contest:
         return torch.stack(found)
 
     def result(self, seed: int = 0) -> Mapping[str, Any]:
-        """AUC and true positive rates, each with the 95 % percentile interval of a bootstrap within combinations."""
+        """AUC and true positive rates, each with the 95 % percentile interval of a bootstrap within combinations, of
+        sources where they are known."""
         generator = torch.Generator().manual_seed(seed)
         rates = [rate for rate in FALSE_POSITIVES if rate * len(self.others) >= 1]
         values = self.roc(torch.ones(1, len(self.members)), torch.ones(1, len(self.others)), rates)[:, 0]
         blocks = []
         for _ in range(DRAWS // 100):
-            first, second = (stratified_weights(s, 100, generator) for s in (self.member_strata, self.other_strata))
-            blocks.append(self.roc(first, second, rates))
+            blocks.append(self.roc(*self._drawn(100, generator), rates))
         draws = torch.cat(blocks, dim=1)
         names = ["auc", *(f"tpr_at_fpr_{rate:g}" for rate in rates)]
         found = {name: _interval(float(v), d) for name, v, d in zip(names, values, draws, strict=True)}
-        return {"members": len(self.members), "non_members": len(self.others), **found}
+        numbers = {"members": len(self.members), "non_members": len(self.others)}
+        if self.sources is not None:
+            numbers |= {f"{name}_sources": len(s.unique()) for name, s in zip(numbers, self.sources, strict=True)}
+        return {**numbers, **found}
+
+    def _drawn(
+        self, draws: int, generator: torch.Generator
+    ) -> tuple[Float[Tensor, "draws n"], Float[Tensor, "draws m"]]:
+        strata = self.member_strata, self.other_strata
+        if self.sources is None:
+            return stratified_weights(strata[0], draws, generator), stratified_weights(strata[1], draws, generator)
+        first, second = (clustered_weights(s, draws, generator, of) for s, of in zip(self.sources, strata, strict=True))
+        return first, second
 
 
 def _interval(value: float, draws: Float[Tensor, " draws"]) -> dict[str, float]:

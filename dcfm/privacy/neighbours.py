@@ -12,7 +12,7 @@ more than 1 % without copying; so the same share is given for the half ``T`` and
 copier has more of the first.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -30,16 +30,29 @@ BLOCK: Final = 256
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """Samples in the coordinates that are generated, with full labels."""
+    """Samples in the coordinates that are generated, with full labels.
+
+    Attributes:
+        sources: equal numbers are of one source, as a patient's images are: such samples are no independent witnesses.
+            Each its own where it is ``None``.
+    """
 
     x: Float[Tensor, " n *shape"]
     y: Int[Tensor, "n k"]
+    sources: Int[Tensor, " n"] | None = None
 
     def __len__(self) -> int:
         return len(self.y)
 
     def __getitem__(self, rows: Int[Tensor, " m"] | Bool[Tensor, " n"]) -> "Samples":
-        return Samples(self.x[rows], self.y[rows])
+        return Samples(self.x[rows], self.y[rows], None if self.sources is None else self.sources[rows])
+
+
+def joined(parts: Sequence[Samples]) -> Samples:
+    """All of them, in order; of which sources they are is known where it is of each part."""
+    sources = [part.sources for part in parts if part.sources is not None]
+    known = torch.cat(sources) if len(sources) == len(parts) else None
+    return Samples(torch.cat([part.x for part in parts]), torch.cat([part.y for part in parts]), known)
 
 
 def balanced(first: Samples, second: Samples, generator: torch.Generator) -> tuple[Samples, Samples]:
@@ -93,12 +106,13 @@ def neighbour_test(generated: Samples, training: Samples, heldout: Samples, *, s
         raise ValueError("no generated sample is of a combination that both training and held-out data have")
     # In random order: of equally near samples the first is taken, which must not be a training sample always.
     order = torch.randperm(len(half) + len(other), generator=generator)
-    pool = Samples(torch.cat([half.x, other.x]), torch.cat([half.y, other.y]))[order]
+    pool = joined([half, other])[order]
     is_training = order < len(half)
     _, place = nearest(generated, pool)
     hit = is_training[place].double()
-    # Samples with the same neighbour are no independent witnesses.
-    weights = clustered_weights(place, DRAWS, generator).double()
+    # Samples with the same neighbour, or with neighbours of one source, are no independent witnesses.
+    witnesses = place if pool.sources is None else pool.sources[place]
+    weights = clustered_weights(witnesses, DRAWS, generator).double()
     share = Estimate.centred(float(hit.mean()), (weights @ hit) / weights.sum(1), least=0.0)
     chance = _permuted(pool.y, is_training, place, generator)
     p = (1 + int((chance >= hit.mean() - 1e-12).sum())) / (1 + DRAWS)

@@ -32,8 +32,13 @@ def test_members_are_latents_of_silos_and_others_of_test_patients(
     assert target.heldout.x.shape[1:] == target.training.x.shape[1:]
     test = {tuple(row) for row in problem.source.labels[problem.split.test].tolist()}
     assert {tuple(row) for row in target.heldout.y.tolist()} <= test
+    assert target.training.sources is not None
+    assert target.heldout.sources is not None
+    patients = torch.cat([problem.source.patients[rows] for rows in problem.split.silos])
+    assert torch.equal(target.training.sources, patients)  # all phantoms are readable
+    assert not set(target.heldout.sources.tolist()) & set(patients.tolist())
     assert subject.facts["data"] == problem.source.name
     record = audit(subject, AuditSettings(noises=1, most=100, generated=20))[0]
-    assert record["membership"]["members"] > 0
+    assert 0 < record["membership"]["members_sources"] < record["membership"]["members"]
     with pytest.raises(ValueError, match=r"xray\.heldout=0"):
         read_subject(configured(model, "xray.heldout=0"))

@@ -47,8 +47,8 @@ def read(config: DictConfig) -> Subject:
     rows = test[torch.randperm(len(test), generator=generator)[: given.heldout]].sort().values
     pictures = read_pictures(problem.source, rows, problem.codec.size).pictures
     stored = encoded(problem.codec, pictures.images)
-    heldout = Samples(model.task.prepare(stored, pictures.labels), pictures.labels)
-    targets = make_targets(model.networks, problem.silos, heldout, model.task)
+    heldout = Samples(model.task.prepare(stored, pictures.labels), pictures.labels, pictures.patients)
+    targets = make_targets(model.networks, problem.silos, heldout, model.task, problem.patients)
     return Subject(targets, describe_model(given.model, model) | {"data": problem.source.name}, given.steps)
 
 

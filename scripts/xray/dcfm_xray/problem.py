@@ -88,6 +88,7 @@ class Problem:
         codec: to latents and back.
         split: who has which rows.
         silos: latents and labels.
+        patients: of each silo's images.
         skipped: images that could not be decoded, with the reason.
     """
 
@@ -95,6 +96,7 @@ class Problem:
     codec: Codec
     split: Split
     silos: list[Silo]
+    patients: tuple[Int[Tensor, " _"], ...]
     skipped: tuple[str, ...]
 
     @property
@@ -215,7 +217,7 @@ def make_problem(
         ValueError: the cache is of something else, the disk is full, or silos that cannot train together, with the
             images that cannot be decoded, if there are any.
     """
-    made, skipped = [], []
+    made, patients, skipped = [], [], []
     for i, rows in enumerate(split.silos):
         name = f"hospital{i}"
 
@@ -225,11 +227,12 @@ def make_problem(
 
         found = encode(source, rows, codec, cache / name, shard=shard, workers=workers, on_shard=show)
         skipped += found.unreadable
+        patients.append(source.patients[rows[found.rows]])
         with _told_of(skipped):
             made.append(Silo(name, found.latents, source.labels[rows[found.rows]]))
     with _told_of(skipped):
         check_silos(SPACE, made)
-    return Problem(source, codec, split, made, tuple(skipped))
+    return Problem(source, codec, split, made, tuple(patients), tuple(skipped))
 
 
 @contextmanager

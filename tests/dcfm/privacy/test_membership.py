@@ -50,6 +50,29 @@ def test_combinations_of_one_side_only_are_left_out() -> None:
         Contest(torch.zeros(1), torch.zeros(1), torch.tensor([0]), torch.tensor([1]))
 
 
+def test_copies_of_a_source_are_no_further_witnesses(generator: torch.Generator) -> None:
+    """Nine copies of each of 100 samples tell as much as the 100 do."""
+    scores = torch.randn(100, generator=generator), torch.randn(100, generator=generator) + 0.3
+    y = torch.arange(100).remainder(4)[:, None]
+    copied, labels = tuple(part.repeat_interleave(9) for part in scores), y.repeat_interleave(9, 0)
+    sources = torch.arange(100).repeat_interleave(9)
+    once = Contest.of(*scores, y, y).result()["auc"]
+    many = Contest.of(*copied, labels, labels).result()["auc"]
+    together = Contest.of(*copied, labels, labels, (sources, sources)).result()
+    width = once["high"] - once["low"]
+    assert many["high"] - many["low"] == pytest.approx(width / 3, rel=0.15)
+    assert together["auc"]["high"] - together["auc"]["low"] == pytest.approx(width, rel=0.15)
+    assert together["auc"]["value"] == pytest.approx(once["value"])
+    assert (together["members_sources"], together["non_members_sources"]) == (100, 100)
+
+
+def test_sources_follow_their_samples_where_some_are_left_out() -> None:
+    y = torch.tensor([[0], [1], [1]]), torch.tensor([[1], [2]])
+    found = Contest.of(torch.arange(3.0), torch.arange(2.0), *y, (torch.tensor([5, 6, 7]), torch.tensor([8, 9])))
+    assert found.sources is not None
+    assert [part.tolist() for part in found.sources] == [[6, 7], [8]]
+
+
 @pytest.mark.parametrize("number", [77, 300, 1999])
 def test_what_is_told_apart_wholly_is_one_and_no_more(number: int) -> None:
     y = torch.arange(number).remainder(7)[:, None]

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from dcfm.privacy.neighbours import Samples, balanced, nearest, neighbour_test
+from dcfm.privacy.neighbours import Samples, balanced, joined, nearest, neighbour_test
 
 
 def normal(number: int, generator: torch.Generator) -> Samples:
@@ -73,3 +73,25 @@ def test_nothing_in_common_is_an_error(generator: torch.Generator) -> None:
         neighbour_test(one, one, two)
     with pytest.raises(ValueError, match="no generated sample"):
         neighbour_test(two, one, one)
+
+
+def test_neighbours_of_one_source_are_one_witness(generator: torch.Generator) -> None:
+    y = torch.zeros(400, 1, dtype=torch.long)
+    training, heldout, generated = (torch.randn(400, 3, generator=generator) for _ in range(3))
+    few = torch.arange(400).remainder(8)
+    alone = neighbour_test(Samples(generated, y), Samples(training, y), Samples(heldout, y))["nearer_to_training"]
+    grouped = neighbour_test(Samples(generated, y), Samples(training, y, few), Samples(heldout, y, few + 8))[
+        "nearer_to_training"
+    ]
+    assert grouped["value"] == alone["value"]
+    # 16 sources instead of some 270 different neighbours.
+    assert grouped["high"] - grouped["low"] > 2.5 * (alone["high"] - alone["low"])
+
+
+def test_sources_are_known_where_those_of_each_part_are() -> None:
+    x, y = torch.zeros(2, 1), torch.zeros(2, 1, dtype=torch.long)
+    named = Samples(x, y, torch.tensor([3, 4]))
+    both = joined([named, named[torch.tensor([1])]])
+    assert both.sources is not None
+    assert both.sources.tolist() == [3, 4, 4]
+    assert joined([named, Samples(x, y)]).sources is None

@@ -70,6 +70,19 @@ def test_the_toy_s_table_of_silos_is_the_file_s() -> None:
     assert len(shown.splitlines()) == 17
 
 
+def test_the_tables_of_privacy_are_the_files() -> None:
+    page = (REPOSITORY / "docs/privacy.md").read_text()
+    for name, folder in (("curve", ""), ("weight 5", "weight5")):
+        shown = page.partition(f"<!-- {name} -->\n")[2].partition(f"<!-- end {name} -->")[0]
+        assert shown == (REPOSITORY / "docs/results/privacy" / folder / "table.md").read_text()
+    said = (REPOSITORY / "docs/comparison.md").read_text()
+    points = json.loads((REPOSITORY / "docs/results/privacy/privacy.json").read_text())["points"]
+    for method in ("dcfm_b", "fedflow_l"):
+        (novel,) = [p["novel"] for p in points if (p["method"], p["noise"]) == (method, 1)]
+        mean, low, high = (round(100 * novel[key]) for key in ("mean", "low", "high"))
+        assert re.search(rf"{mean} \[{low}, {high}\]", said)
+
+
 def test_the_planner_s_tables_of_rounds_are_the_file_s() -> None:
     page = (REPOSITORY / "docs/communication.md").read_text()
     shown = page.partition("<!-- planner -->\n")[2].partition("<!-- end planner -->")[0]

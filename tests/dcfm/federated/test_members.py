@@ -1,7 +1,6 @@
-"""Faults: what the server does with silos that are late, lost, broken or dishonest, and when it is started again."""
+"""Faults: what the server does with silos that are late, lost, broken or dishonest."""
 
 import json
-import os
 import re
 from collections import Counter, OrderedDict
 from pathlib import Path
@@ -17,15 +16,10 @@ from dcfm.federated import members
 from dcfm.federated.client import app
 from dcfm.federated.members import Members, TooFewSilos
 from dcfm.federated.parcels import Parcel, pack, unpack
-from dcfm.federated.server import alone, make_members
+from dcfm.federated.server import make_members
 from dcfm.federated.settings import composed
 from dcfm.silos import LabelHistogram
-from tests.dcfm.federated.grid import THREE, Answer, Killed, LocalGrid, run, status
-
-
-@pytest.fixture(autouse=True)
-def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(members, "POLL", 0.01)
+from tests.dcfm.federated.grid import THREE, Answer, LocalGrid, run, status
 
 
 def arrived(out: Path, answers: dict[int, Answer], *overrides: str) -> Members:
@@ -380,52 +374,3 @@ def test_the_ledger_tells_of_a_message_before_anything_rests_on_it(
     run(tmp_path, {}, "protocol=dcfm_a")
     assert told["asked"] >= 6  # experts to each of three silos, twice
     assert told["kept"] >= 9
-
-
-@pytest.mark.parametrize("protocol", ["dcfm_a", "dcfm_b", "dcfm_b_r", "fedflow"])
-def test_a_server_that_is_started_again_goes_on(protocol: str, tmp_path: Path) -> None:
-    """Killed at every phase in turn; the result is that of a run which was not."""
-    whole = run(tmp_path / "whole", {}, f"protocol={protocol}")
-    phases = len({question for _, question in whole.asked}) + (2 if protocol in ("dcfm_b_r", "fedflow") else 0)
-    seen: set[str] = set()
-
-    for _ in range(phases + 1):
-
-        def kill(message: Message, context: Context) -> Message:
-            key = f"{message.metadata.message_type} {message.metadata.group_id}"
-            if key not in seen and message.metadata.message_type != "query.introduce":
-                seen.add(key)
-                raise Killed
-            return app(message, context)
-
-        try:
-            run(tmp_path / "cut", {"answers": {1: kill}}, f"protocol={protocol}")
-        except Killed:
-            assert status(tmp_path / "cut")["state"] == "stopped"
-    assert status(tmp_path / "cut")["state"] == "finished"
-    for folder in sorted((tmp_path / "whole/result").iterdir()):
-        one, two = load(folder).weights, load(tmp_path / "cut/result" / folder.name).weights
-        assert all(torch.equal(one[name], two[name]) for name in one)
-
-
-def test_a_folder_of_another_run_is_refused(tmp_path: Path) -> None:
-    run(tmp_path, {})
-    with pytest.raises(ValueError, match=r"other settings \(seed\)"):
-        run(tmp_path, {}, "seed=1")
-
-
-def test_a_result_that_cannot_be_written_stops_the_run(tmp_path: Path) -> None:
-    (tmp_path / "result").write_text("no folder")
-    with pytest.raises(OSError, match="result"):
-        run(tmp_path, {})
-    assert status(tmp_path)["state"] == "stopped"
-    assert "result" in status(tmp_path)["reason"]
-
-
-def test_two_servers_do_not_share_a_folder(tmp_path: Path) -> None:
-    """A server outlives its SuperLink; the next one waits until it is gone."""
-    words = rf"another server .*process {os.getpid()} .*end it"
-    with alone(tmp_path), pytest.raises(ValueError, match=words), alone(tmp_path, 0.1):
-        pass
-    with alone(tmp_path, 0.1):
-        assert (tmp_path / "lock").read_text() == str(os.getpid())

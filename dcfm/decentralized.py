@@ -13,14 +13,14 @@ processes may work in one folder, a method each: what their methods share one of
 """
 
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from itertools import repeat
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from dcfm import artefacts
 from dcfm.artefacts import plain_settings
@@ -40,9 +40,9 @@ from dcfm.jobs import (
 from dcfm.privacy.accounting import check_sizes
 from dcfm.seeds import training_seed
 from dcfm.silos import LabelHistogram, Silo, check_silos, file_stem, silos_hash
-from dcfm.task import Task, build_network, check_network
+from dcfm.task import Task, check_network
 from dcfm.trainers import parallel
-from dcfm.trainers.fedavg import FedAvgConfig, RoundCheckpoint, moving_average, train_round, weighted_mean
+from dcfm.trainers.fedavg import FedAvgConfig, Part, RoundCheckpoint, moving_average, train_part, weighted_mean
 from dcfm.trainers.local import LocalConfig, check_data
 from dcfm.trainers.loop import Progress
 from dcfm.trainers.peers import PeerConfig, choose_peers
@@ -198,58 +198,67 @@ class Federation:
             forget_snapshots(folder)
             for silo, histogram in zip(self.silos, self.histograms, strict=True):
                 exchange.upload(silo.name, "histogram", histogram.state_dict())
-        counts = [histogram.total for histogram in self.histograms]
-        # Long rounds are shown step by step where they are trained, others when they are over.
-        shows = self._shows(name) if parallel.is_first() and not config.long else []
-        steps = config.rounds * config.steps
-        if done < config.rounds:
-            for show in shows:
-                show(done * config.steps, steps, {})  # a bar from the start
-        training = uuid.uuid4().hex
-        for path in self._within(folder, done - 1):  # of a round that was stored, and then cut off
-            path.unlink(missing_ok=True)
-        with pool(self.workers) as run:
-            for number in range(done, config.rounds):
-                within = self._within(folder, number)
-                parts = [
-                    _Part(
-                        training,
-                        silo,
-                        exchange.download(silo.name, "weights", weights),
-                        config,
-                        number,
-                        training_seed(self.seed, i),
-                        within[i] if config.long else None,
-                        partial(self.progress, f"{name} {silo.name}", i) if self.progress and config.long else None,
-                    )
-                    for i, silo in enumerate(self.silos)
-                ]
-                moved, terms = zip(*run(_train_round, parts, repeat(self.task), repeat(self.device)), strict=True)
-                uploaded = [exchange.upload(s.name, "weights", w) for s, w in zip(self.silos, moved, strict=True)]
-                weights = weighted_mean(uploaded, counts)
+        with closing(self._rounds(name, config, exchange, weights, done)) as rounds:
+            for number, weights in enumerate(rounds, done):
                 average = moving_average(average, weights, config.decay(number))
-                for show, of_steps in zip(shows, terms, strict=bool(shows)):
-                    for step, found in enumerate(of_steps, number * config.steps + 1):
-                        show(step, steps, found)
-                    if number + 1 < config.rounds:
-                        show((number + 1) * config.steps, steps, {})
                 due = (number + 1) % config.checkpoint_every == 0
                 if due or config.long:
                     checkpoint.store(number + 1, weights, average, exchange.ledger)
-                    for path in within:  # which the stored round makes needless
-                        path.unlink(missing_ok=True)
+                    _remove(self._within(folder, number))  # which the stored round makes needless
                 if self.snapshots and (due or number + 1 == config.rounds) and parallel.is_first():
                     keep_snapshot(folder, (number + 1) * config.steps, average)
         exchange.ledger.to_jsonl(messages)
         metrics = None
         if config.privacy is not None:
-            costs = {s.name: spent_in_all(config.privacy, len(s), config.batch, steps, earlier) for s in self.silos}
+            steps, batch = config.rounds * config.steps, config.batch
+            costs = {s.name: spent_in_all(config.privacy, len(s), batch, steps, earlier) for s in self.silos}
             metrics = {"privacy": costs}
         if parallel.is_first():
             artefacts.save(folder, average, identity, metrics=metrics, data_hash=data_hash)
         parallel.wait()
         checkpoint.path.unlink(missing_ok=True)
         return average
+
+    def _rounds(
+        self, name: str, config: FedAvgConfig, exchange: Exchange, weights: Weights, done: int
+    ) -> Generator[Weights, None, None]:
+        """The global weights after each round from number ``done`` on, which starts from ``weights``."""
+        counts = [histogram.total for histogram in self.histograms]
+        # Long rounds are shown step by step where they are trained, others when they are over.
+        shows = self._shows(name) if parallel.is_first() and not config.long else []
+        if done < config.rounds:
+            for show in shows:
+                show(done * config.steps, config.rounds * config.steps, {})  # a bar from the start
+        _remove(self._within(self.out / name, done - 1))  # of a round that was stored, and then cut off
+        training = uuid.uuid4().hex
+        with pool(self.workers) as run:
+            for number in range(done, config.rounds):
+                parts = self._parts(training, name, config, exchange, weights, number)
+                moved, terms = zip(*run(train_part, parts, repeat(self.task), repeat(self.device)), strict=True)
+                uploaded = [exchange.upload(s.name, "weights", w) for s, w in zip(self.silos, moved, strict=True)]
+                weights = weighted_mean(uploaded, counts)
+                _show_round(shows, config, number, terms)
+                yield weights
+
+    def _parts(
+        self, training: str, name: str, config: FedAvgConfig, exchange: Exchange, weights: Weights, number: int
+    ) -> list[Part]:
+        """What each silo does in a round, once it has downloaded the global weights."""
+        within = self._within(self.out / name, number)
+        progress = self.progress if config.long else None
+        return [
+            Part(
+                training,
+                silo,
+                exchange.download(silo.name, "weights", weights),
+                config,
+                number,
+                training_seed(self.seed, i),
+                within[i] if config.long else None,
+                partial(progress, f"{name} {silo.name}", i) if progress else None,
+            )
+            for i, silo in enumerate(self.silos)
+        ]
 
     def _within(self, folder: Path, number: int) -> list[Path]:
         """Each silo's checkpoint within a round of averaging."""
@@ -335,51 +344,18 @@ class Federation:
             return run(run_job, jobs, *(repeat(value) for value in common))
 
 
-_network: dict[str, nn.Module] = {}
-"""Of this process's last averaging, by its name for itself: its rounds use one again, with what was recorded of it."""
+def _show_round(
+    shows: Sequence[Progress], config: FedAvgConfig, number: int, terms: Sequence[Sequence[dict[str, float]]]
+) -> None:
+    """Tell of a finished round's steps, silo by silo."""
+    steps = config.rounds * config.steps
+    for show, of_steps in zip(shows, terms, strict=bool(shows)):
+        for step, found in enumerate(of_steps, number * config.steps + 1):
+            show(step, steps, found)
+        if number + 1 < config.rounds:
+            show((number + 1) * config.steps, steps, {})
 
 
-@dataclass(frozen=True)
-class _Part:
-    """A silo's part of a round of averaging.
-
-    Attributes:
-        training: the averaging's name for itself.
-        weights: that the round starts from.
-        number: of the round, from 0.
-        checkpoint: within the round, if it is long.
-        show: makes what is called after each step, if it is.
-    """
-
-    training: str
-    silo: Silo
-    weights: Weights
-    config: FedAvgConfig
-    number: int
-    seed: int
-    checkpoint: Path | None
-    show: Callable[[], Progress] | None
-
-
-def _train_round(part: _Part, task: Task, device: str) -> tuple[Weights, list[dict[str, float]]]:
-    """A silo's weights after its part of a round, and, unless they were shown, its terms of the loss step by step."""
-    if part.training not in _network:
-        _network.clear()
-        _network[part.training] = build_network(task, part.weights, device)
-    network = _network[part.training]
-    network.load_state_dict(part.weights)
-    terms: list[dict[str, float]] = []
-    silo, config = part.silo, part.config
-    show = None if part.show is None else part.show()
-
-    def progress(done: int, _: int, found: dict[str, float]) -> None:
-        if show is None:
-            terms.append(found)
-        else:
-            show(part.number * config.steps + done, config.rounds * config.steps, found)
-
-    data, labels = silo.data.to(device), silo.labels.to(device)
-    train_round(
-        task, data, labels, network, config, part.number, seed=part.seed, progress=progress, checkpoint=part.checkpoint
-    )
-    return {name: value.to("cpu", copy=True) for name, value in network.state_dict().items()}, terms
+def _remove(paths: Iterable[Path]) -> None:
+    for path in paths:
+        path.unlink(missing_ok=True)

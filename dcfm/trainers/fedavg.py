@@ -7,7 +7,7 @@ the source leaves open, and the result is a moving average of the global weights
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,8 @@ from dcfm.artefacts import plain_settings, save_tensors
 from dcfm.exchange import Ledger
 from dcfm.privacy.settings import PrivacyConfig
 from dcfm.seeds import derived
-from dcfm.task import Task, release
+from dcfm.silos import Silo
+from dcfm.task import Task, build_network, release
 from dcfm.trainers.local import local_loss
 from dcfm.trainers.loop import LoopConfig, Progress, ResumeError, fit
 from dcfm.trainers.objective import ObjectiveConfig, own_labels
@@ -213,3 +214,53 @@ class RoundCheckpoint:
             for name in ("weights.", "average.")
         ]
         return int(metadata["done"]), parts[0], parts[1]
+
+
+_network: dict[str, nn.Module] = {}
+"""Of this process's last averaging, by its name for itself: its rounds use one again, with what was recorded of it."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A silo's part of a round of averaging.
+
+    Attributes:
+        training: the averaging's name for itself.
+        weights: that the round starts from.
+        number: of the round, from 0.
+        checkpoint: within the round, if it is long.
+        show: makes what is called after each step, if it is.
+    """
+
+    training: str
+    silo: Silo
+    weights: Weights
+    config: FedAvgConfig
+    number: int
+    seed: int
+    checkpoint: Path | None
+    show: Callable[[], Progress] | None
+
+
+def train_part(part: Part, task: Task, device: str) -> tuple[Weights, list[dict[str, float]]]:
+    """A silo's weights after its part of a round, and, unless they were shown, its terms of the loss step by step."""
+    if part.training not in _network:
+        _network.clear()
+        _network[part.training] = build_network(task, part.weights, device)
+    network = _network[part.training]
+    network.load_state_dict(part.weights)
+    terms: list[dict[str, float]] = []
+    silo, config = part.silo, part.config
+    show = None if part.show is None else part.show()
+
+    def progress(done: int, _: int, found: dict[str, float]) -> None:
+        if show is None:
+            terms.append(found)
+        else:
+            show(part.number * config.steps + done, config.rounds * config.steps, found)
+
+    data, labels = silo.data.to(device), silo.labels.to(device)
+    train_round(
+        task, data, labels, network, config, part.number, seed=part.seed, progress=progress, checkpoint=part.checkpoint
+    )
+    return {name: value.to("cpu", copy=True) for name, value in network.state_dict().items()}, terms

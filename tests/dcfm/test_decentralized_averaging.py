@@ -10,7 +10,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dcfm import decentralized
 from dcfm.artefacts import load_tensors
 from dcfm.curves import Watch, read_curve
 from dcfm.decentralized import Federation
@@ -107,10 +106,10 @@ def test_averaging_keeps_one_network_and_never_another_tasks(tmp_path: Path) -> 
     for number, factor in enumerate((1.0, 5.0, 5.0)):
         task = _Scaled(width=8, factor=factor)
         if number == 2:
-            decentralized._network.clear()
+            fedavg._network.clear()
         run = Federation(task, silos(), tmp_path / str(number), workers=0)
         found.append(run.fedavg("fedflow", config, run.exchange()))
-        assert len(decentralized._network) == 1
+        assert len(fedavg._network) == 1
     assert str(_Scaled(factor=1.0)) == str(_Scaled(factor=5.0))
     assert all(torch.equal(found[1][name], value) for name, value in found[2].items())
     assert not all(torch.equal(found[0][name], value) for name, value in found[1].items())

@@ -17,7 +17,8 @@ from dcfm.trainers.local import LocalConfig
 from dcfm.trainers.loop import LoopConfig
 from dcfm.trainers.student import StudentConfig
 from dcfm.weights import Weights, fingerprint
-from tests.dcfm.test_decentralized import LOCAL, PEERS, STUDENT, federation
+from tests.dcfm.federation import federation
+from tests.dcfm.test_decentralized import LOCAL, PEERS, STUDENT
 
 FEDAVG = FedAvgConfig(rounds=4, steps=2, batch=8, warmup=1, learning_rate=1e-3)
 RECIPE = Recipe(LOCAL, LOCAL, PEERS, STUDENT, FEDAVG, LOCAL)

@@ -18,7 +18,8 @@ from dcfm.mixtures import EnergyMixture, LabelMixture
 from dcfm.privacy.settings import PrivacyConfig
 from dcfm.trainers.fedavg import FedAvgConfig
 from dcfm.trainers.loop import ResumeError
-from tests.dcfm.test_decentralized import LOCAL, PEERS, STUDENT, TASK, federation
+from tests.dcfm.federation import TASK, federation
+from tests.dcfm.test_decentralized import LOCAL, PEERS, STUDENT
 
 FEDAVG = FedAvgConfig(rounds=4, steps=2, batch=8, warmup=1, checkpoint_every=2)
 RECIPE = Recipe(LOCAL, LOCAL, PEERS, STUDENT, FEDAVG, LOCAL)

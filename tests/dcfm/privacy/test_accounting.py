@@ -16,8 +16,8 @@ from dcfm.privacy.settings import PrivacyConfig
 from dcfm.trainers.fedavg import FedAvgConfig
 from dcfm.trainers.local import LocalConfig
 from dcfm.trainers.loop import LoopConfig
+from tests.dcfm.federation import federation
 from tests.dcfm.privacy.test_gradients import OBJECTIVE
-from tests.dcfm.test_decentralized import federation
 
 
 def test_without_sampling_it_is_below_the_bound_for_gaussians() -> None:

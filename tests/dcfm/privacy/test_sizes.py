@@ -9,7 +9,8 @@ from dcfm.decentralized import Federation
 from dcfm.privacy.settings import PrivacyConfig
 from dcfm.silos import Silo
 from dcfm.trainers.fedavg import FedAvgConfig
-from tests.dcfm.test_decentralized import LOCAL, TASK, silos
+from tests.dcfm.federation import TASK, silos
+from tests.dcfm.test_decentralized import LOCAL
 
 
 @pytest.mark.parametrize("training", ["stage_one", "further", "fedavg"])

@@ -10,7 +10,8 @@ from dcfm.decentralized import Federation
 from dcfm.silos import Silo
 from dcfm.trainers.objective import IndependenceConfig, ObjectiveConfig
 from dcfm.trainers.peers import PeerConfig, choose_peers
-from tests.dcfm.test_decentralized import LOCAL, LOOP, TASK
+from tests.dcfm.federation import TASK
+from tests.dcfm.test_decentralized import LOCAL, LOOP
 from tests.dcfm.trainers.toy import silo_data
 
 

@@ -51,6 +51,8 @@ class TestSpace:
             COLOURS.check_labels(torch.tensor([[0, 0], [0, 3]]))
         with pytest.raises(ValueError, match="shape=-1"):
             COLOURS.check_labels(torch.tensor([[-1, 0]]), null_allowed=True)
+        with pytest.raises(ValueError, match="colour=4; allowed are 0 to 3"):
+            COLOURS.check_labels(torch.tensor([[2, 4]]), null_allowed=True)
         with pytest.raises(ValueError, match=r"shape \(1, 3\); expected \(n, 2\)"):
             COLOURS.check_labels(torch.tensor([[0, 0, 0]]))
 

@@ -98,6 +98,13 @@ class TestMatching:
         free = (Network(0)(x, t, y) - 1)[~held].square().sum() / x.numel()
         assert torch.allclose(loss, free)
 
+    def test_is_weighted_over_time(self, batch) -> None:
+        x, _, y = batch
+        t = torch.full((len(x),), 0.5)
+        even = matching_loss(Network(0), -x, x, t, y)
+        assert even > 0
+        assert torch.allclose(matching_loss(Network(0), -x, x, t, y, weight=TimeWeight(2.0)), even / 4)
+
 
 class TestTimeWeight:
     @pytest.mark.parametrize("power", [0.0, 1.0, 2.0])
@@ -159,6 +166,15 @@ class TestPairwise:
         weighted = pairwise_independence_loss(Network(0), x, t, terms, weight=TimeWeight(2.0))
         assert even > 0
         assert torch.allclose(weighted, even / 4)
+
+    def test_nothing_is_detached(self, batch, generator: torch.Generator) -> None:
+        """Of two attributes its gradient is that of the full term."""
+        x, t, y = batch
+        network, plain = Network(0), Network(0)
+        pairwise_independence_loss(network, x, t, pair_labels(y, NULL, draw_pairs(y, generator))).backward()
+        independence_loss(plain, x, t, y, NULL).backward()
+        for found, expected in zip(gradients(network), gradients(plain), strict=True):
+            assert torch.allclose(found, expected, atol=1e-6)
 
     def test_four_evaluations_of_pairs_whatever_k(self, generator: torch.Generator) -> None:
         null, batch = torch.full((5,), 2), 300
@@ -242,6 +258,14 @@ class TestPeerIndependence:
             own, [own, first, second], self.routing(1, 0, 2), 0, x, t, y, NULL, held, TimeWeight(1.0)
         )
         assert torch.allclose(loss, by_hand)
+
+    def test_of_no_silos_network_every_term_is_the_teachers(self, batch, held: Tensor) -> None:
+        x, t, y = batch
+        student, teacher = Network(0), Network(1)
+        loss = peer_independence_loss(student, [teacher], self.routing(0, 0, 0), None, x, t, y, NULL, held)
+        composed = composed_velocity(teacher, x, t, y, NULL, held)
+        assert torch.allclose(loss, matching_loss(student, composed, x, t, y, held))
+        assert student.rows == 2 * len(x)  # of either loss the joint alone
 
     def test_of_the_only_pair_there_is_it_is_the_whole(self, batch, generator: torch.Generator) -> None:
         fields = [Network(seed) for seed in range(3)]

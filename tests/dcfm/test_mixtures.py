@@ -41,6 +41,12 @@ class TestLabelWeights:
         found = label_weights([both, small], labels[1:])
         assert torch.allclose(found, torch.tensor([[0.0, 1.0]]), atol=1e-30)
 
+    def test_where_nobody_holds_all_values_what_is_not_given_says_nothing(self) -> None:
+        """Each silo holds one of the two given values: even weights, though one silo is three times the other."""
+        first = LabelHistogram(torch.tensor([[0, 0, 0], [0, 1, 0]]), torch.tensor([4, 2]), (2, 2, 2))
+        second = LabelHistogram(torch.tensor([[0, 0, 0], [1, 0, 1]]), torch.tensor([1, 1]), (2, 2, 2))
+        assert label_weights([first, second], torch.tensor([[1, 1, 2]])).tolist() == [[0.5, 0.5]]
+
     def test_a_value_that_no_silo_holds(self, separable) -> None:
         with pytest.raises(ValueError, match="no silo holds value 2 of attribute 1"):
             label_weights([histogram(separable.of([0, 1, 3]))], torch.tensor([[0, 2]]))
@@ -70,6 +76,8 @@ class TestLabelMixture:
         for kind in (LabelMixture, EnergyMixture):
             with pytest.raises(ValueError, match="2 experts and 1 histograms"):
                 kind(experts, histograms[:1])
+            with pytest.raises(ValueError, match="0 experts and 0 histograms"):
+                kind([], [])
 
 
 class TestEnergy:
@@ -123,6 +131,15 @@ class TestEnergy:
         y = experts[1].labels[torch.randint(2, (len(x),))]  # held by an expert: the others' exact fields are 0/0
         energy = EnergyMixture(experts, histograms, scale=0.0)(x, t, y)
         assert torch.allclose(energy, LabelMixture(experts, histograms)(x, t, y))
+
+    def test_without_scale_the_sizes_weigh_whatever_is_asked(self, generator: torch.Generator) -> None:
+        """Of 3 and 1 samples three quarters and one, also where the second silo alone holds the label."""
+        first = LabelHistogram(torch.tensor([[0, 0]]), torch.tensor([3]), (2, 2))
+        second = LabelHistogram(torch.tensor([[1, 0]]), torch.tensor([1]), (2, 2))
+        experts = [lambda x, t, y, held=None, value=value: torch.full_like(x, value) for value in (0.0, 40.0)]
+        x, t, y = torch.randn(5, 2, generator=generator), torch.full((5,), 0.5), torch.tensor([[1, 0]]).expand(5, 2)
+        found = EnergyMixture(experts, [first, second], scale=0.0, prior="size")(x, t, y)
+        torch.testing.assert_close(found, torch.full((5, 2), 10.0))
 
     def test_half_way_to_the_data_the_expert_that_holds_the_mode_answers(self, separable) -> None:
         """Unconditionally, at a mode that silo 1 alone holds, its noise estimate is the smaller one."""

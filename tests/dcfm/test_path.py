@@ -57,3 +57,10 @@ def test_the_true_clean_sample_gives_the_target_velocity_until_the_clamp(generat
     v = velocity_from_clean(x1, interpolate(x0, x1, t), t)
     assert torch.allclose(v[:3], target_velocity(x0, x1)[:3], atol=1e-4)
     assert v.isfinite().all()
+
+
+def test_near_the_data_the_velocity_is_bounded_by_the_clamp() -> None:
+    """After ``1 - LATEST`` an error of the clean sample is divided by ``LATEST``, not by what is left of time."""
+    t = torch.tensor([1 - LATEST, 1 - LATEST / 10, 1.0])
+    v = velocity_from_clean(torch.ones(3, 2), torch.zeros(3, 2), t)
+    assert torch.allclose(v, torch.full((3, 2), 1 / LATEST), rtol=1e-4)

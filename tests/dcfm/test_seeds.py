@@ -9,6 +9,7 @@ def test_seeds_of_trainings_are_all_different() -> None:
     seeds = {training_seed(s, i, part) for s in (0, 1, 2, 41) for i in range(300) for part in range(99)}
     assert len(seeds) == 4 * 300 * 99
     assert training_seed(0, 3) == 3
+    assert len({training_seed(0, i, part) for i in range(10_007) for part in (0, 1, 98)}) == 3 * 10_007
 
 
 def test_any_whole_number_makes_a_seed() -> None:
@@ -16,6 +17,7 @@ def test_any_whole_number_makes_a_seed() -> None:
     found = {derived(training_seed(s, 9, 3), 200, 7) for s in (0, -1, 20250101, 10**15, 2**62, 2**200 + 1)}
     assert len(found) == 6
     for seed in found:
+        assert 0 <= seed < 2**63
         torch.manual_seed(seed)
 
 

@@ -30,6 +30,32 @@ def test_the_best_on_known_combinations_is_chosen_and_all_is_logged(tmp_path: Pa
     assert found["tried"]["c"]["settings"] == "7"
 
 
+def test_the_best_is_by_rate_whatever_the_number_of_trials() -> None:
+    assert select({"few": (8, 10), "many": (70, 100)}, lambda score, known: score, KNOWN).chosen == "few"
+
+
+def test_a_score_that_changes_its_combinations_changes_them_for_nobody_else() -> None:
+    seen = []
+
+    def score(candidate: int, known: torch.Tensor) -> tuple[int, int]:
+        seen.append(known.tolist())
+        known.zero_()
+        return candidate, 10
+
+    given = KNOWN.clone()
+    chosen = select({"a": 3, "b": 7}, score, given)
+    assert seen == [KNOWN.tolist()] * 2
+    assert chosen.as_dict()["scored_combinations"] == given.tolist() == KNOWN.tolist()
+
+
+def test_a_guarded_field_is_told_what_is_held(separable, batch_of) -> None:
+    x, t, y = batch_of(separable, 4)
+    held = torch.tensor([True, False]).expand(4, 2)
+    found = KnownOnly(separable, separable.labels, separable.null)(x, t, y, held)
+    assert torch.equal(found, separable(x, t, y, held))
+    assert not torch.equal(found, separable(x, t, y))
+
+
 def test_a_score_that_looks_at_a_novel_combination_fails(separable, batch_of) -> None:
     """The missing corner, asked whole, is refused; marginals and the null label are what known data teaches."""
     x, t, _ = batch_of(separable, 4)
@@ -52,5 +78,8 @@ def test_settings_that_lack_a_candidate_are_noticed_before_anything_is_scored() 
 def test_nothing_to_choose_from() -> None:
     with pytest.raises(ValueError, match="0 candidates and 3 known"):
         select({}, lambda c, k: (0, 1), KNOWN)
-    with pytest.raises(ValueError, match="scored 0 of 0"):
-        select({"a": 1}, lambda c, k: (0, 0), KNOWN)
+    with pytest.raises(ValueError, match="1 candidates and 0 known"):
+        select({"a": 1}, lambda c, k: (0, 1), KNOWN[:0])
+    for k, n in ((0, 0), (-1, 3), (4, 3)):
+        with pytest.raises(ValueError, match=f"scored {k} of {n}"):
+            select({"a": (k, n)}, lambda score, known: score, KNOWN)

@@ -12,6 +12,7 @@ from dcfm.silos import (
     partition,
     partition_dirichlet,
     partition_disjoint,
+    silos_hash,
 )
 
 SPACE = AttributeSpace.from_cardinalities(2, 3)
@@ -49,6 +50,18 @@ class TestLabelHistogram:
         drawn = LabelHistogram.from_labels(histogram.sample(6000, generator), SPACE.cardinalities)
         assert torch.equal(drawn.combinations, histogram.combinations)
         assert torch.allclose(drawn.counts / 6000, histogram.counts / 6, atol=0.03)
+
+    @pytest.mark.parametrize("power", [0.0, 0.5, 2.0])
+    def test_samples_follow_a_power_of_the_counts(
+        self, power: float, histogram: LabelHistogram, generator: torch.Generator
+    ) -> None:
+        drawn = LabelHistogram.from_labels(histogram.sample(6000, generator, power), SPACE.cardinalities)
+        expected = histogram.counts.double() ** power
+        assert torch.allclose(drawn.counts / 6000, (expected / expected.sum()).float(), atol=0.03)
+
+    def test_histograms_of_different_spaces_are_not_merged(self, histogram: LabelHistogram) -> None:
+        with pytest.raises(ValueError, match="cannot be merged"):
+            LabelHistogram.merge([histogram, LabelHistogram.from_labels(LABELS, (2, 4))])
 
     def test_merging_silos_equals_counting_the_union(self, histogram: LabelHistogram) -> None:
         parts = [LabelHistogram.from_labels(part, SPACE.cardinalities) for part in LABELS.split([1, 3, 2])]
@@ -93,6 +106,7 @@ class TestPartition:
         silos, again = (partition(kind, many_labels, n, torch.Generator().manual_seed(1)) for _ in range(2))
         assert len(silos) == n
         assert torch.cat(silos).sort().values.tolist() == list(range(len(many_labels)))
+        assert all((rows.diff() > 0).all() for rows in silos)
         assert all(torch.equal(a, b) for a, b in zip(silos, again, strict=True))
         other = partition(kind, many_labels, n, torch.Generator().manual_seed(2))
         assert n == 1 or any(not torch.equal(a, b) for a, b in zip(silos, other, strict=True))
@@ -122,6 +136,27 @@ class TestPartition:
         shares = torch.bincount(labels[first, 0], minlength=combinations) / 100
         assert shares.mean() == pytest.approx(1 / 2, abs=0.04)
         assert shares.var() == pytest.approx(1 / (4 * (2 * alpha + 1)), rel=0.2)
+
+    def test_dirichlet_shares_are_even_on_average_also_of_few_samples(self, generator: torch.Generator) -> None:
+        """No silo is preferred where a combination's samples do not divide."""
+        labels = torch.arange(400)[:, None].repeat_interleave(3, dim=0)
+        first = partition_dirichlet(labels, 2, 1.0, generator)[0]
+        assert len(first) / 1200 == pytest.approx(1 / 2, abs=0.06)
+
+    def test_dirichlet_proportions_are_the_generators(self) -> None:
+        labels = torch.zeros(1000, 1, dtype=torch.long)
+        sizes = {len(partition_dirichlet(labels, 2, 10.0, torch.Generator().manual_seed(seed))[0]) for seed in range(5)}
+        assert len(sizes) > 1
+
+    def test_dirichlet_takes_a_combinations_samples_in_random_order(self, generator: torch.Generator) -> None:
+        """Recordings lie one after the other: no silo gets the early ones."""
+        for rows in partition_dirichlet(torch.zeros(1000, 1, dtype=torch.long), 2, 1e4, generator):
+            assert rows.double().mean() == pytest.approx(499.5, abs=5 * 289 / 500**0.5)
+
+    def test_noniid_is_by_dirichlet_with_a_tenth(self, many_labels: Tensor) -> None:
+        usual = partition("noniid", many_labels, 2, torch.Generator().manual_seed(1))
+        by_hand = partition_dirichlet(many_labels, 2, 0.1, torch.Generator().manual_seed(1))
+        assert all(torch.equal(a, b) for a, b in zip(usual, by_hand, strict=True))
 
     def test_disjoint_keeps_combinations_whole_and_sizes_even(
         self, many_labels: Tensor, generator: torch.Generator
@@ -178,6 +213,13 @@ class TestSilo:
             Silo("a", torch.zeros(6, 2).index_fill(0, torch.tensor([2]), float("nan")), LABELS)
         with pytest.raises(ValueError, match="2 of 6 samples hold NaN"):
             Silo("a", torch.tensor([0.0, float("inf"), 0.0, float("nan"), 0.0, 0.0]), LABELS)
+
+
+def test_the_hash_is_of_data_and_labels() -> None:
+    data = torch.zeros(6, 2)
+    made = [Silo("a", data, LABELS), Silo("a", data + 1, LABELS), Silo("a", data, LABELS.flip(0))]
+    assert len({silos_hash([each]) for each in made}) == 3
+    assert silos_hash(made[:1]) == silos_hash([Silo("b", data.clone(), LABELS.clone())])
 
 
 class TestCheckSilos:

@@ -53,6 +53,11 @@ class TestFixedStep:
         coarse, fine = (float((end - rotated(START, 0.9 + 0.9**3)).norm()) for end in ends)
         assert math.log2(coarse / fine) == pytest.approx(tableau.order, abs=0.05)
 
+    def test_only_a_step_to_time_one_is_closed_otherwise(self, method: str, tableau) -> None:
+        field = CountingField(pendulum)
+        integrate(field, START, LABELS, steps=4, method=method, end=0.9)
+        assert field.evaluations == 4 * len(tableau.nodes)
+
     def test_a_clean_sample_is_reached(self, method: str, tableau) -> None:
         """A field that predicts it has no velocity at ``t = 1``, and straight paths are exact by any method before."""
         clean = torch.tensor([[0.7, -0.2]], dtype=torch.float64)
@@ -62,6 +67,8 @@ class TestFixedStep:
             return velocity_from_clean(clean.expand_as(x), x, t)
 
         assert torch.allclose(integrate(predicting, START, LABELS, steps=5, method=method), clean)
+        rounded = [0.0, 0.4, 0.8, 1 - 1e-9]
+        assert torch.allclose(integrate(predicting, START, LABELS, grid=rounded, method=method), clean)
 
     def test_most_steps_within_a_number_of_evaluations(self, method: str, tableau) -> None:
         for most in range(40):
@@ -112,6 +119,15 @@ class TestEveryMethod:
         assert torch.equal(end[held], START[held])
         assert not torch.isclose(end, START)[~held].any()
 
+    def test_the_field_is_told_what_is_held(self, method: str) -> None:
+        held = torch.tensor([[True, False], [False, False]])
+
+        def careful(x, t, y, held=None):
+            return x.new_zeros(x.shape) if held is None else torch.ones_like(x)
+
+        end = integrate(CountingField(careful), START, LABELS, held=held, steps=self.steps(method), method=method)
+        assert torch.allclose(end, START + (~held).double())
+
     def test_gradients_reach_the_start(self, method: str) -> None:
         start = START.clone().requires_grad_()
         integrate(pendulum, start, LABELS, steps=self.steps(method), method=method).sum().backward()
@@ -129,6 +145,8 @@ class TestAdaptive:
     def test_error_within_tolerance(self) -> None:
         end = integrate(pendulum, START, LABELS, method="adaptive", tolerance=1e-8)
         assert torch.allclose(end, rotated(START, 2.0), atol=1e-6)
+        usual = integrate(pendulum, START, LABELS, method="adaptive")
+        assert torch.equal(usual, integrate(pendulum, START, LABELS, method="adaptive", tolerance=1e-5))
 
     @pytest.mark.parametrize(("start", "end"), [(0.0, 1.0), (1.0, 0.0)])
     def test_stays_within_the_times_asked_for(self, start: float, end: float) -> None:
@@ -156,12 +174,19 @@ class TestAdaptive:
         ({}, "exactly one of the two"),
         ({"steps": 2, "grid": [0.0, 1.0]}, "exactly one of the two"),
         ({"grid": [0.0, 0.7, 0.5, 1.0]}, "without turning back"),
+        ({"grid": [0.0, 0.5, 0.5, 1.0]}, "without turning back"),
         ({"grid": [0.0, 0.5]}, "must run from start = 0.0 to end = 1.0"),
+        ({"grid": [0.5, 1.0]}, "must run from start = 0.0 to end = 1.0"),
         ({"steps": 2, "end": 1.5}, "two different times"),
+        ({"steps": 2, "end": -0.5}, "two different times"),
+        ({"steps": 2, "start": -0.5}, "two different times"),
+        ({"steps": 2, "start": 1.5}, "two different times"),
         ({"steps": 2, "end": 0.0}, "two different times"),
         ({"steps": 2, "tolerance": 1e-3}, "takes no tolerance"),
         ({"steps": 2, "method": "adaptive"}, "chooses its own steps"),
+        ({"observe": print, "method": "adaptive"}, "chooses its own steps"),
         ({"tolerance": -1.0, "method": "adaptive"}, "tolerance = -1.0; give a number above 0"),
+        ({"tolerance": 0.0, "method": "adaptive"}, "tolerance = 0.0; give a number above 0"),
         ({"tolerance": float("nan"), "method": "adaptive"}, "tolerance = nan"),
     ],
 )

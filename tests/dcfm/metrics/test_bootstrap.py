@@ -1,5 +1,7 @@
 """Bootstrap weights and intervals: what is resampled, and how often the interval is right."""
 
+import math
+
 import pytest
 import torch
 
@@ -86,6 +88,40 @@ def test_ratio_of_what_belongs_together() -> None:
         ratio(one, Estimate(1.0, 1.0, 1.0, 0.0))
     with pytest.raises(ValueError, match="positive"):
         ratio(one, Estimate.centred(0.0, draws))
+
+
+def test_the_interval_has_the_level_that_is_asked_for() -> None:
+    draws = torch.linspace(-1, 1, 2001, dtype=torch.float64)
+    for level in (0.5, 0.95):
+        found = Estimate.centred(0.0, draws, level=level)
+        assert (found.low, found.high) == pytest.approx((-level, level))
+
+
+@pytest.mark.parametrize("level", [0.5, 0.95])
+def test_a_ratio_to_one_is_the_statistic_itself(level: float) -> None:
+    """Its interval is that of the logarithm, its draws are ratios."""
+    logs = torch.linspace(-1, 1, 2001, dtype=torch.float64)
+    found = ratio(Estimate.centred(1.0, logs.exp()), Estimate.centred(1.0, torch.ones(2001)), level=level)
+    assert (found.low, found.value, found.high) == pytest.approx((math.exp(-level), 1.0, math.exp(level)))
+    assert found.draws == pytest.approx(logs.exp().tolist())
+
+
+def test_what_cannot_be_less_than_zero_has_no_interval_below() -> None:
+    draws = torch.linspace(-1, 1, 2001, dtype=torch.float64)
+    for found in (Estimate.centred(0.1, draws, least=0.0), Estimate.over_trainings([0.1], draws[None], least=0.0)):
+        assert found.low == 0
+        assert found.high > 1
+
+
+def test_the_value_is_the_mean_over_trainings() -> None:
+    assert Estimate.over_trainings([1.0, 2.0, 6.0], torch.ones(3, 4)).value == 3
+
+
+def test_plain_data_tells_how_far_the_draws_lie_above() -> None:
+    plain = {"value": 1.0, "low": 1.0, "high": 1.0, "bootstrap_bias": 2.0}
+    found = Estimate.centred(1.0, torch.full((3,), 3.0))
+    assert found.as_dict() == plain
+    assert found.as_dict(draws=True) == plain | {"draws": [3.0] * 3}
 
 
 def test_impossible_intervals() -> None:

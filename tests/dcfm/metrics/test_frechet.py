@@ -41,6 +41,20 @@ def test_rotation_symmetry_and_scale(generator: torch.Generator) -> None:
     assert frechet_distance(x, x) == pytest.approx(0, abs=1e-9)
 
 
+def test_features_given_twice_double_it(generator: torch.Generator) -> None:
+    """Their covariances are singular; the optimal map moves each copy as it moves the feature."""
+    x, y = torch.randn(50, 5, generator=generator).double(), torch.randn(60, 5, generator=generator).double() * 2 + 1
+    assert frechet_distance(x.repeat(1, 2), y.repeat(1, 2)) == pytest.approx(2 * frechet_distance(x, y), rel=1e-6)
+
+
+def test_is_never_negative(generator: torch.Generator) -> None:
+    root = torch.randn(50, 8, 8, generator=generator, dtype=torch.float64)
+    same, zero = root @ root.mT, torch.zeros(50, 8, dtype=torch.float64)
+    found = gaussian_frechet(zero, same, zero, same)
+    assert (found >= 0).all()
+    assert (found < 1e-9).all()
+
+
 def test_agrees_with_torchmetrics(generator: torch.Generator) -> None:
     x, y = torch.randn(90, 8, generator=generator).double(), torch.rand(70, 8, generator=generator).double()
     expected = _compute_fid(x.mean(0), x.T.cov(), y.mean(0), y.T.cov())

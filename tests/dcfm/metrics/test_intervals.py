@@ -15,6 +15,19 @@ def test_bounds_solve_the_score_equation(k: int, n: int, level: float) -> None:
         assert (k / n - p) ** 2 == pytest.approx(z**2 * p * (1 - p) / n, abs=1e-12)
 
 
+def test_the_level_is_95_percent_where_none_is_given() -> None:
+    assert wilson(270, 300) == wilson(270, 300, 0.95) == pytest.approx((0.861, 0.929), abs=5e-4)
+    found = share(270, 300)
+    assert (found["low"], found["high"]) == wilson(270, 300)
+    assert mean_interval([1.0, 2.0]) == mean_interval([1.0, 2.0], 0.95)
+
+
+def test_a_mean_has_the_level_that_is_asked_for() -> None:
+    """Student's t with one degree of freedom is Cauchy's, whose quartile is 1; here s / sqrt(2) = 1 / 2."""
+    found = mean_interval([1.0, 2.0], 0.5)
+    assert (found["low"], found["high"]) == pytest.approx((1.0, 2.0))
+
+
 def test_contains_the_rate_and_narrows() -> None:
     few, many = wilson(9, 10), wilson(900, 1000)
     assert few[0] < many[0] < 0.9 < many[1] < few[1]

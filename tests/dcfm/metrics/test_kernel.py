@@ -100,6 +100,43 @@ def test_fixed_numbers_and_shared_origins_keep_zero_at_zero(generator: torch.Gen
     assert abs(plain.mean()) > 3 * plain.std() / len(plain) ** 0.5
 
 
+def test_by_stratum_it_is_its_definition(generator: torch.Generator) -> None:
+    """Mean kernels over pairs of different origins, pair of strata by pair, weighted by both shares; in any order."""
+    sizes, weights = torch.tensor([2, 4, 6]), 1 + torch.rand(24, generator=generator).double()
+    x, strata = torch.randn(24, 3, generator=generator).double(), torch.arange(3).repeat_interleave(sizes).repeat(2)
+    origins, order = torch.arange(24) % 5, torch.randperm(12, generator=generator)
+    expected = torch.zeros(()).double()
+    for half in (slice(0, 12), slice(12, 24)):
+        a, w, s, o = x[half], weights[half], strata[half], origins[half]
+        pairs = w[:, None] * w * (o[:, None] != o)
+        for i in range(3):
+            for j in range(3):
+                inside = pairs * (s[:, None] == i) * (s == j)
+                both = w[s == i].sum() * w[s == j].sum() / w.sum() ** 2
+                expected += both * (inside * kernel.cubic_kernel(a, a)).sum() / inside.sum()
+    first, second = weights[:12] / weights[:12].sum(), weights[12:] / weights[12:].sum()
+    expected -= 2 * first @ kernel.cubic_kernel(x[:12], x[12:]) @ second
+    designs = [Design(strata[half], origins[half]) for half in (order, 12 + order)]
+    found = kernel_draws(x[order], x[12 + order], weights[order][None], weights[12 + order][None], *designs)
+    assert float(found[0]) == pytest.approx(float(expected), rel=1e-9)
+
+
+def test_each_set_has_its_own_design(generator: torch.Generator) -> None:
+    """The distance is symmetric, so the sets may be exchanged with their designs."""
+    x, y = torch.randn(2, 12, 3, generator=generator).unbind()
+    one, two = Design(torch.arange(12) // 6, torch.arange(12)), Design(torch.arange(12) % 3, torch.arange(12))
+    assert kernel_distance(x, y, one, two) == pytest.approx(kernel_distance(y, x, two, one), rel=1e-9)
+
+
+def test_the_unit_of_weights_does_not_matter(generator: torch.Generator) -> None:
+    x, y = torch.randn(2, 12, 3, generator=generator).unbind()
+    weights = torch.rand(2, 4, 12, generator=generator) + 0.1
+    design = Design(torch.arange(12) // 6, torch.arange(12))
+    for designs in ((None, None), (design, design)):
+        found = kernel_draws(x, y, 2 * weights[0], 5 * weights[1], *designs)
+        torch.testing.assert_close(found, kernel_draws(x, y, *weights, *designs))
+
+
 def test_a_stratum_of_one() -> None:
     design = Design(torch.arange(4), torch.arange(4))
     with pytest.raises(ValueError, match="at least two samples of each stratum"):

@@ -39,7 +39,15 @@ def test_half_of_the_modes(generator: torch.Generator) -> None:
 def test_boundary_is_inside() -> None:
     real = torch.tensor([[0.0], [1.0], [2.0], [3.0]])
     generated = torch.tensor([[6.0], [5.9], [6.1], [6.2]])
-    assert membership(generated, real, k=3).generated.tolist() == [True, True, False, False]  # 3 + its reach 3
+    found, swapped = membership(generated, real, k=3), membership(real, generated, k=3)
+    assert found.generated.tolist() == swapped.real.tolist() == [True, True, False, False]  # 3 + its reach 3
+
+
+def test_both_sets_have_the_reach_that_is_asked_for() -> None:
+    near, apart = torch.tensor([[0.0], [1.0], [3.0], [7.0]]), torch.tensor([[-1.5], [100.0], [200.0], [300.0]])
+    for k, inside in ((1, False), (2, True)):  # 0 reaches to 1, then to 3
+        assert membership(apart, near, k).generated.tolist() == [inside, False, False, False]
+        assert membership(near, apart, k).real.tolist() == [inside, False, False, False]
 
 
 def test_blocks_do_not_matter(generator: torch.Generator, monkeypatch: pytest.MonkeyPatch) -> None:

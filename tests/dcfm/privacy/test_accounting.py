@@ -11,7 +11,7 @@ from dcfm.artefacts import load
 from dcfm.decentralized import Federation
 from dcfm.methods import registry
 from dcfm.methods.method import Recipe
-from dcfm.privacy.accounting import epsilon, spent
+from dcfm.privacy.accounting import epsilon, sampling_rate, spent
 from dcfm.privacy.settings import PrivacyConfig
 from dcfm.trainers.fedavg import FedAvgConfig
 from dcfm.trainers.local import LocalConfig
@@ -22,7 +22,7 @@ from tests.dcfm.privacy.test_gradients import OBJECTIVE
 
 def test_without_sampling_it_is_below_the_bound_for_gaussians() -> None:
     """``T`` Gaussian mechanisms: ``epsilon <= T / (2 sigma^2) + sqrt(2 T ln(1 / delta)) / sigma`` (Mironov 2017)."""
-    for sigma, steps in ((2.0, 4), (5.0, 100)):
+    for sigma, steps in ((2.0, 4), (5.0, 100), (50.0, 1)):
         bound = steps / (2 * sigma**2) + math.sqrt(2 * steps * math.log(1e5)) / sigma
         found = epsilon([(sigma, 1.0, steps)], 1e-5)
         assert 0.7 * bound < found <= bound
@@ -36,6 +36,24 @@ def test_more_noise_costs_less_and_more_steps_cost_more() -> None:
     assert spent(PrivacyConfig(1.0), 5000, 20, 100).epsilon < base.epsilon
     halves = [(1.0, 0.02, 50)] * 2
     assert epsilon(halves, 1e-5) == pytest.approx(base.epsilon)
+
+
+def test_it_is_of_the_delta_that_is_asked_for() -> None:
+    found = spent(PrivacyConfig(1.0, delta=1e-3), 1000, 20, 100)
+    assert found.delta == 1e-3
+    assert found.epsilon == epsilon([(1.0, 0.02, 100)], 1e-3) < spent(PrivacyConfig(1.0), 1000, 20, 100).epsilon
+
+
+@pytest.mark.parametrize("secret", [True, False])
+def test_what_was_spent_says_whether_it_protects(secret: bool) -> None:
+    assert spent(PrivacyConfig(1.0, secret=secret), 1000, 20, 100).secret is secret
+
+
+def test_a_batch_is_at_most_all_samples() -> None:
+    assert sampling_rate(8, 8) == 1
+    for batch in (0, 9):
+        with pytest.raises(ValueError, match="batch <= samples"):
+            sampling_rate(batch, 8)
 
 
 def test_it_is_not_negative() -> None:

@@ -11,7 +11,7 @@ from dcfm.artefacts import plain_settings
 from dcfm.attributes import MaskRates
 from dcfm.losses import independence_loss, matching_loss
 from dcfm.privacy import gradients as gradients_module
-from dcfm.privacy.gradients import Gradients, clipped_sum, private_loss, sample_gradients
+from dcfm.privacy.gradients import Gradients, check_objective, clipped_sum, private_loss, sample_gradients
 from dcfm.privacy.settings import PrivacyConfig
 from dcfm.task import Task
 from dcfm.trainers.fedavg import FedAvgConfig, train_round
@@ -152,6 +152,36 @@ def test_each_sample_is_clipped_to_the_norm_that_is_accounted_for(taking: Taking
     assert float(found.norm()) == pytest.approx(taking.taken * 0.2 / 8, rel=1e-4)
 
 
+def test_parts_of_a_batch_are_summed(taking: Taking, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gradients_module, "TOGETHER", 3)
+    task, (data, labels) = ToyTask(width=4), silo_data(COMBINATIONS, 20, seed=1)
+    quiet = PrivacyConfig(noise_multiplier=1e-6, max_grad_norm=0.2, secret=False)
+    found = gradient(private_loss(task, data, labels, 8, OBJECTIVE, quiet), task.network())
+    number = int((torch.rand(40, generator=torch.Generator().manual_seed(0)) < 8 / 40).sum())
+    assert number > 3
+    assert float(found.norm()) == pytest.approx(number * 0.2 / 8, rel=1e-4)
+
+
+def test_the_value_is_the_mean_loss_of_those_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    def numbered(
+        task: Task,
+        network: nn.Module,
+        stored: Tensor,
+        labels: Tensor,
+        objective: ObjectiveConfig,
+        generator: torch.Generator,
+    ) -> tuple[Gradients, Tensor]:
+        return {name: torch.zeros(len(stored), *p.shape) for name, p in network.named_parameters()}, stored[:, 0]
+
+    monkeypatch.setattr(gradients_module, "sample_gradients", numbered)
+    monkeypatch.setattr(gradients_module, "TOGETHER", 3)
+    task, (data, labels) = ToyTask(width=4), silo_data(COMBINATIONS, 20, seed=1)
+    loss = private_loss(task, data, labels, 8, OBJECTIVE, PrivacyConfig(1.0, secret=False))
+    taken = torch.rand(40, generator=torch.Generator().manual_seed(0)) < 8 / 40
+    found = loss(task.network(), 0, torch.Generator().manual_seed(0))["loss"]
+    assert float(found.detach()) == pytest.approx(float(data[taken, 0].mean()), rel=1e-5)
+
+
 def test_secret_noise_is_not_the_seeds() -> None:
     task, (data, labels) = ToyTask(width=8), silo_data(COMBINATIONS, 20, seed=1)
     network = task.network()
@@ -202,13 +232,18 @@ def test_what_cannot_be_private_is_refused(monkeypatch: pytest.MonkeyPatch) -> N
     task, (data, labels) = ToyTask(width=8), silo_data(COMBINATIONS, 4, seed=1)
     with pytest.raises(ValueError, match="must be 1 and pairwise=False"):
         private_loss(task, data, labels, 4, ObjectiveConfig(), PrivacyConfig(1.0))
+    pairs = replace(OBJECTIVE, independence=replace(OBJECTIVE.independence, pairwise=True))
+    with pytest.raises(ValueError, match="pairwise=True be false"):
+        private_loss(task, data, labels, 4, pairs, PrivacyConfig(1.0))
+    check_objective(replace(pairs, independence=replace(pairs.independence, weight=0.0)))  # there is no such term
     held = replace(OBJECTIVE, independence=replace(OBJECTIVE.independence, labels="held"))
     with pytest.raises(ValueError, match="labels=held be own or global"):
         private_loss(task, data, labels, 4, held, PrivacyConfig(1.0))
     with pytest.raises(ValueError, match="batches of 64 from 8 samples"):
         private_loss(task, data, labels, 64, OBJECTIVE, PrivacyConfig(1.0))
-    with pytest.raises(ValueError, match="must be positive"):
-        PrivacyConfig(0.0)
+    for values in ((0.0, 1.0, 1e-5), (1.0, 0.0, 1e-5), (1.0, 1.0, 0.0), (1.0, 1.0, 1.0)):
+        with pytest.raises(ValueError, match="must be positive"):
+            PrivacyConfig(*values)
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(ValueError, match="without torchrun"):
         private_loss(task, data, labels, 4, OBJECTIVE, PrivacyConfig(1.0))

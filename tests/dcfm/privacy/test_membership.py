@@ -104,3 +104,37 @@ def test_all_samples_meet_the_same_noise(generator: torch.Generator) -> None:
     x = torch.randn(1, 3, generator=generator).expand(700, 3)
     scores = matching_scores(lambda x, t, y, held=None: 0 * x, x, torch.zeros(700, 1, dtype=torch.long))
     assert (scores == scores[:, :1]).all()
+
+
+def test_scores_are_mean_squared_errors_of_each_samples_own_label(generator: torch.Generator) -> None:
+    """A field that is off by its label in every entry is so at every time, whatever the noise; in two batches."""
+    x, y = torch.randn(1, 3, generator=generator).expand(700, 3), (torch.arange(700) >= 600).long()[:, None]
+
+    def off(points: Tensor, t: Tensor, y: Tensor, held: Tensor | None = None) -> Tensor:
+        return (x[:1] - points) / (1 - t[:, None]) + 3 * y
+
+    torch.testing.assert_close(matching_scores(off, x, y), 9.0 * y[:, 0].expand(5, 700))
+
+
+def test_scores_are_means_over_independent_noises_of_the_seed() -> None:
+    """Of a field that stands still, at the origin: ``E x_0^2 = 1``, whose deviation is the square root of 2 / 600."""
+
+    def scores(seed: int) -> Tensor:
+        y, still = torch.zeros(1, 1, dtype=torch.long), lambda x, t, y, held=None: 0 * x
+        return matching_scores(still, torch.zeros(1, 1), y, times=(0.5,), noises=600, seed=seed)
+
+    assert float(scores(0)) == pytest.approx(1.0, abs=5 * (2 / 600) ** 0.5)
+    assert torch.equal(scores(1), scores(1))
+    assert not torch.equal(scores(0), scores(1))
+
+
+def test_draws_are_within_combinations() -> None:
+    """Where only the combination makes the score nothing is told, and no draw says otherwise."""
+    y = torch.arange(100).remainder(4)[:, None]
+    found = Contest.of(y[:, 0].float(), y[:, 0].float(), y, y).result()["auc"]
+    assert (found["low"], found["value"], found["high"]) == pytest.approx((0.5, 0.5, 0.5), abs=1e-12)
+
+
+def test_chance_is_the_seeds(generator: torch.Generator) -> None:
+    told = contest(*torch.randn(2, 50, generator=generator))
+    assert told.result(1) == told.result(1) != told.result(0)

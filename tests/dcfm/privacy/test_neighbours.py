@@ -16,6 +16,7 @@ def test_a_copier_is_found(generator: torch.Generator) -> None:
     copied = Samples(training.x[:120] + 1e-4, training.y[:120])
     found = neighbour_test(copied, training, heldout)
     assert found["copies"]["value"] == 1.0
+    assert found["nearer_to_training"]["p"] == pytest.approx(1 / 2001)  # never 0: what was observed is a draw too
     assert found["nearer_to_training"]["value"] > 0.6  # only half of the training data is compared
     assert found["nearer_to_training"]["p"] < 0.01
     assert (found["training"], found["training_compared"], found["held_out"]) == (300, 150, 150)
@@ -35,10 +36,65 @@ def test_ties_are_no_leak(generator: torch.Generator) -> None:
     grid = torch.cartesian_prod(torch.arange(20.0), torch.arange(20.0))
     y = torch.zeros(len(grid), 1, dtype=torch.long)
     training, heldout = (Samples(grid[torch.randperm(400, generator=generator)], y) for _ in range(2))
-    near = neighbour_test(Samples(grid, y), training, heldout)["nearer_to_training"]
+    found = neighbour_test(Samples(grid, y), training, heldout)
+    near = found["nearer_to_training"]
+    assert found["copies"]["value"] == 0  # as near as the held-out samples is not nearer
+    assert found["copies_of_as_many"] == {"training": 0, "held_out": 0}
     assert near["value"] == pytest.approx(0.5, abs=0.08)
     assert near["low"] < 0.5 < near["high"]
     assert near["p"] > 0.025
+
+
+def line(places: list[float], y: list[int] | None = None) -> Samples:
+    """Points on a line, of one combination where none is given."""
+    return Samples(torch.tensor(places)[:, None], torch.tensor(y or [0] * len(places))[:, None])
+
+
+def test_one_witness_proves_nothing() -> None:
+    """Of one real sample on each side, the nearest is the training sample half of the time."""
+    near = neighbour_test(line([0.1]), line([0.0]), line([9.0]))["nearer_to_training"]
+    assert near["value"] == 1
+    assert near["p"] == pytest.approx(0.5, abs=0.05)
+
+
+def test_chance_is_that_of_fair_coins() -> None:
+    """A hundred combinations with one real sample on each side: 95 % of Binomial(100, 1/2) are from 40 to 60."""
+    y = list(range(100))
+    near = neighbour_test(line([0.1] * 100, y), line([0.0] * 100, y), line([9.0] * 100, y))["nearer_to_training"]
+    assert near["by_chance"] == pytest.approx([0.4, 0.6], abs=0.011)
+
+
+def test_chance_is_within_combinations() -> None:
+    """Each real sample of the only combination generated is one neighbour: half are training samples in any draw."""
+    near = neighbour_test(line([0.0, 9.0]), line([0.0, 0.0], [0, 1]), line([9.0, 9.0], [0, 1]))["nearer_to_training"]
+    assert near["by_chance"] == [0.5, 0.5]
+    assert near["p"] == 1
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_samples_with_one_neighbour_are_one_witness(seed: int) -> None:
+    """Four real samples, fifty generated at each: the interval is that of four."""
+    near = neighbour_test(line([0.0, 1.0, 2.0, 3.0] * 50), line([0.0, 1.0]), line([2.0, 3.0]), seed=seed)
+    found = near["nearer_to_training"]
+    assert found["value"] == 0.5
+    assert 0 <= found["low"] < 0.1
+    assert 0.9 < found["high"] <= 1
+
+
+def test_a_share_of_one_is_one_in_every_draw() -> None:
+    found = neighbour_test(line([0.0] * 9 + [1.0]), line([0.0, 1.0]), line([8.0, 9.0]))["nearer_to_training"]
+    assert (found["low"], found["value"], found["high"]) == pytest.approx((1, 1, 1))
+
+
+def test_distances_are_to_all_training_samples() -> None:
+    """Also to those that are not compared, where fewer are held out."""
+    found = neighbour_test(line([291.0, 291.0]), line([10.0 * i for i in range(100)]), line([500.5]))
+    assert found["median_distance"] == {"generated_to_training": 1.0, "heldout_to_training": 0.5}
+
+
+def test_chance_is_the_seeds(generator: torch.Generator) -> None:
+    sets = [normal(60, generator) for _ in range(3)]
+    assert neighbour_test(*sets, seed=1) == neighbour_test(*sets, seed=1) != neighbour_test(*sets, seed=0)
 
 
 def test_a_timid_generator_is_no_copier(generator: torch.Generator) -> None:
@@ -65,6 +121,12 @@ def test_balancing_takes_as_many_of_each_combination(generator: torch.Generator)
     second = Samples(torch.arange(4.0)[:, None], torch.tensor([[0], [1], [1], [1]]))
     a, b = balanced(first, second, generator)
     assert a.y.tolist() == b.y.tolist() == [[0], [1]]
+
+
+def test_balancing_draws_at_random(generator: torch.Generator) -> None:
+    """Not the first ones, such as the first recordings."""
+    chosen, _ = balanced(line([float(i) for i in range(1000)]), line([0.0] * 100), generator)
+    assert float(chosen.x.mean()) == pytest.approx(499.5, abs=5 * 289 / 100**0.5)
 
 
 def test_nothing_in_common_is_an_error(generator: torch.Generator) -> None:

@@ -64,6 +64,12 @@ class TestFormulas:
             student = replace(student, objective=replace(student.objective, independence=config))
             assert computation.student_as_run(k, student, steps=8) == Evaluations(k + 4, k + 3)
 
+    def test_without_a_ci_term_composing_teachers_leave_one_evaluation(self) -> None:
+        alone = ObjectiveConfig(independence=IndependenceConfig(weight=0.0))
+        replay = ReplayConfig(paths=8, steps=2, reuse=1.0, held=0.0)
+        student = StudentConfig(LoopConfig(batch=8), alone, replay, teachers_compose=True)
+        assert computation.student_as_run(2, student, steps=8) == Evaluations(2, 1)
+
     def test_pairs_cost_the_same_whatever_k(self) -> None:
         config = IndependenceConfig(share=1.0, pairwise=True)
         assert {computation.local_as_run(k, config, 8) for k in (2, 5, 14)} == {Evaluations(5, 5)}

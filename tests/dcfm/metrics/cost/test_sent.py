@@ -1,6 +1,7 @@
 """What every registered method sends is what its formula says, to the byte, and what is simulated is what is sent."""
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,8 +9,10 @@ import torch
 
 from dcfm.exchange import Exchange, Ledger
 from dcfm.methods import registry
-from dcfm.metrics.cost.communication import Traffic
+from dcfm.metrics.cost.communication import Protocol, Traffic
 from dcfm.metrics.cost.sent import CURVES, SENT, measure_sent, simulate, small_recipe, toy_silos
+from dcfm.silos import LabelHistogram
+from dcfm.toy.task import ToyTask
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +73,19 @@ def test_curve(name: str) -> None:
     assert (row.measured_units, row.total_units, row.equal) == (expected, 20 * expected, True)
 
 
+@pytest.mark.parametrize(
+    "off", [Protocol(1, 2, 0, 1), Protocol(2, 1, 0, 1), Protocol(1, 1, 1, 1), Protocol(1, 1, 0, 2)]
+)
+def test_a_formula_that_is_off_is_not_equal(off: Protocol, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SENT, "dcfm_b", replace(SENT["dcfm_b"], protocol=lambda t, r: off))
+    assert measure_sent("dcfm_b", toy_silos(2, 2), out / "2-2", 3, 2).equal is False
+
+
+def test_a_simulation_that_is_not_as_its_formula_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Protocol, "units", lambda self, silos: Traffic(7, 7))
+    assert simulate("DCFM-B", 3, 1, 1).equal is False
+
+
 def test_unknown_protocols() -> None:
     with pytest.raises(ValueError, match="at least two"):
         simulate("DCFM-A", 1, 1, 1)
@@ -81,6 +97,8 @@ def test_unknown_protocols() -> None:
 def test_toy_silos(attributes: int) -> None:
     silos = toy_silos(attributes, 4)
     assert len(silos) == 4
+    held = LabelHistogram.merge([silo.histogram(ToyTask(attributes).space) for silo in silos])
+    assert len(held.combinations) == {2: 3, 14: 48}[attributes]  # a quarter of 4, or of 64, is missing
     assert silos[0].labels.shape[1] == attributes
     assert torch.equal(silos[0].labels, toy_silos(attributes, 4)[0].labels)
     assert small_recipe(3, 2).fedavg.rounds == 3

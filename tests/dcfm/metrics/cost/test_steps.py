@@ -2,6 +2,7 @@
 
 import pytest
 
+from dcfm.metrics.cost import computation
 from dcfm.metrics.cost.computation import Evaluations
 from dcfm.metrics.cost.steps import measure_step
 from dcfm.metrics.cost.trainers import TRAINERS
@@ -42,8 +43,17 @@ def test_peers_leave_the_silo_at_least_one_term(k: int) -> None:
     assert row.own_terms is not None
     assert 1 <= row.own_terms.low <= row.own_terms.mean <= row.own_terms.high <= k + 1
     spread = (row.own_terms.high - row.own_terms.low) / 2 / 1.96
+    assert 0 < spread < 1.5 * ((k + 1) / 4 / (row.steps * row.batch)) ** 0.5  # a coin's variance is 1/4 at most
     assert row.own_terms.mean == pytest.approx(row.own_terms.expected, abs=5 * spread)
     assert row.measured.backward == pytest.approx(1 + 1 + row.own_terms.mean)
+
+
+@pytest.mark.parametrize("off", [Evaluations(5, 4), Evaluations(4, 5)])
+def test_a_formula_that_is_right_of_one_way_only_is_not_equal(
+    off: Evaluations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(computation, "local_as_run", lambda *_: off)
+    assert measure_step("local CI, own labels", 2).equal is False
 
 
 def test_unknown_trainer() -> None:

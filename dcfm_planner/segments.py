@@ -216,8 +216,9 @@ def cut(play: PlayData, horizon: int = HORIZON, border_margin: float = 0.01) -> 
 
     A shorter segment is padded with the state after its last action and actions of zero; a longer one loses its end
     where the cube was put down and rests by then. Dropped are segments in which the cube, at the start or the end, is
-    off the floor, in motion (longer ones: at the horizon), or within ``border_margin`` of a border between quadrants,
-    where a label says little; and longer ones in which it is not put down before the horizon, or not even lifted.
+    off the floor, or within ``border_margin`` of a border between quadrants, where a label says little; in which it
+    moves at the end (longer ones: at the horizon); and longer ones in which it is not put down before the horizon, or
+    not even lifted.
 
     Args:
         play: consecutive episodes.

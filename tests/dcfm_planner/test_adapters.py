@@ -96,10 +96,23 @@ def test_a_seed_is_an_integer_or_a_jax_key(agent: PlannerAgent, reset: np.ndarra
         policy.sample_actions(reset, GOAL, seed=seed)
         return agent.plan.effector_position
 
-    key = np.array([1, 2], dtype=np.uint32)  # what jax.random.PRNGKey gives, as numpy sees it
+    key, other = np.array([[1, 2], [1, 3]], dtype=np.uint32)  # what jax.random.PRNGKey gives, as numpy sees it
     np.testing.assert_array_equal(plan(key), plan(key))
     np.testing.assert_array_equal(plan(7), plan(7))
     assert not np.array_equal(plan(key), plan(7))
+    assert not np.array_equal(plan(key), plan(other))
+
+
+def test_an_episode_is_its_seed_s_whatever_was_before(
+    agent: PlannerAgent, reset: np.ndarray, moving: np.ndarray
+) -> None:
+    """Where all rows begin, and where one of them does."""
+    policy, plans = OGBenchPolicy(agent), []
+    for rows in ([reset, reset], [reset, reset], [reset, moving]):
+        policy.sample_actions(np.stack(rows), GOAL, seed=7)
+        plans.append(agent.plan.effector_position[0])
+    np.testing.assert_array_equal(plans[0], plans[1])
+    np.testing.assert_array_equal(plans[0], plans[2])
 
 
 def test_predict_passes_state_through_and_takes_dictionaries(agent: PlannerAgent, reset: np.ndarray) -> None:
@@ -111,6 +124,8 @@ def test_predict_passes_state_through_and_takes_dictionaries(agent: PlannerAgent
     assert action.dtype == np.float32
     assert policy.predict({"observation": reset, "desired_goal": GOAL})[1] is None
     assert PredictPolicy(agent, goal=lambda: GOAL).predict(reset)[0].shape == (5,)
+    PredictPolicy(agent, goal=OTHER).predict({"observation": reset, "desired_goal": GOAL})  # its own goes before
+    np.testing.assert_allclose(agent.plan.goal, [GOAL], atol=1e-6)
 
 
 def test_an_old_flag_does_not_begin_an_episode_again(agent: PlannerAgent, moving: np.ndarray) -> None:

@@ -18,7 +18,9 @@ import dcfm_envs
 from dcfm.artefacts import ArtefactError
 from dcfm_envs.scene import STATE_SLICES
 from dcfm_planner import PlannerAgent
+from dcfm_planner.controllers import PlannedActions
 from dcfm_planner.domains import maze
+from dcfm_planner.execution import ExecutionOptions
 from dcfm_planner.layout import COLUMNS
 from dcfm_planner.models import ModelError, weights_folder
 from dcfm_planner.planner import Planner
@@ -126,6 +128,41 @@ def test_a_mask_begins_its_rows_and_leaves_the_others(agent: PlannerAgent, obser
     assert changed.tolist() == [False, True, False]
 
 
+def test_what_is_asked_for_goes_before_what_the_environment_says(agent: PlannerAgent, observation: np.ndarray) -> None:
+    """At a reset and in the episodes that follow it."""
+    batch, info = np.stack([observation] * 2), {"goal": [0.5, -0.2, 0.02]}
+    agent.reset(batch, info, goal=GOAL, seed=0, autoreset="SameStep")
+    agent.act(batch)
+    np.testing.assert_allclose(agent.plan.goal, [GOAL] * 2, atol=1e-6)
+    agent.follow(batch, info, np.array([False, True]), goal=GOAL, source="BR", target="TR")
+    assert agent.labels.tolist() == [[0, 3], [3, 1]]
+    agent.act(moving(batch))
+    np.testing.assert_allclose(agent.plan.goal, [GOAL] * 2, atol=1e-6)
+
+
+def test_a_seed_is_heeded_also_where_some_rows_begin(noise_planner: Planner, observation: np.ndarray) -> None:
+    batch, plans = np.stack([observation] * 2), []
+    for seed in (5, 5, 6):
+        agent = PlannerAgent(noise_planner)
+        agent.reset(batch, goal=GOAL, seed=0)
+        agent.act(batch)
+        agent.reset(moving(batch), goal=GOAL, seed=seed, mask=np.array([False, True]))
+        agent.act(moving(batch))
+        plans.append(agent.plan.normalised)
+    assert torch.equal(plans[0], plans[1])
+    assert torch.equal(plans[0][0], plans[2][0])
+    assert not torch.equal(plans[0][1], plans[2][1])
+
+
+def test_controller_and_options_are_those_given(noise_planner: Planner, observation: np.ndarray) -> None:
+    agent = PlannerAgent(noise_planner, PlannedActions(), ExecutionOptions(replan_every=4))
+    agent.reset(observation, goal=GOAL, seed=0)
+    np.testing.assert_allclose(agent.act(observation), agent.plan.action[0, 0].clip(-1, 1), atol=1e-6)
+    for _ in range(4):
+        agent.act(moving(observation))
+    assert agent.execution.replans.tolist() == [1]
+
+
 @pytest.fixture(scope="module")
 def scenes() -> list[gymnasium.Env]:
     """Two environments for all vector environments of this module: building OGBench's scene takes seconds."""
@@ -178,6 +215,15 @@ def test_rows_are_followed_one_by_one(scenes: list[gymnasium.Env], noise_planner
         seen.append(agent.follow(observations, infos, np.array(row)).tolist())
     assert seen == [[False, False], [False, True], [False, False], [True, False]]
     assert actions == [[True, True], [True, False], [True, True], [False, True]]
+
+
+def test_a_row_that_is_begun_by_hand_acts_whatever_ended(agent: PlannerAgent, observation: np.ndarray) -> None:
+    batch = moving(np.stack([observation] * 2))
+    agent.reset(batch, goal=GOAL, seed=0, autoreset="NextStep")
+    agent.follow(batch, {}, np.array([True, False]))
+    assert agent.act(batch).any(axis=1).tolist() == [False, True]
+    agent.reset(batch, goal=GOAL, mask=np.array([True, False]))
+    assert agent.act(batch).any(axis=1).tolist() == [True, True]
 
 
 def test_rows_that_begin_together_are_planned_in_one_batch(

@@ -101,6 +101,8 @@ def test_labels_stay_the_trials_own_through_every_replan(
 def test_replanning_holds_the_executed_history(
     at_rest: Tensor, perfect_planner: Callable, observe: Callable, hold_actions: bool
 ) -> None:
+    planned = torch.arange(HORIZON)[:, None] * torch.tensor([0.1, 0.2, -0.1, -0.2, 0.0])
+    at_rest[:, COLUMNS["action"].slice] = 10 * planned
     planner, field = perfect_planner(at_rest)
     execution = begun(planner, cube(at_rest[0]), replan_every=3, hold_actions=hold_actions)
     for step in range(4):
@@ -114,7 +116,83 @@ def test_replanning_holds_the_executed_history(
     assert int(held.sum()) == 2 * (4 * STATE_COLUMNS + 3 + 3 * 5 * hold_actions)
     effector = execution.plan.effector_position[:, :4, 0]
     np.testing.assert_allclose(effector, [0.45 + 0.01 * np.arange(4)] * 2, atol=1e-6)
+    taken = (10 * planned[:3]).clamp(-1, 1) if hold_actions else 10 * planned[:3]  # those taken were clipped
+    np.testing.assert_allclose(execution.plan.action[:, :3], [taken.numpy()] * 2, atol=1e-5)
     assert execution.replans.tolist() == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("options", "steps"),
+    [({}, 2), ({"warm_start": 0.75}, 1), ({"warm_start": 0.0}, 4), ({"replan_steps": 3}, 3)],
+)
+def test_a_warm_start_takes_the_rest_of_the_solver_s_steps_or_as_many_as_asked_for(
+    at_rest: Tensor, perfect_planner: Callable, observe: Callable, options: dict[str, Any], steps: int
+) -> None:
+    planner, field = perfect_planner(at_rest)
+    execution = begun(planner, cube(at_rest[0]), replan_every=3, **options)
+    for _ in range(3):
+        execution.act(observe(at_rest[:2].numpy()))
+    assert len(field.labels) == planner.steps == 4
+    execution.act(observe(at_rest[:2].numpy()))
+    assert len(field.labels) == 4 + steps
+
+
+def test_a_warm_start_is_from_the_time_asked_for(noise_planner: Planner, observe: Callable, still: Tensor) -> None:
+    """With a field at rest, it is that share of the proposal, the rest noise."""
+    proposal = Plan.from_normalised(torch.full((1, noise_planner.horizon, TRANSITION), 100.0))
+    execution = Execution(noise_planner, PlannedActions(), 1, ExecutionOptions(warm_start=0.8))
+    execution.begin(np.array([0]), LABELS[:1], np.array([[0.35, -0.1, 0.02]]), [0], proposal)
+    execution.act(observe(still.numpy()))
+    assert float(execution.plan.normalised[0, 1:-1].mean()) == pytest.approx(80, abs=1)
+
+
+def test_a_proposal_is_of_the_first_plan_alone(noise_planner: Planner, observe: Callable, still: Tensor) -> None:
+    """What is planned anew, and what begins anew without one, is planned from noise, whose mean is 0."""
+    proposal = Plan.from_normalised(torch.full((1, noise_planner.horizon, TRANSITION), 100.0))
+    execution = Execution(noise_planner, PlannedActions(), 1)
+    begin = (np.array([0]), LABELS[:1], np.array([[0.35, -0.1, 0.02]]), [0])
+    execution.begin(*begin, proposal)
+    while execution.plans[0] < 2:
+        execution.act(observe(still.numpy()))
+    assert float(execution.plan.normalised[0, 1:-1].mean()) == pytest.approx(0, abs=1)
+    execution.begin(*begin, proposal)
+    execution.begin(*begin)
+    execution.act(observe(still.numpy()))
+    assert float(execution.plan.normalised[0, 1:-1].mean()) == pytest.approx(0, abs=1)
+
+
+@pytest.mark.parametrize(("every", "replans"), [(2, 2), (3, 1), (HORIZON - 1, 0)])
+def test_a_plan_that_is_all_but_over_is_not_made_again(
+    at_rest: Tensor, perfect_planner: Callable, observe: Callable, every: int, replans: int
+) -> None:
+    """Every two steps: at steps 2 and 4; every three: at step 3. At a later one there would be little left to plan."""
+    execution = begun(perfect_planner(at_rest)[0], cube(at_rest[0]), replan_every=every)
+    for _ in range(2 * HORIZON):
+        execution.act(observe(at_rest[:2].numpy()))
+    assert execution.replans.tolist() == [replans] * 2
+    assert execution.plans.tolist() == [1, 1]
+
+
+@pytest.mark.parametrize(("off", "plans"), [(0.029, 1), (0.031, 2)])
+def test_a_cube_counts_as_at_the_goal_within_3_cm_of_it(
+    at_rest: Tensor, perfect_planner: Callable, observe: Callable, off: float, plans: int
+) -> None:
+    execution = begun(perfect_planner(at_rest)[0], cube(at_rest[0]) + np.array([0.0, off, 0.0]))
+    for _ in range(HORIZON):
+        execution.act(observe(at_rest[:2].numpy()))
+    assert execution.finished.tolist() == [plans == 1] * 2
+    assert execution.plans.tolist() == [plans] * 2
+
+
+def test_a_cube_that_moves_as_planned_does_not_stray(
+    at_rest: Tensor, perfect_planner: Callable, observe: Callable
+) -> None:
+    """It moves farther in a step than it may stray."""
+    at_rest[:, CUBE.start + 1] -= 0.05 * torch.arange(HORIZON)
+    execution = begun(perfect_planner(at_rest)[0], cube(at_rest[-1]), stray_distance=0.02)
+    for state in at_rest:
+        execution.act(observe(state.repeat(2, 1).numpy()))
+    assert execution.plans.tolist() == [1, 1]
 
 
 def test_a_stray_cube_starts_a_new_plan(at_rest: Tensor, perfect_planner: Callable, observe: Callable) -> None:

@@ -66,6 +66,28 @@ def test_each_check_fails_alone_and_says_why(
     assert words in found.reasons[0]
 
 
+@pytest.mark.parametrize(
+    ("step", "column", "value", "good"),
+    [
+        (0, CUBE + 2, 0.0295, True),
+        (0, CUBE + 2, 0.0305, False),
+        (-1, CUBE + 2, 0.0105, True),
+        (0, CUBE, 0.599, True),
+        (0, CUBE, 0.601, False),
+        (0, EFFECTOR + 2, 0.369, True),  # it overshoots its targets by as much as 2 cm
+        (0, EFFECTOR + 2, 0.371, False),
+        (-1, EFFECTOR + 2, 0.5, True),
+    ],
+)
+def test_where_checks_begin(
+    move: Tensor, plan_of: Callable[[Tensor], Plan], step: int, column: int, value: float, good: bool
+) -> None:
+    move[step, column] = value
+    found = verdict(plan_of(move[None]))
+    assert bool(found) == good
+    assert (failed(found) == set()) == good
+
+
 def test_what_happens_in_between_is_not_judged(move: Tensor, plan_of: Callable[[Tensor], Plan]) -> None:
     move[2, CUBE + 2], move[2, EFFECTOR + 2] = 0.5, 0.6
     assert verdict(plan_of(move[None]))

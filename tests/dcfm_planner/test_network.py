@@ -8,7 +8,7 @@ from dcfm.networks.embedding import sinusoidal_embedding
 from dcfm.path import LATEST
 from dcfm_planner.layout import COLUMNS, TRANSITION
 from dcfm_planner.network import PlanNetwork, held_summary
-from dcfm_planner.temporal_unet import TemporalUNet, check_horizon
+from dcfm_planner.temporal_unet import ResidualBlock, TemporalUNet, check_horizon
 
 HORIZON = 16
 
@@ -72,6 +72,20 @@ def test_held_values_count_only_where_the_mask_says_so() -> None:
     torch.testing.assert_close(net(x, t, y, none), net(x, t, y))
 
 
+def test_actions_are_offered_the_way_to_the_effector_s_next_step() -> None:
+    """The one after; at the end there is none. Both numbers of a yaw make one of its action."""
+    net, (x, t, y) = network(), batch()
+    with torch.no_grad():
+        net.action_gain.copy_(torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0]))
+        for parameter in (net.unet.leave.weight, net.unet.leave.bias):  # of actions the plan itself says nothing
+            parameter.view(4, TRANSITION + 6, -1)[:, COLUMNS["action"].slice] = 0
+    clean = net.clean(x, t, y)
+    way = torch.diff(clean[..., :5], dim=1) * net.action_gain
+    expected = torch.zeros_like(clean[..., COLUMNS["action"].slice])
+    expected[:, :-1, :3], expected[:, :-1, 3] = way[..., :3], way[..., 3] + way[..., 4]
+    torch.testing.assert_close(clean[..., COLUMNS["action"].slice], expected)
+
+
 def test_summary_tells_start_end_and_the_latest_held_step() -> None:
     x, *_ = batch(1)
     flags = torch.zeros_like(x)
@@ -118,6 +132,18 @@ def test_unet_keeps_time_in_order() -> None:
     moved[0, 20] += 1
     change = (net(moved, torch.zeros(1, 4))[0] - net(x, torch.zeros(1, 4))[0]).abs().sum(-1)[0]
     assert int(change.argmax()) // 4 == 20 // 4
+
+
+@pytest.mark.parametrize("part", [slice(0, 8), slice(8, 16)], ids=["scale", "shift"])
+def test_a_block_is_scaled_and_shifted_by_its_condition(part: slice) -> None:
+    torch.manual_seed(0)
+    block, h, condition = ResidualBlock(8, 8, 4), torch.randn(2, 8, 6), torch.randn(2, 4)
+    torch.nn.init.zeros_(block.modulation.weight)
+    torch.nn.init.zeros_(block.modulation.bias)
+    plain = block(h, condition)
+    with torch.no_grad():
+        block.modulation.bias[part] = 1.0
+    assert not torch.allclose(block(h, condition), plain)
 
 
 def test_embedding_tells_times_apart() -> None:

@@ -77,6 +77,31 @@ def test_warm_start_keeps_what_the_plan_was(generator: torch.Generator) -> None:
     assert float(warm.std()) == pytest.approx(0.2, abs=0.02)
 
 
+def test_a_warm_start_is_carried_on_from_its_time(generator: torch.Generator) -> None:
+    """Along a field of ones, from time s, by 1 - s."""
+    onward = Planner(lambda x, t, y, held=None: torch.ones_like(x), HORIZON, steps=4)
+    old = Plan.from_normalised(torch.full((3, HORIZON, TRANSITION), 10.0))
+    warm = onward.sample(LABELS, generator, warm=old, start=0.8).normalised
+    assert float(warm.mean()) == pytest.approx(8.0 + 0.2, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("method", "how", "calls"),
+    [("euler", {}, 8), ("midpoint", {}, 16), ("euler", {"steps": 3}, 3), ("midpoint", {"steps": 3}, 6)],
+)
+def test_a_plan_takes_as_many_steps_of_the_solver_as_asked_for(
+    generator: torch.Generator, method: str, how: dict[str, int], calls: int
+) -> None:
+    times: list[Tensor] = []
+
+    def field(x: Tensor, t: Tensor, y: Tensor, held: Tensor | None = None) -> Tensor:
+        times.append(t)
+        return torch.zeros_like(x)
+
+    Planner(field, HORIZON, steps=8, method=method).sample(LABELS, generator, **how)
+    assert len(times) == calls
+
+
 def test_history_must_fit() -> None:
     with pytest.raises(ValueError, match="history of 13 steps; it must have 1 to 12"):
         HeldEntries.none(1, HORIZON).with_history(np.zeros((1, 13, STATE_COLUMNS)))

@@ -26,6 +26,12 @@ def test_top_is_far_and_left_is_positive_y() -> None:
     np.testing.assert_array_equal(quadrant_of(np.array(list(CORNERS.values()))), range(4))
 
 
+def test_a_point_on_a_border_lies_on_the_side_of_the_higher_coordinate() -> None:
+    x, y = SCENE_CENTRE[:2]
+    points = np.array([[x, y, 0.02], [x, y - 0.1, 0.02], [x - 0.1, y, 0.02]])
+    assert [QUADRANTS[label] for label in quadrant_of(points)] == ["TL", "TR", "BL"]
+
+
 def test_signs_of_the_observation_s_entries_are_the_quadrant() -> None:
     """Entries 19 and 20 of the state vector are 10 (x - 0.425) and 10 y."""
     rng = np.random.default_rng(0)

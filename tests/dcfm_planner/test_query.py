@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from dcfm_envs.placement import check_options
-from dcfm_envs.scene import SCENE_CENTRE
-from dcfm_planner.query import LABEL_MARGIN, NULL, batched, check_names, goal_positions, labels_at, labels_of
+from dcfm_envs.scene import SCENE_CENTRE, STATE_SLICES
+from dcfm_planner.query import LABEL_MARGIN, NULL, at_reset, batched, check_names, goal_positions, labels_at, labels_of
 
 
 def raw(number: int) -> np.ndarray:
@@ -20,6 +20,21 @@ def test_places_ask_for_their_quadrant_and_for_none_near_a_border() -> None:
     places = np.array([[0.5, 0.2, 0], [0.5, -0.2, 0], [0.3, 0.2, 0], [0.3, -0.2, 0]])
     assert labels_at(places).tolist() == [0, 1, 2, 3]
     assert labels_at(np.array([[0.425 + margin / 2, 0.2, 0], [0.5, -margin / 2, 0]])).tolist() == [NULL, NULL]
+
+
+def test_the_margin_without_labels_is_training_s_2_cm() -> None:
+    offsets = np.array([0.019, 0.021, -0.019, -0.021])
+    across = np.column_stack([0.425 + offsets, np.full(4, 0.2), np.zeros(4)])
+    along = np.column_stack([np.full(4, 0.5), offsets, np.zeros(4)])
+    assert labels_at(across).tolist() == [NULL, 0, NULL, 2]
+    assert labels_at(along).tolist() == [NULL, 0, NULL, 1]
+
+
+def test_an_episode_begins_where_all_joints_are_at_rest() -> None:
+    observations = raw(3)
+    observations[1:, STATE_SLICES["joint_velocity"]] = 0.1
+    observations[2, STATE_SLICES["joint_velocity"].start] = 0.0  # one of six
+    assert at_reset(observations).tolist() == [True, False, False]
 
 
 def test_names_go_before_defaults() -> None:

@@ -70,6 +70,15 @@ def test_flights() -> None:
     np.testing.assert_array_equal(find_flights(height), [[20, 39], [75, 99]])
 
 
+def test_what_a_flight_is_and_where_it_ends() -> None:
+    height = np.full(100, CUBE_REST_HEIGHT)
+    height[5:14] = 0.1  # too short to be carried
+    height[40:51] = height[65:70] = 0.1  # 14 steps on the floor between them
+    np.testing.assert_array_equal(find_flights(height), [[40, 69]])
+    height[65] = CUBE_REST_HEIGHT  # 15 steps: what is left is too short
+    np.testing.assert_array_equal(find_flights(height), [[40, 50]])
+
+
 @pytest.mark.parametrize("jitter", range(-START_TOLERANCE, START_TOLERANCE + 1))
 def test_boundaries_are_found_wherever_the_lift_comes_early_or_late(jitter: int) -> None:
     play, starts = made_up([CYCLE, cycle(before=jitter), cycle(after=-jitter)], tail=10)
@@ -140,6 +149,8 @@ def test_agreement_is_one_to_one() -> None:
     assert (near.found, near.exact) == (3, 0)
     far = agreement(play, segments + START_TOLERANCE + 1, marks)
     assert (far.found, far.spurious, far.rate) == (0, 3, 0.0)
+    late = agreement(play, segments + np.array([0, START_TOLERANCE + 1]), marks)  # they start well
+    assert (late.found, late.spurious) == (0, 3)
     twice = agreement(play, np.concatenate([segments, segments]), marks)
     assert (twice.found, twice.spurious, twice.rate) == (3, 3, 0.5)
 
@@ -157,6 +168,20 @@ def test_a_trajectory_is_the_play_then_stillness() -> None:
     np.testing.assert_allclose(rows[length:, action], 0, atol=1e-6)
     np.testing.assert_allclose(rows[0, cube], [*PLACES[0], CUBE_REST_HEIGHT], atol=1e-6)
     np.testing.assert_allclose(rows[length:, cube], [[*PLACES[1], CUBE_REST_HEIGHT]] * (HORIZON - length), atol=1e-6)
+
+
+def test_the_stillness_is_the_state_after_the_last_action() -> None:
+    """The effector moves on in every row."""
+    play, _ = made_up([CYCLE, CYCLE], tail=10)
+    effector = STATE_SLICES["effector_position"]
+    play.observations[:, effector.start] = np.arange(len(play)) / 100
+    segments = cut(play)
+    x = COLUMNS["effector_position"].start
+    for trajectory, length, (start, stop) in zip(segments.trajectories, segments.lengths, segments.rows, strict=True):
+        rows = denormalise(trajectory)[:, x] - SCENE_CENTRE[0]
+        after = (start + torch.arange(HORIZON)).clamp(max=stop) / 100 / POSITION_SCALE
+        torch.testing.assert_close(rows, after.float(), atol=1e-5, rtol=0)
+        assert length == stop - start
 
 
 def test_labels_are_the_quadrants_of_both_ends() -> None:
@@ -177,6 +202,34 @@ def test_what_is_dropped_and_why() -> None:
     slipped, _ = made_up([CYCLE, cycle(aloft=-20, after=20), CYCLE], tail=30)
     counts = cut(slipped).counts
     assert (counts["found"], counts["slipped"], counts["kept"]) == (3, 1, 2)
+
+
+@pytest.mark.parametrize("end", [0, 1])
+def test_both_ends_are_held_against_the_border(end: int) -> None:
+    places = PLACES.copy()
+    places[end] = [SCENE_CENTRE[0] + 0.004, 0.2]
+    play, _ = made_up([CYCLE], tail=30, places=places)
+    assert cut(play, border_margin=0.003).counts["kept"] == 1
+    with pytest.raises(ValueError, match="'near a border': 1"):
+        cut(play, border_margin=0.005)
+
+
+@pytest.mark.parametrize(
+    ("height", "slide", "dropped"),
+    [
+        (0.006, 0.0, 2),
+        (0.0, 8e-4, 0),
+        (0.0, 1.2e-3, 1),
+    ],  # off the floor where the next one starts, too
+)
+def test_a_cube_that_does_not_rest_at_the_end_is_no_good(height: float, slide: float, dropped: int) -> None:
+    """Higher than 5 mm above the floor, or faster than 2 cm/s, which is 1 mm a step."""
+    play, _ = made_up([CYCLE] * 3, tail=30)
+    end, cube = sum(CYCLE), STATE_SLICES["cube_position"]
+    play.observations[end, cube.start + 2] += height * POSITION_SCALE
+    play.observations[end, cube.start] += slide * POSITION_SCALE
+    counts = cut(play).counts
+    assert (counts["found"], counts["not at rest"], counts["kept"]) == (3, dropped, 3 - dropped)
 
 
 def test_a_longer_segment_loses_its_end_where_the_cube_rests() -> None:

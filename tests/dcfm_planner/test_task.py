@@ -22,6 +22,8 @@ def test_hold_rates_and_shapes() -> None:
     actions = held[..., COLUMNS["action"].slice].all(-1)
     assert (actions.sum(1) <= (length - 1).clamp(min=0)).all()
     assert abs(float((actions.sum(1) > 0).float().mean()) - 0.6 * 0.4 * 0.5) < 0.03
+    assert abs(float((start & goal).float().mean()) - 0.6 * 0.5) < 0.03  # drawn apart
+    assert len(length[length > 1].unique()) > task.horizon - 12  # of any length but the last eight rows'
     # a held history is a prefix
     inside = torch.arange(task.horizon)[None] < length[:, None]
     assert (held[..., 0] == inside).all()

@@ -68,6 +68,12 @@ def test_resumed_equals_uninterrupted(whole: Path, tmp_path: Path) -> None:
             np.testing.assert_array_equal(contents(tmp_path / f"{name}.npz")[key], value)
 
 
+def test_more_train_episodes_leave_validation_as_it_was(whole: Path, tmp_path: Path) -> None:
+    collect(CollectionPlan(train=1, val=1, seed=5, steps=STEPS), tmp_path, workers=0)
+    for key, value in contents(whole / "cube-single-play-v0-val.npz").items():
+        np.testing.assert_array_equal(contents(tmp_path / "cube-single-play-v0-val.npz")[key], value)
+
+
 def damage(path: Path, key: str) -> None:
     """Spoil the first byte of one array in an npz file: no compressed block begins with eight ones."""
     content = bytearray(path.read_bytes())
@@ -90,6 +96,19 @@ def test_damaged_episodes_are_collected_again(whole: Path, tmp_path: Path) -> No
     for path in (first, second, val):
         for key, value in contents(folder / path.name).items():
             np.testing.assert_array_equal(contents(path)[key], value)
+
+
+@pytest.mark.parametrize("change", [{"actions": np.zeros((STEPS, 4), np.float32)}, {"qvel": np.zeros((1, 20))}])
+def test_episodes_of_another_shape_are_collected_again(
+    whole: Path, tmp_path: Path, change: dict[str, np.ndarray]
+) -> None:
+    (folder,) = whole.glob("*.episodes")
+    shutil.copytree(folder, tmp_path / folder.name)
+    first = tmp_path / folder.name / "episode_000000.npz"
+    save_npz(first, contents(first) | change)
+    collect(CollectionPlan(train=2, val=1, seed=5, steps=STEPS), tmp_path, workers=0)
+    for key, value in contents(folder / first.name).items():
+        np.testing.assert_array_equal(contents(first)[key], value)
 
 
 def test_another_s_file_is_not_replaced(whole: Path, tmp_path: Path) -> None:
@@ -198,6 +217,15 @@ def test_seeds_differ_and_the_global_state_stays() -> None:
     with pytest.raises(KeyError), seeded_global_numpy(3):
         raise KeyError
     np.testing.assert_array_equal(np.random.get_state()[1], before)
+
+
+def test_every_episode_has_a_scene_and_an_oracle_s_noise_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    noise: list[int] = []
+    real = collection.seeded_global_numpy
+    monkeypatch.setattr(collection, "seeded_global_numpy", lambda seed: noise.append(seed) or real(seed))
+    scenes = [collect_episode(seed, episode, 2)["qpos"][0] for seed, episode in ((1, 0), (1, 1), (2, 0))]
+    assert len(set(noise)) == 3
+    assert len({tuple(scene[-7:-4].tolist()) for scene in scenes}) == 3  # the cube's place
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -59,6 +59,8 @@ def test_everything_is_where_it_was_asked_for(env: CubeSingle) -> None:
     ):
         assert float(value) == pytest.approx(PLACED[name], abs=1e-6), name
     np.testing.assert_array_equal(state["joint_velocity"], 0)
+    np.testing.assert_allclose(goal["effector_position"], env.placement.goal_effector_position, atol=1e-6)
+    assert float(info["privileged/target_block_yaw"][0]) == PLACED["goal_yaw"]  # what OGBench's oracle reads
 
 
 def test_a_gripper_opening_is_kept(env: CubeSingle) -> None:

@@ -43,9 +43,9 @@ def read(folder: Path) -> tuple[dict, dict[str, np.ndarray], list[dict]]:
     return info, columns, episodes
 
 
-@pytest.mark.parametrize("megabytes", [100, 0])
-def test_reads_back_bit_for_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, megabytes: int) -> None:
-    """In one file, and, where files are smaller than an episode, in one an episode."""
+@pytest.mark.parametrize("megabytes", [100, 0, 0.001])  # a row has 169 bytes: 6 rows of an episode, not 12 of both
+def test_reads_back_bit_for_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, megabytes: float) -> None:
+    """In one file, and, where no second episode fits in, in one an episode."""
     monkeypatch.setattr(lerobot_data, "_MEGABYTES", megabytes)
     given = play()
     info, columns, episodes = read(export_lerobot(given, tmp_path / "data"))
@@ -58,7 +58,7 @@ def test_reads_back_bit_for_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     np.testing.assert_allclose(columns["timestamp"], columns["frame_index"] / info["fps"], atol=1e-4)
     assert (info["codebase_version"], info["total_episodes"], info["total_frames"]) == ("v3.0", 2, 12)
     assert [(e["dataset_from_index"], e["dataset_to_index"], e["length"]) for e in episodes] == [(0, 6, 6), (6, 12, 6)]
-    assert [e["data/file_index"] for e in episodes] == ([0, 0] if megabytes else [0, 1])
+    assert [e["data/file_index"] for e in episodes] == ([0, 0] if megabytes == 100 else [0, 1])
     assert len(info["features"]["observation.state"]["names"]) == 28
     task = pq.read_table(tmp_path / "data/meta/tasks.parquet").to_pandas()
     assert task.index.tolist() == [TASK]
@@ -73,7 +73,8 @@ def test_statistics(tmp_path: Path) -> None:
     found = statistics["action"]
     np.testing.assert_allclose(found["mean"], given.actions.mean(0), rtol=1e-5)
     np.testing.assert_allclose(found["std"], given.actions.std(0), rtol=1e-5)
-    np.testing.assert_allclose(found["q50"], np.median(given.actions, axis=0), rtol=1e-5)
+    for name, share in (("q01", 0.01), ("q10", 0.1), ("q50", 0.5), ("q90", 0.9), ("q99", 0.99)):
+        np.testing.assert_allclose(found[name], np.quantile(given.actions, share, axis=0), rtol=1e-5)
     np.testing.assert_array_equal(np.float32(found["max"]), given.actions.max(0))
     assert found["count"] == [12]
     (first, _) = pq.read_table(tmp_path / "data/meta/episodes/chunk-000/file-000.parquet").to_pylist()

@@ -76,11 +76,13 @@ def foreign(
     actions: np.ndarray,
     monkeypatch: pytest.MonkeyPatch,
     infos: dict[str, np.ndarray] | None = None,
+    terminated: bool = False,
 ) -> None:
-    """A data set of one episode, twice, without our infos, or with others."""
+    """A data set of one episode, twice, without our infos, or with others, terminated in their last steps or not."""
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(folder))
     steps = len(actions)
     flags = {"rewards": np.zeros(steps), "terminations": np.zeros(steps, bool), "truncations": np.zeros(steps, bool)}
+    flags["terminations"][-1] = terminated
     episodes = [
         minari.data_collector.EpisodeBuffer(observations=observations, actions=actions, infos=infos, **flags)
         for _ in range(2)
@@ -99,10 +101,12 @@ def foreign(
 
 
 @pytest.mark.filterwarnings("ignore:.*None:UserWarning")
-def test_a_data_set_from_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("terminated", [False, True])
+def test_a_data_set_from_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, terminated: bool) -> None:
     given = play()
-    foreign(tmp_path, given.observations[:6], given.actions[:5], monkeypatch)
+    foreign(tmp_path, given.observations[:6], given.actions[:5], monkeypatch, terminated=terminated)
     found = import_minari("other-v0")
+    assert np.flatnonzero(found.terminals).tolist() == ([4, 9] if terminated else [4])  # of the last we are not told
     assert len(found) == 10
     np.testing.assert_array_equal(found.observations[:5], given.observations[:5])
     np.testing.assert_array_equal(found.episodes(), [[0, 5], [5, 10]])

@@ -83,6 +83,7 @@ def with_value(key: str, value: float) -> np.ndarray:
         ({"observations": with_value("observations", np.nan)}, "NaN.*row 3"),
         ({"actions": with_value("actions", np.inf)}, "NaN or infinite.*row 3"),
         ({"actions": with_value("actions", 2.0)}, r"\[-1, 1\]"),
+        ({"actions": with_value("actions", -1.01)}, r"an action is 1.01, .*\[-1, 1\]"),
         ({"actions": np.full((ROWS, 5), None, dtype=object)}, "objects"),
         ({"actions": np.full((ROWS, 5), "0.5")}, "not numbers"),
         ({"observations": with_value("observations", 0.0)}, "cosine and sine"),

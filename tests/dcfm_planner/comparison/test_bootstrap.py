@@ -18,6 +18,9 @@ def test_one_training_is_a_binomial() -> None:
     trials = np.repeat([[0.0, 1.0]], [120, 180], axis=1)
     half = 1.96 * np.sqrt(0.6 * 0.4 / 300)
     assert interval(trials) == pytest.approx((0.6 - half, 0.6 + half), abs=0.007)
+    half = 1.28 * np.sqrt(0.6 * 0.4 / 300)
+    less = hierarchical_interval(trials, np.ones_like(trials, dtype=bool), generator(), level=0.8)
+    assert less == pytest.approx((0.6 - half, 0.6 + half), abs=0.007)
 
 
 def test_trainings_that_succeed_on_the_same_problems_are_as_one() -> None:

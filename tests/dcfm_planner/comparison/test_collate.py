@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from dcfm.comparison import ComparisonError, Entry
@@ -90,6 +91,16 @@ def test_certain_success_still_has_an_interval(settings: ComparisonSettings, wri
     assert (share.low, share.high) == wilson(12, 12)
 
 
+def test_a_training_that_solved_all_at_the_start_says_nothing(settings: ComparisonSettings, write) -> None:
+    write(settings, OURS, {PLANNER_KNOWN: range(7)})
+    some = collect(settings).evaluated["noniid", "paper", "dcfm_b"].outcomes[0][PLANNER_KNOWN]
+    none = replace(some, counted=np.zeros_like(some.counted))
+    assert Share.of([some, none]) == Share.of([some])
+    other = replace(some, success=some.success[::-1])
+    assert Difference.of([(some, other), (none, other)]) == Difference.of([(some, other)])
+    assert (Share.of([none]).n, Share.of([none]).rate) == (0, None)
+
+
 def test_other_problems_cannot_be_compared(settings: ComparisonSettings, write) -> None:
     write(settings, OURS, {})
     one = collect(settings).evaluated["noniid", "paper", "dcfm_b"].outcomes[0]
@@ -98,6 +109,8 @@ def test_other_problems_cannot_be_compared(settings: ComparisonSettings, write) 
         Difference.of([(known, novel)])
     with pytest.raises(ComparisonError, match="not asked the same problems"):
         Difference.of([(known, replace(known, problem=known.problem + 1))])
+    with pytest.raises(ComparisonError, match="not asked the same problems"):
+        Difference.of([(known, replace(known, labels=known.labels[::-1]))])
     with pytest.raises(ComparisonError, match="not asked the same problems"):  # nor trainings put together
         Share.of([novel, replace(novel, problem=novel.problem + 1)])
     assert Difference.of([]).difference is None

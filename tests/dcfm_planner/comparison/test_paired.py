@@ -1,13 +1,14 @@
 """Paired tests against binomials added up by hand, Holm's steps, and an interval that keeps its level."""
 
 from itertools import product
-from math import comb
+from math import comb, sqrt
 
 import numpy as np
 import pytest
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import confint_proportions_2indep
 
+from dcfm.metrics.intervals import wilson
 from dcfm_planner.comparison.paired import Counts, holm, sign_flip
 
 
@@ -35,10 +36,30 @@ def test_interval_turns_with_the_sign_and_holds_the_difference() -> None:
     assert swapped == pytest.approx((-high, -low))
 
 
-def test_interval_of_uncorrelated_methods_is_that_of_independent_samples() -> None:
+@pytest.mark.parametrize("level", [0.95, 0.8])
+def test_interval_of_uncorrelated_methods_is_that_of_independent_samples(level: float) -> None:
     counts = Counts(both=24, first_only=36, second_only=16, neither=24)  # ad = bc
+    expected = confint_proportions_2indep(60, 100, 40, 100, method="newcomb", compare="diff", alpha=1 - level)
+    assert counts.interval(level) == pytest.approx(expected)
+
+
+def test_interval_of_negatively_correlated_methods_is_wider_than_of_independent_ones() -> None:
     expected = confint_proportions_2indep(60, 100, 40, 100, method="newcomb", compare="diff")
-    assert counts.interval() == pytest.approx(expected)
+    assert np.ptp(Counts(both=10, first_only=50, second_only=30, neither=10).interval()) > 1.1 * np.ptp(expected)
+
+
+def test_interval_is_the_one_that_newcombe_prints() -> None:
+    """His 1998 example with a negative correlation, which is not corrected."""
+    counts = Counts(both=36, first_only=12, second_only=2, neither=0)
+    assert counts.interval() == pytest.approx((0.0569, 0.3404), abs=1e-4)
+
+
+def test_a_positive_correlation_is_corrected_for_continuity() -> None:
+    """By half the number of problems, read back from the interval's lower half."""
+    low, _ = Counts(both=40, first_only=24, second_only=4, neither=32).interval()
+    first, second, spread = 0.64 - wilson(64, 100)[0], wilson(44, 100)[1] - 0.44, 0.2 - low
+    phi = (first**2 + second**2 - spread**2) / (2 * first * second)
+    assert phi == pytest.approx((40 * 32 - 24 * 4 - 50) / sqrt(64 * 36 * 44 * 56))
 
 
 def test_correlation_narrows_the_interval() -> None:

@@ -1,5 +1,6 @@
 """What entries were trained with is in the table, and where that is not what its overrides give, it says so."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -20,13 +21,18 @@ ENTRY = Entry("noniid", "dcfm_b", 0)
 def trained(settings: ComparisonSettings, shipped) -> ComparisonSettings:
     """A comparison of one entry that was trained with ``stage_one.loop.steps=7``."""
     then = replace(settings, methods=(ENTRY.method,), training=("stage_one.loop.steps=7",))
-    shipped(then, ENTRY)
-    folder = ENTRY.published(then.runs)
+    train(then, ENTRY, shipped)
+    return then
+
+
+def train(settings: ComparisonSettings, entry: Entry, shipped: Callable) -> None:
+    """Put a shipped planner where training would have left it, with the settings that it would have had."""
+    shipped(settings, entry)
+    folder = entry.published(settings.runs)
     found = artefacts.load(folder)
-    training: Any = OmegaConf.to_container(config_of(then, ENTRY), resolve=True)
+    training: Any = OmegaConf.to_container(config_of(settings, entry), resolve=True)
     kept = {key: found.metadata[key] for key in ("normalizer", "data_hash")}
     artefacts.save(folder, found.weights, found.config | {"training": training}, **kept)
-    return then
 
 
 def test_an_entry_trained_as_asked_for_is_no_warning(trained: ComparisonSettings) -> None:
@@ -34,6 +40,12 @@ def test_an_entry_trained_as_asked_for_is_no_warning(trained: ComparisonSettings
     assert summary["warnings"] == []
     assert summary["entries"][0]["recipe"]["stage_one"]["loop"]["steps"] == 7
     assert "data" not in summary["entries"][0]["recipe"]
+
+
+def test_every_training_seed_has_a_recipe_of_its_own(trained: ComparisonSettings, shipped) -> None:
+    both = replace(trained, seeds=(0, 1))
+    train(both, replace(ENTRY, seed=1), shipped)
+    assert summarise(collect(both), "")["warnings"] == []
 
 
 def test_overrides_that_were_not_used_are_told(trained: ComparisonSettings) -> None:

@@ -65,6 +65,31 @@ def test_entries_are_done_once_and_apart(short: ComparisonSettings, shipped) -> 
     assert {Path(path).parent.name for path in changed} == {"given"}
 
 
+def test_sampling_is_chosen_as_the_settings_say_and_taken(
+    short: ComparisonSettings, shipped, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[dict] = []
+    real = runs.choose
+    monkeypatch.setattr(runs, "choose", lambda weights, **how: asked.append(how) or real(weights, **how))
+    only = replace(short, methods=("dcfm_b",), rules=("joint",), selection_plans=2, selection_seed=3)
+    shipped(only, Entry("noniid", "dcfm_b", 0))
+    assert runs.run(only, "python x") == {}
+    assert [(how["plans"], how["seed"], how["rules"]) for how in asked] == [(2, 3, ("joint",))]
+    made = collect(only).evaluated["noniid", "given", "dcfm_b"].metrics[0]
+    assert (made["planner"]["rule"], made["planner"]["guidance"]) == ("joint", [1.0, 1.0])
+
+
+def test_weights_that_change_while_they_are_evaluated_are_an_error(
+    short: ComparisonSettings, shipped, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry, real = Entry("noniid", "dcfm_b", 0), runs.evaluate
+    monkeypatch.setattr(runs, "evaluate", lambda *what: replace(real(*what), weights_hash="b" * 64))
+    shipped(short, entry)
+    failed = runs.run(replace(short, methods=("dcfm_b",)), "python x")
+    assert "changed while they were evaluated" in failed[entry]
+    assert look(short, entry).evaluations == {}
+
+
 def kept(found: artefacts.Artefact) -> dict:
     return {"normalizer": found.metadata["normalizer"], "data_hash": found.metadata["data_hash"], "half": True}
 

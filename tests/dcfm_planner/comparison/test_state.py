@@ -7,8 +7,9 @@ import pytest
 
 from dcfm.comparison import ComparisonError, Entry
 from dcfm_planner.comparison import records
-from dcfm_planner.comparison.settings import ComparisonSettings
+from dcfm_planner.comparison.settings import CONTROLS, ComparisonSettings
 from dcfm_planner.comparison.state import look, look_at_all
+from dcfm_planner.evaluation import problems
 
 ENTRY = Entry("noniid", "dcfm_b", 0)
 
@@ -52,6 +53,20 @@ def test_other_settings_are_an_error_or_redone(
     redone = look(replace(changed, redo=True), ENTRY)
     assert protocol not in redone.evaluations
     assert (redone.selection is None) == (not protocol)
+
+
+def test_results_of_other_given_problems_or_controls_are_an_error(
+    settings: ComparisonSettings, write, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    write(settings, ENTRY, {})
+    with monkeypatch.context() as other:
+        problems.write_given(tmp_path / "given.json", seed=1)
+        other.setattr(problems, "GIVEN_FILE", str(tmp_path / "given.json"))
+        with pytest.raises(ComparisonError, match=r"given was made otherwise \(problems_sha256"):
+            look(settings, ENTRY)
+    monkeypatch.setitem(CONTROLS, "given", ("null",))
+    with pytest.raises(ComparisonError, match=r"given was made otherwise \(controls"):
+        look(settings, ENTRY)
 
 
 def test_results_of_other_weights_are_an_error(settings: ComparisonSettings, write, shipped) -> None:

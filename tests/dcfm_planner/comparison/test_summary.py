@@ -84,6 +84,15 @@ def test_gap_to_the_ceiling(settings: ComparisonSettings, write) -> None:
     assert table(summary, "paper")["tests"] == []  # no decentralised baseline was run
 
 
+def test_every_training_has_its_own_numbers(settings: ComparisonSettings, write) -> None:
+    several = replace(settings, seeds=(0, 1))
+    for seed, good in enumerate([4, 9]):
+        write(several, Entry("noniid", "dcfm_b", seed), {PLANNER_NOVEL: range(good)})
+    row = rows(summarise(collect(several), ""), "paper")["dcfm_b"]
+    assert (row["novel"]["k"], row["novel"]["n"]) == (13, 24)
+    assert {seed: found["novel"]["k"] for seed, found in row["by_training_seed"].items()} == {"0": 4, "1": 9}
+
+
 def test_the_papers_values_stand_where_it_has_them(settings: ComparisonSettings, write) -> None:
     several = replace(settings, partitions=("noniid", "iid", "disjoint"))
     tables = summarise(collect(several), "")["tables"]

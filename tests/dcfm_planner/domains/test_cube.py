@@ -1,11 +1,18 @@
-"""The cube's data: collected where a file is absent, and never over a file that is somebody else's."""
+"""The cube's data: collected where a file is absent, and never over a file that is somebody else's. Its trials."""
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from dcfm_envs import collection
+from dcfm_planner.controllers import TrackEffector
 from dcfm_planner.domains.cube import CUBE, DATA, CubeSingle
+from dcfm_planner.evaluation.problems import make_problems
+from dcfm_planner.evaluation.run import EvaluationSettings
+from dcfm_planner.evaluation.simulation import Simulations
+from dcfm_planner.execution import ExecutionOptions
+from dcfm_planner.planner import Planner
 
 
 def test_a_name_that_may_be_misspelt_is_not_collected(tmp_path: Path) -> None:
@@ -65,3 +72,15 @@ def test_validation_data_of_another_collection_is_not_replaced(tmp_path: Path) -
     with pytest.raises(ValueError, match=r"play-val\.npz is there and was not collected"):
         CubeSingle(train=1, val=1).segments(str(tmp_path / "play.npz"), 96)
     assert [path.name for path in tmp_path.iterdir()] == ["play-val.npz"]
+
+
+def test_what_settings_ask_for_is_what_is_tried(
+    noise_planner: Planner, simulations: Simulations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dcfm_planner.evaluation.trials.Simulations", lambda batch: simulations)
+    options = ExecutionOptions(replan_every=5)
+    asked = EvaluationSettings("none", trials=12, seed=3, max_steps=6, lookahead=4, options=options)
+    bench = CubeSingle().evaluation().bench(noise_planner, asked, 2)
+    assert (bench.max_steps, bench.options, bench.controller) == (6, options, TrackEffector(4))
+    for cell, expected in make_problems("paper", 12, 3).items():
+        np.testing.assert_array_equal(asked.make_problems()[cell].noise_seed, expected.noise_seed)

@@ -9,6 +9,7 @@ import pytest
 from dcfm_envs.scene import STATE_SLICES
 from dcfm_planner.evaluation import ogbench
 from dcfm_planner.evaluation.ogbench import Episode, ProtocolError
+from dcfm_planner.query import cube_positions
 
 
 class Still:
@@ -57,6 +58,67 @@ def test_an_episode_depends_on_its_seed_alone(env: gymnasium.Env, monkeypatch: p
     assert played.distance == pytest.approx(np.hypot(0.15, 0.4), abs=0.02)
 
 
+def test_every_episode_has_a_seed_of_its_own(env: gymnasium.Env) -> None:
+    short = gymnasium.wrappers.TimeLimit(env.unwrapped, 1)
+    asked = [(4, 0, 5), (4, 0, 6), (4, 1, 5), (5, 0, 5)]  # task, number, the evaluation's seed
+    agents = [Still() for _ in asked]
+    seeds = {ogbench.play(short, agent, *which).seed for agent, which in zip(agents, asked, strict=True)}
+    assert len(seeds) == len({agent.seen[0][2] for agent in agents}) == len(asked)
+
+
+class Pushing(Still):
+    """Asks for one action all the time."""
+
+    def __init__(self, action: float) -> None:
+        super().__init__()
+        self.action = action
+
+    def sample_actions(self, observations: np.ndarray, *rest: Any, **named: Any) -> np.ndarray:
+        return self.action + super().sample_actions(observations, *rest, **named)
+
+
+def test_actions_are_clipped(env: gymnasium.Env) -> None:
+    short = gymnasium.wrappers.TimeLimit(env.unwrapped, 3)
+    allowed, more = Pushing(1.0), Pushing(3.0)
+    for agent in (allowed, more):
+        ogbench.play(short, agent, 4, 0, seed=0)
+    np.testing.assert_array_equal(allowed.seen[-1][0], more.seen[-1][0])
+
+
+class Carrying(Still):
+    """Puts the cube at the goal in its third step."""
+
+    def __init__(self, env: gymnasium.Env) -> None:
+        super().__init__()
+        self.cube = env.unwrapped.data.joint("object_joint_0")  # type: ignore[attr-defined]
+
+    def sample_actions(self, *rest: Any, goals: np.ndarray, **named: Any) -> np.ndarray:
+        action = super().sample_actions(*rest, goals=goals, **named)
+        if len(self.seen) == 3:
+            self.cube.qpos[:3] = cube_positions(goals[None])[0]
+        return action
+
+
+def test_an_episode_ends_with_the_step_that_brings_the_cube_to_the_goal(env: gymnasium.Env) -> None:
+    env.reset(seed=0)
+    played = ogbench.play(env, Carrying(env), 4, 0, seed=0)
+    assert (played.success, played.steps) == (True, 3)
+    assert played.distance < 0.01
+
+
+def test_an_episode_may_last_and_its_last_step_decides() -> None:
+    lasting = ogbench.make_environment(terminate_at_goal=False)
+    lasting.reset(seed=0)
+    played = ogbench.play(gymnasium.wrappers.TimeLimit(lasting.unwrapped, 5), Carrying(lasting), 4, 0, seed=0)
+    assert (played.success, played.steps) == (True, 5)
+
+
+def test_episodes_are_of_the_evaluation_s_seed() -> None:
+    (played,) = ogbench.evaluate(Still(), [4], 1, seed=7)
+    assert (played.steps, played.success) == (200, False)
+    assert played.seed == np.random.SeedSequence([7, 4, 0]).generate_state(2)[0]
+
+
 @pytest.mark.parametrize(
     ("task", "source", "target", "kind"),
     [(1, "", "", "border"), (2, "", "", "border"), (4, "BR", "TL", "diagonal"), (5, "BL", "TR", "diagonal")],
@@ -68,7 +130,8 @@ def test_tasks_and_their_quadrants(env: gymnasium.Env, task: int, source: str, t
 
 
 def episode(task: int, number: int, success: bool) -> Episode:
-    return Episode(task, f"task{task}_x", number, 0, "", "", "border", success, 60, 0.03)
+    steps = 60 + number if success else 200
+    return Episode(task, f"task{task}_x", number, 0, "", "", "border", success, steps, 0.03)
 
 
 def test_counts() -> None:
@@ -79,6 +142,7 @@ def test_counts() -> None:
     assert (summary["border"]["k"], summary["border"]["n"]) == (4, 4)
     assert summary["average"]["rate"] == pytest.approx(np.mean([1, 1, 0.75]))
     assert summary["average"]["low"] < summary["average"]["rate"] < summary["average"]["high"]
+    assert summary["tasks"]["5"]["median_steps_of_successes"] == 62  # of 61, 62 and 63
     text = ogbench.table(summary)
     assert "task5_x *" in text
     assert "7/8" in text

@@ -1,7 +1,8 @@
 """Plain trials: a planner that knows the walk succeeds where its labels fit, what is given is held, controls differ."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,13 @@ import torch
 from torch import Tensor
 
 from dcfm.attributes import AttributeSpace
+from dcfm_planner.domain import Executed
 from dcfm_planner.domains.maze import LAYOUT, PointMaze, inside
 from dcfm_planner.evaluation import report
 from dcfm_planner.evaluation.plain import PlainBench, PlainTrial
 from dcfm_planner.evaluation.report import metrics, table, write_report
 from dcfm_planner.evaluation.run import EvaluationError, EvaluationSettings, Results
+from dcfm_planner.evaluation.success import NEVER
 from dcfm_planner.evaluation.trials import Timing
 from dcfm_planner.execution import ExecutionOptions
 from dcfm_planner.planner import Planner
@@ -66,6 +69,31 @@ def test_given_starts_and_goals_are_held_and_the_same_for_every_seed(planner: Pl
         assert inside(np.array(trial.goal), goal)
         assert np.allclose([*trial.start, *trial.goal], [*again.start, *again.goal])
         assert trial.noise_seed != again.noise_seed
+
+
+@dataclass(frozen=True)
+class Passing(PointMaze):
+    """Every execution takes the steps that it may and is at the goal after some of them alone."""
+
+    at_goal: tuple[int, ...] = ()
+
+    def execute(self, plan: Mapping[str, np.ndarray], labels: Sequence[int], max_steps: int) -> Executed:
+        states = np.repeat(plan["position"][:1], max_steps + 1, axis=0)
+        return Executed(states, np.isin(np.arange(max_steps + 1), self.at_goal), strict=False)
+
+
+@pytest.mark.parametrize(
+    ("at_goal", "at_start", "success", "first_touch"),
+    [((3,), False, False, 3), ((0, 1), True, False, 0), ((6, 7), False, True, 6), ((), False, False, NEVER)],
+)
+def test_the_last_step_counts(
+    planner: Planner, at_goal: tuple[int, ...], at_start: bool, success: bool, first_touch: int
+) -> None:
+    first = settings().make_problems()["known"].chunks(1)[0]
+    (trial,), timing = PlainBench(Passing(walks=1, at_goal=at_goal), planner, False, 7).run(first)
+    assert (trial.at_start, trial.success, trial.first_touch) == (at_start, success, first_touch)
+    assert trial.reached == trial.success
+    assert trial.steps == timing.steps == 7
 
 
 @dataclass(frozen=True)
@@ -170,7 +198,14 @@ def test_the_report_is_the_cubes(planner: Planner, tmp_path: Path) -> None:
 
 
 def test_without_labels_nothing_is_asked(planner: Planner) -> None:
+    asked: list[Tensor] = []
+
+    def field(x: Tensor, t: Tensor, y: Tensor, held: Tensor | None = None) -> Tensor:
+        asked.append(y)
+        return planner.field(x, t, y, held)
+
     problems = settings().make_problems()["known"].chunks(2)[0]
-    trials, _ = PlainBench(MAZE, planner, False, 5).run(problems, ("null",))
+    trials, _ = PlainBench(MAZE, replace(planner, field=field), False, 5).run(problems, ("null",))
     assert [trial.arm for trial in trials] == ["null"] * 2
+    assert all(torch.equal(labels, MAZE.space.null.expand(2, -1)) for labels in asked)
     assert torch.equal(torch.tensor(MAZE.space.cardinalities), MAZE.space.null)

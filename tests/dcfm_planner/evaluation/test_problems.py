@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dcfm_planner.evaluation import problems
 from dcfm_planner.evaluation.problems import (
     BORDER_MARGIN,
     CELLS,
@@ -23,18 +24,18 @@ from dcfm_planner.quadrants import border_distance, pair_labels, quadrant_index,
 
 @pytest.mark.parametrize("trials", [1, 12, 100])
 def test_spread_evenly_over_the_pairs(trials: int) -> None:
-    for cell, problems in make_problems("paper", trials, 0).items():
-        assert len(problems) == trials
-        pairs, counts = np.unique(problems.labels, axis=0, return_counts=True)
+    for cell, asked in make_problems("paper", trials, 0).items():
+        assert len(asked) == trials
+        pairs, counts = np.unique(asked.labels, axis=0, return_counts=True)
         assert len(pairs) == min(trials, len(CELLS[cell]))
         assert counts.max() - counts.min() <= 1
-        assert problems.starts is None
+        assert asked.starts is None
 
 
 def test_seeds() -> None:
     first, same, other = (make_problems("paper", 50, seed) for seed in (3, 3, 4))
     np.testing.assert_array_equal(first["known"].noise_seed, same["known"].noise_seed)
-    everything = np.concatenate([p.noise_seed for problems in (first, other) for p in problems.values()])
+    everything = np.concatenate([p.noise_seed for cells in (first, other) for p in cells.values()])
     assert len(set(everything.tolist())) == 200
     # the execution's noise comes from the odd seed after the plan's even one
     assert (everything % 2 == 0).all()
@@ -50,14 +51,14 @@ def test_fewer_trials_are_the_first_of_more() -> None:
 
 
 def test_chunks_are_the_whole_in_order() -> None:
-    problems = make_problems("given", 10, 0)["known"]
-    chunks = problems.chunks(4)
+    whole = make_problems("given", 10, 0)["known"]
+    chunks = whole.chunks(4)
     assert [len(chunk) for chunk in chunks] == [4, 4, 2]
     np.testing.assert_array_equal(np.concatenate([chunk.index for chunk in chunks]), np.arange(10))
-    assert problems.starts is not None
+    assert whole.starts is not None
     last = chunks[-1].starts
     assert last is not None
-    np.testing.assert_array_equal(last.goal_position, problems.starts.goal_position[8:])
+    np.testing.assert_array_equal(last.goal_position, whole.starts.goal_position[8:])
 
 
 @pytest.mark.parametrize("cell", list(CELLS))
@@ -101,6 +102,18 @@ def test_a_changed_or_damaged_file_is_refused(tmp_path: Path) -> None:
     path.write_text(json.dumps(content))
     with pytest.raises(ProblemError, match="was changed after it was written"):
         read_given(path)
+
+
+@pytest.mark.parametrize(("margin", "trials", "seed"), [("MIN_DISTANCE", 48, 0), ("BORDER_MARGIN", 12, 2)])
+def test_a_file_that_was_written_with_other_margins_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, margin: str, trials: int, seed: int
+) -> None:
+    """Its hash is right, and most of its problems are; of no problem are both ends near a border."""
+    with monkeypatch.context() as other:
+        other.setattr(problems, margin, 0.0)
+        write_given(tmp_path / "given.json", trials=trials, seed=seed)
+    with pytest.raises(ProblemError, match=r"problem \d+ breaks its own rules \(its pair, 0.02 m from borders, 0.08"):
+        read_given(tmp_path / "given.json")
 
 
 @pytest.mark.parametrize(

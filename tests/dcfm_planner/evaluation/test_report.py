@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,24 @@ def test_counts(results: Results) -> None:
     assert (novel["success"]["k"], novel["touched"]["k"], novel["feasible"]["k"]) == (10, 12, 12)
 
 
+def test_infeasible_plans_are_failures_wherever_their_cubes_were_put() -> None:
+    """Where start and goal are given, plans are judged when they are executed already."""
+    executed: dict[str, Any] = {"feasible": False, "reached": True, "steps": 95, "distance": 0.01}
+    found = count([trial(at_start=True, first_touch=0, **executed), trial(index=1, first_touch=60, **executed)])
+    for rule in ("feasible", "success", "success_strict", "touched"):
+        assert (found[rule]["k"], found[rule]["n"]) == (0, 2), rule
+    assert found["solved_at_start"] == {"n": 0, "success": 0}
+    assert found["median_first_touch_step"] is None
+
+
+def test_what_was_solved_at_the_start_may_be_lost_and_is_apart() -> None:
+    lost = trial(at_start=True, first_touch=0, steps=200, distance=0.3)
+    found = count([lost, trial(index=1, **WENT_WELL)])
+    assert found["solved_at_start"] == {"n": 1, "success": 0}
+    assert (found["success"]["k"], found["success"]["n"]) == (1, 1)
+    assert found["median_final_distance_m"] == WENT_WELL["distance"]
+
+
 def test_no_trials_have_no_rate() -> None:
     assert count([])["success"] == {"k": 0, "n": 0, "rate": None, "low": 0.0, "high": 1.0}
 
@@ -109,6 +128,13 @@ def test_metrics_have_the_promised_keys(results: Results) -> None:
     assert values["controls"]["oracle"]["novel"]["success"]["k"] == 12
     assert sum(entry["success"]["n"] for entry in values["pairs"].values()) == 23
     assert values["kinds"]["diagonal"] == values["novel"]
+
+
+def test_gaps_are_the_planner_s_own(results: Results) -> None:
+    own, control = trial(effector_gap=0.01), trial("oracle", effector_gap=0.5)
+    values = metrics(replace(results, trials=[own, control, control]), "python")
+    assert values["gaps_m"]["effector_gap"] == 0.01
+    assert values["gaps_m"]["cube_gap"] is None
 
 
 def test_table(results: Results) -> None:

@@ -10,13 +10,14 @@ import pytest
 import torch
 
 from dcfm_envs.scene import SUCCESS_RADIUS
+from dcfm_planner.controllers import PlannedActions, TrackEffector
 from dcfm_planner.domains.cube import CubeEvaluation, CubeSingle
 from dcfm_planner.evaluation import run
 from dcfm_planner.evaluation.problems import Problems
 from dcfm_planner.evaluation.report import trials_csv
 from dcfm_planner.evaluation.run import EvaluationError, EvaluationSettings, Results, evaluate
 from dcfm_planner.evaluation.trials import Timing, Trial
-from dcfm_planner.models import ModelError
+from dcfm_planner.models import ModelError, Sampling
 
 WEIGHTS = "cube-single/noniid/dcfm_b"
 
@@ -38,6 +39,17 @@ WEIGHTS = "cube-single/noniid/dcfm_b"
 def test_settings_that_cannot_be(change: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         EvaluationSettings(WEIGHTS, **change)
+
+
+def test_the_controller_asked_for_is_made() -> None:
+    assert EvaluationSettings(WEIGHTS).make_controller() == TrackEffector(2)
+    assert EvaluationSettings(WEIGHTS, lookahead=5).make_controller() == TrackEffector(5)
+    assert EvaluationSettings(WEIGHTS, controller="planned").make_controller() == PlannedActions()
+
+
+def test_plans_are_sampled_as_asked_for() -> None:
+    joint = Sampling(rule="joint", guidance=(1.0, 1.0))
+    assert run.load(EvaluationSettings(WEIGHTS, device="cpu", sampling=joint)).sampling == joint
 
 
 def test_unknown_weights_are_an_error_before_any_work() -> None:

@@ -71,3 +71,22 @@ def test_strict_asks_for_more(path: Callable[..., Rollout], change: dict, rule: 
     assert found.reached.all()
     assert not found.strict.any()
     assert [name for name in ("released", "at_rest", "on_floor") if not getattr(found, name).all()] == [rule]
+
+
+@pytest.mark.parametrize(
+    ("rule", "change", "kept"),
+    [
+        ("released", {"contact": 0.019}, True),  # 1 N is 0.02
+        ("released", {"contact": 0.021}, False),
+        ("on_floor", {"height": 0.029}, True),
+        ("on_floor", {"height": 0.031}, False),
+        ("at_rest", {"offsets": {0: 0.0, TIMES - 1: 0.0004}}, True),  # m in the last step: 1 cm/s are 0.0005
+        ("at_rest", {"offsets": {0: 0.0, TIMES - 1: 0.0006}}, False),
+        ("at_rest", {"offsets": {0: 0.0, TIMES - 2: 0.01}}, True),  # it moved in the step before
+    ],
+)
+def test_where_strict_rules_begin(path: Callable[..., Rollout], rule: str, change: dict, kept: bool) -> None:
+    found = judge(path(**{"offsets": {0: 0.0}} | change), GOAL)
+    assert found.reached.all()
+    assert bool(getattr(found, rule)[0]) == kept
+    assert bool(found.strict[0]) == kept

@@ -83,6 +83,17 @@ def test_the_tables_of_privacy_are_the_files() -> None:
         assert re.search(rf"{mean} \[{low}, {high}\]", said)
 
 
+def test_the_audits_of_four_robots_are_the_files() -> None:
+    page = (REPOSITORY / "docs/privacy.md").read_text()
+    shown = page.partition("<!-- four -->\n")[2].partition("<!-- end four -->")[0].splitlines()[2:]
+    for row, name in zip(shown, ("stage1", "ddm_l", "dcfm_a", "dcfm_b", "fedflow_l", "pooled"), strict=True):
+        targets = json.loads((REPOSITORY / f"docs/results/privacy/audit-four-{name}.json").read_text())["targets"]
+        found = [[t["membership"]["auc"] for t in targets], [t["neighbours"]["nearer_to_training"] for t in targets]]
+        cells = [", ".join(f"{e['value']:.3f} [{e['low']:.3f}, {e['high']:.3f}]" for e in part) for part in found]
+        assert [cell.strip() for cell in row.strip("|").split("|")[1:]] == cells
+        assert len(targets) == (4 if name in ("stage1", "ddm_l", "dcfm_a") else 1)
+
+
 def test_the_planner_s_tables_of_rounds_are_the_file_s() -> None:
     page = (REPOSITORY / "docs/communication.md").read_text()
     shown = page.partition("<!-- planner -->\n")[2].partition("<!-- end planner -->")[0]
@@ -119,7 +130,7 @@ def test_the_planner_s_tables_of_two_trainings_are_the_files(way: str, lines: in
 def test_the_four_robots_tables_are_the_files() -> None:
     page = (REPOSITORY / "docs/four_robots.md").read_text()
     shown = page.partition("<!-- four -->\n")[2].partition("<!-- end four -->")[0]
-    made = "four/chosen/table.md"
+    made = "four/two_trainings/table.md"
     rows, tests = table_of(made, "Success: Disjoint"), table_of(made, "DCFM against", novel_alone=True)
     assert shown == f"{rows}\n{tests}"
     assert len(shown.splitlines()) > 15

@@ -92,6 +92,10 @@ def test_the_audits_of_four_robots_are_the_files() -> None:
         cells = [", ".join(f"{e['value']:.3f} [{e['low']:.3f}, {e['high']:.3f}]" for e in part) for part in found]
         assert [cell.strip() for cell in row.strip("|").split("|")[1:]] == cells
         assert len(targets) == (4 if name in ("stage1", "ddm_l", "dcfm_a") else 1)
+        values = [f"{auc['value']:.2f}" for auc in found[0]]
+        for text in (page, (REPOSITORY / "README.md").read_text(), (REPOSITORY / "docs/comparison.md").read_text()):
+            assert name != "stage1" or f"{min(values)} to {max(values)}" in " ".join(text.split())
+            assert name != "dcfm_b" or re.search(rf"student[^.]*\b{values[0]}", " ".join(text.split()))
 
 
 def test_the_planner_s_tables_of_rounds_are_the_file_s() -> None:

@@ -145,6 +145,10 @@ def test_the_four_robots_tables_are_the_files() -> None:
     for cells in said:
         name, *figures = (cell.strip() for cell in cells[1:4])
         assert figures == [cell.strip().rsplit(" ", 1)[0] for cell in shares[name]]
+    given = page.partition("<!-- given -->\n")[2].partition("<!-- end given -->")[0]
+    assert given == table_of("four/given/table.md", "What the labels add", novel_alone=True)
+    least = min(int(line.split("|")[3].split()[-1].split("/")[0]) for line in given.splitlines()[2:])
+    assert f"at least {least} of 300 diagonal moves" in (REPOSITORY / "README.md").read_text()
     lines = (REPOSITORY / "docs/results/planner_table/four/composed/comparison.md").read_text().splitlines()
     composed = next(line for line in lines if line.startswith("| DDM+L-composed |"))
     for text in (page, (REPOSITORY / "README.md").read_text()):

@@ -309,6 +309,18 @@ def test_the_planner_s_figures_by_joint_velocities_are_the_file_s() -> None:
     assert re.findall(r"\d+\.\d+", shown.partition("p <")[0].replace("[73.0, 82.3]", "")) == said
 
 
+def test_what_planning_costs_is_what_the_files_say() -> None:
+    said = " ".join((REPOSITORY / "README.md").read_text().split())
+    files = [REPOSITORY / f"docs/results/planner/benchmark-{name}.json" for name in ("dcfm_b", "dcfm_a")]
+    one, other = (json.loads(path.read_text()) for path in files)
+    plan, plan_a = (f"{found['plan_seconds']['wall']:.2f} s" for found in (one, other))
+    batch, batch_a = f"{one['batch_seconds']['wall']:.2f} s", f"{other['batch_seconds']['wall']:.1f} s"
+    ratios = [found["evaluation"]["ratio"]["wall"] for found in (one, other)]
+    cost, cost_a = (f"{r['mean']:.2f} [{r['low']:.2f}, {r['high']:.2f}]" for r in ratios)
+    assert f"takes {plan} from scratch (DCFM-A: {plan_a}), a batch of 64 takes {batch} ({batch_a})" in said
+    assert f"costs {cost} ({cost_a}) times" in said
+
+
 def test_the_toy_s_page_shows_the_benchmark_s_table() -> None:
     """Under both rules, by the file's own rounding."""
     page = (REPOSITORY / "docs/toy.md").read_text()

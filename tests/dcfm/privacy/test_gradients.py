@@ -104,7 +104,8 @@ def test_the_noise_has_the_deviation_that_is_accounted_for() -> None:
 
 
 class Taking:
-    """Instead of gradients of samples: how many were taken, each with the same gradient of a length, in one entry."""
+    """Instead of gradients of samples: how many were taken, each with the same gradient of a length, in one entry, and
+    its first entry for its loss."""
 
     def __init__(self, length: float) -> None:
         self.length, self.taken = length, 0
@@ -121,7 +122,7 @@ class Taking:
         self.taken = number = len(stored)
         gradients = {name: torch.zeros(number, *p.shape) for name, p in network.named_parameters()}
         next(iter(gradients.values())).flatten(1)[:, 0] = self.length
-        return gradients, torch.zeros(number)
+        return gradients, stored[:, 0]
 
 
 @pytest.fixture
@@ -162,18 +163,7 @@ def test_parts_of_a_batch_are_summed(taking: Taking, monkeypatch: pytest.MonkeyP
     assert float(found.norm()) == pytest.approx(number * 0.2 / 8, rel=1e-4)
 
 
-def test_the_value_is_the_mean_loss_of_those_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    def numbered(
-        task: Task,
-        network: nn.Module,
-        stored: Tensor,
-        labels: Tensor,
-        objective: ObjectiveConfig,
-        generator: torch.Generator,
-    ) -> tuple[Gradients, Tensor]:
-        return {name: torch.zeros(len(stored), *p.shape) for name, p in network.named_parameters()}, stored[:, 0]
-
-    monkeypatch.setattr(gradients_module, "sample_gradients", numbered)
+def test_the_value_is_the_mean_loss_of_those_taken(taking: Taking, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gradients_module, "TOGETHER", 3)
     task, (data, labels) = ToyTask(width=4), silo_data(COMBINATIONS, 20, seed=1)
     loss = private_loss(task, data, labels, 8, OBJECTIVE, PrivacyConfig(1.0, secret=False))

@@ -184,17 +184,27 @@ def test_room_is_taken_where_the_system_has_no_call_for_it(tmp_path: Path, monke
 
 
 def test_unreadable_images_are_named_and_left_out(tmp_path: Path) -> None:
-    for name in ("a.png", "b.png", "c.png"):
-        Image.fromarray(np.full((40, 40), 100, dtype=np.uint8)).save(tmp_path / name)
-    (tmp_path / "b.png").write_bytes(b"no image")
-    (tmp_path / "Data_Entry_2017.csv").write_text(
-        "Image Index,Finding Labels,Patient ID\na.png,Mass,1\nb.png,Mass,2\nc.png,Mass,3\n"
-    )
-    found = encode(NihFolder(tmp_path), torch.arange(3), Pooling(), tmp_path / "cache", workers=0)
-    assert found.rows.tolist() == [0, 2]
-    assert len(found.latents) == 2
-    assert "b.png" in found.unreadable[0]
-    assert torch.allclose(found.latents.float(), torch.tensor(100 / 127.5 - 1), atol=1e-3)
+    """In the second batch of the first shard, and in the second shard."""
+    for i in range(8):
+        Image.fromarray(np.full((40, 40), 20 * i, dtype=np.uint8)).save(tmp_path / f"{i}.png")
+    for broken in ("4.png", "6.png"):
+        (tmp_path / broken).write_bytes(b"no image")
+    rows = "".join(f"{i}.png,Mass,{i}\n" for i in range(8))
+    (tmp_path / "Data_Entry_2017.csv").write_text(f"Image Index,Finding Labels,Patient ID\n{rows}")
+    found = encode(NihFolder(tmp_path), torch.arange(8), Pooling(256), tmp_path / "cache", shard=5, workers=0)
+    assert found.rows.tolist() == [0, 1, 2, 3, 5, 7]
+    assert [name in text for name, text in zip(("4.png", "6.png"), found.unreadable, strict=True)] == [True, True]
+    expected = 20 * found.rows[:, None, None, None] / 127.5 - 1
+    assert torch.allclose(found.latents.float(), expected.expand(found.latents.shape), atol=1e-3)
+
+
+def test_latents_that_float16_cannot_hold_are_an_error(tmp_path: Path) -> None:
+    class Large(Pooling):
+        def encode(self, pictures: Tensor) -> Tensor:
+            return 1e6 * super().encode(pictures)
+
+    with pytest.raises(CacheError, match="float16 cannot hold"):
+        encode(SOURCE, ROWS, Large(), tmp_path / "cache", workers=0)
 
 
 def test_a_file_that_cannot_be_read_for_a_time_is_not_lost(tmp_path: Path) -> None:

@@ -73,6 +73,24 @@ def test_augmentation_keeps_the_shape_and_can_be_nothing(generator: torch.Genera
     torch.testing.assert_close(augment(pictures, still, generator), pictures)
 
 
+def test_augmentation_moves_brightens_and_adds_noise(generator: torch.Generator) -> None:
+    """Each picture by its own amount, but for the move, which is the batch's."""
+    still = replace(SMALL, shift=0.0, light=0.0, noise=0.0)
+    black = torch.full((64, 1, 20, 20), -1.0)
+    brighter = replace(still, light=0.2)
+    assert (augment(black, brighter, generator) == -1).all()
+    factor = (augment(black + 1, brighter, generator) + 1).flatten(1)
+    assert factor.std(1).max() < 1e-6
+    assert 0.8 <= factor.min() < 0.85
+    assert 1.15 < factor.max() <= 1.2
+    spread = (augment(black, replace(still, noise=0.1), generator) - black).flatten(1).std(1)
+    assert spread.min() < 0.02
+    assert 0.08 < spread.max() < 0.12
+    place = torch.arange(400.0).reshape(1, 1, 20, 20)
+    seen = [divmod(int(augment(place, replace(still, shift=0.1), generator)[0, 0, 10, 10]), 20) for _ in range(60)]
+    assert {y for y, _ in seen} == {x for _, x in seen} == {*range(8, 13)}
+
+
 def test_artefact(tmp_path: Path) -> None:
     network, thresholds = Classifier(8), torch.randn(14)
     save_classifier(tmp_path / "made", network, thresholds, SMALL)
@@ -80,6 +98,9 @@ def test_artefact(tmp_path: Path) -> None:
     assert torch.equal(found.thresholds, thresholds)
     images = torch.randint(256, (3, 32, 32), dtype=torch.uint8)
     assert torch.equal(found.predict(images), logits(network.eval(), images) > thresholds)
+    at = replace(found, thresholds=logits(found.network, images[:1])[0])
+    assert not at.predict(images[:1]).any()  # what is predicted lies above
+    assert not found.network.training
     with pytest.raises(ArtefactError, match="no artefact"):
         load_classifier(tmp_path / "nothing")
 

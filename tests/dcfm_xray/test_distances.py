@@ -1,5 +1,7 @@
 """Distances of generated pictures to test images: weights, and a kernel distance whose mean is zero if it is."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -26,7 +28,7 @@ def test_distances_weigh_generated_pictures_like_test_images(generator: torch.Ge
     assert found["fid"]["value"] < 0.3  # unweighted, the means alone are 3 * 9 * (1/2 - 1/6)^2 = 3 apart
     assert found["sets"] == 2
     assert found["generated_effective"] == pytest.approx(600**2 / (300 / 9 + 300 * 25 / 9))
-    few = distances(pictures(made[:2]), shifted[0][:2], pictures(real), shifted[1], sets, draws=5)
+    few = distances(pictures(made[:3]), shifted[0][:3], pictures(real), shifted[1], sets, draws=5)
     assert few is not None
     assert few["fid"] is None
     assert distances(pictures(made[:1]), shifted[0][:1], pictures(real), shifted[1], sets[1:], draws=5) is None
@@ -75,6 +77,41 @@ def test_a_draw_of_the_bootstrap_weighs_pictures_by_its_own_test_images(generato
     assert shares(keys_of(made), keys_of(real), wy).unique().tolist() == pytest.approx([0, 0.2])
 
 
+def test_only_sets_that_are_asked_for_and_that_both_sides_have_are_compared(generator: torch.Generator) -> None:
+    sets = feasible_sets()[:4]
+    made, real = sets[[0] * 40 + [1] * 40 + [2] * 40], sets[[0] * 60 + [1] * 30 + [3] * 30]
+    x, y = torch.randn(120, 3, generator=generator), torch.randn(120, 3, generator=generator) + 1
+
+    def found(generated: int, tests: int, asked: Tensor) -> dict[str, Any] | None:
+        given = pictures(made[:generated]), x[:generated], pictures(real[:tests]), y[:tests]
+        return distances(*given, asked, draws=5)
+
+    both, first = found(120, 120, sets), found(120, 120, sets[:1])
+    assert both == found(80, 90, sets[:2])
+    assert both is not None
+    assert (both["generated"], both["real"], both["sets"]) == (80, 90, 2)
+    assert first == found(40, 60, sets)
+
+
+def test_intervals_resample_patients_and_end_where_a_distance_can(generator: torch.Generator) -> None:
+    """Ten equal images of each of ten patients are ten; a Frechet distance has a least value, a kernel one has not."""
+    made, x = feasible_sets()[[0] * 100], torch.randn(100, 2, generator=generator)
+    y = (torch.randn(10, 2, generator=generator) + 3).repeat_interleave(10, dim=0)
+    patients = torch.arange(10).repeat_interleave(10)
+    widths = []
+    for who in (patients, torch.arange(100)):
+        found = distances(pictures(made), x, pictures(made, who), y, made[:1], draws=100)
+        assert found is not None
+        widths.append(found["fid"]["high"] - found["fid"]["low"])
+    assert widths[0] > 2 * widths[1]  # the square root of ten
+    one, other = (distances(pictures(made), x, pictures(made), x, made[:1], draws=9, seed=seed) for seed in (0, 1))
+    assert one is not None
+    assert other is not None
+    assert one["fid"]["low"] == 0
+    assert one["kid"]["low"] < 0
+    assert one["fid"]["draws"] != other["fid"]["draws"]
+
+
 def test_a_set_of_one_patient_joins_the_set_of_most() -> None:
     real, patients = torch.tensor([5, 5, 5, 5, 7, 7, 9, 9]), torch.tensor([0, 0, 0, 0, 1, 2, 3, 3])
     drawn = designs(torch.tensor([5, 5, 7, 7, 9, 9]), real, patients)
@@ -89,4 +126,6 @@ def test_a_set_of_one_patient_joins_the_set_of_most() -> None:
 def test_images_of_one_patient_have_no_distance(generator: torch.Generator) -> None:
     made = feasible_sets()[[0] * 6]
     x = torch.randn(6, 3, generator=generator)
-    assert distances(pictures(made), x, pictures(made, torch.zeros(6, dtype=torch.long)), x, made[:1], draws=2) is None
+    one = torch.zeros(6, dtype=torch.long)
+    assert distances(pictures(made), x, pictures(made, one), x, made[:1], draws=2) is None
+    assert distances(pictures(made), x, pictures(made, torch.arange(6) // 3), x, made[:1], draws=2) is not None

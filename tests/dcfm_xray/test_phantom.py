@@ -66,6 +66,13 @@ def test_one_more_finding_leaves_the_others_where_they_are(finding: str, beside:
     assert float((together[strong].abs() > 0.05).float().mean()) > 0.5
 
 
+def test_a_finding_is_on_either_side() -> None:
+    seen = change({"Mass"}).abs()
+    left, right = seen[:, :, :24].sum((1, 2)), seen[:, :, 24:].sum((1, 2))
+    assert (left > right).any()
+    assert (right > left).any()
+
+
 def test_emphysema_flattens_and_darkens() -> None:
     assert float(change({"Emphysema"}).mean()) < -0.01
 

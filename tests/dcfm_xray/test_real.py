@@ -12,8 +12,10 @@ from dcfm.trainers.loop import LoopConfig, Progress, ResumeError
 from dcfm_xray import real
 from dcfm_xray.classifier import Classifier, ClassifierConfig, Trained, logits, thresholds_at
 from dcfm_xray.evaluation_settings import EvaluationError, EvaluationSettings
+from dcfm_xray.findings import FINDINGS
 from dcfm_xray.problem import Pictures, feasible_sets
 from dcfm_xray.real import balanced_rows, fit_classifier, judged
+from dcfm_xray.utility import utility
 
 SETTINGS = EvaluationSettings(
     each=8,
@@ -59,6 +61,22 @@ def test_a_classifier_is_made_again_only_if_asked_for(tmp_path: Path) -> None:
         fit_classifier(pictures(1), HELD, replace(SETTINGS, specificity=0.8), tmp_path / "a")
 
 
+def test_held_out_pictures_fix_thresholds_and_train_nothing(tmp_path: Path) -> None:
+    first, other, settings = pictures(0), pictures(1), replace(SETTINGS, specificity=0.5)
+    mixed = replace(
+        first,
+        images=torch.where(HELD[:, None, None], other.images, first.images),
+        labels=torch.where(HELD[:, None], other.labels, first.labels),
+    )
+    one = fit_classifier(first, HELD, settings, tmp_path / "a")
+    two = fit_classifier(mixed, HELD, settings, tmp_path / "b")
+    assert equal(replace(two, thresholds=one.thresholds), one)
+    scores = logits(two.network, mixed.images[HELD])
+    assert torch.equal(two.thresholds, thresholds_at(scores, mixed.labels[HELD], 0.5))
+    again = fit_classifier(mixed, HELD, replace(settings, seed=3), tmp_path / "c")
+    assert not equal(replace(again, thresholds=one.thresholds), one)
+
+
 def test_it_judges_on_the_device_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where thresholds are fixed, and where it is there already."""
     fit(pictures(0), tmp_path / "a")
@@ -92,10 +110,10 @@ def test_a_stem_that_is_slow_at_this_size_is_told(
 
 def test_at_equal_specificity_thresholds_of_its_own_do_not_matter(tmp_path: Path) -> None:
     """Only the order of a classifier's scores: one that says yes to all then finds as much as one that says no."""
-    trained, test = fit(pictures(0), tmp_path), pictures(1)
+    trained, test, settings = fit(pictures(0), tmp_path), pictures(1), replace(SETTINGS, specificity=0.7, seed=3)
     sets = {"all": feasible_sets()}
     eager, shy = (
-        judged(replace(trained, thresholds=torch.full((14,), value)), test, sets, SETTINGS) for value in (-99.0, 99.0)
+        judged(replace(trained, thresholds=torch.full((14,), value)), test, sets, settings) for value in (-99.0, 99.0)
     )
     assert set(eager["specificity_on_test"].values()) == {0.0}
     assert set(shy["specificity_on_test"].values()) == {1.0}
@@ -103,12 +121,19 @@ def test_at_equal_specificity_thresholds_of_its_own_do_not_matter(tmp_path: Path
     assert shy["utility"]["all"]["utility"]["value"] == 0.0
     assert eager["utility_at_equal_specificity"] == shy["utility_at_equal_specificity"]
     scores = logits(trained.network, test.images)
-    above = scores > thresholds_at(scores, test.labels, SETTINGS.specificity)
-    for i in range(14):
-        kept = float((~above[test.labels[:, i] == 0, i]).float().mean())
-        assert SETTINGS.specificity <= kept < SETTINGS.specificity + 1 / 9
+    above = scores > thresholds_at(scores, test.labels, settings.specificity)
+    assert (
+        eager["utility_at_equal_specificity"]["all"]
+        == utility(above, test.labels, test.patients, sets, draws=settings.draws, seed=settings.seed)["all"]
+    )
+    middle = scores.median(0).values  # scores themselves: what is predicted lies above
+    own = judged(replace(trained, thresholds=middle), test, sets, settings)["specificity_on_test"]
+    for i, finding in enumerate(FINDINGS):
+        without = test.labels[:, i] == 0
+        assert settings.specificity <= float((~above[without, i]).float().mean()) < settings.specificity + 1 / 9
+        assert own[finding] == pytest.approx(float((scores[without, i] <= middle[i]).float().mean()))
     everywhere = replace(test, labels=torch.ones_like(test.labels))
-    found = judged(trained, everywhere, sets, SETTINGS)
+    found = judged(trained, everywhere, sets, settings)
     assert found["utility_at_equal_specificity"] is None
     assert set(found["specificity_on_test"].values()) == {None}
 

@@ -39,9 +39,24 @@ def test_every_row_has_one_place(kind: str, withhold: bool) -> None:
     assert is_withheld(SOURCE.labels[train]).any() != withhold
     assert is_withheld(SOURCE.labels[found.withheld]).all()
     assert bool(len(found.withheld)) == withhold
+    patients = (len(SOURCE.patients[part].unique()) for part in (found.test, torch.arange(6000)))
+    assert next(patients) == round(0.25 * next(patients))
     silos = {f"hospital{i}": SOURCE.labels[rows] for i, rows in enumerate(found.silos)}
     text = describe(silos, found, SOURCE.labels)
     assert text.count("hospital") == 4
+    labels = SOURCE.labels[found.test]
+    sets, first = len(labels.unique(dim=0)), int(labels[:, 0].sum())
+    assert f"test: {len(labels)} images, {sets} label sets: Atelectasis {first}, " in text
+
+
+def test_the_seed_decides_who_is_where() -> None:
+    one, same, other = (
+        split(SOURCE.labels, SOURCE.patients, kind="iid", withhold=True, **SETTINGS | {"seed": seed})  # type: ignore[arg-type]
+        for seed in (0, 0, 1)
+    )
+    assert torch.equal(one.test, same.test)
+    assert torch.equal(one.silos[0], same.silos[0])
+    assert not torch.equal(one.test, other.test)
 
 
 def test_a_data_sets_own_split_is_used() -> None:

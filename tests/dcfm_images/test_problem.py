@@ -85,6 +85,11 @@ def test_the_matrix_says_who_holds_what(digits: Digits) -> None:
     text = problem.describe().splitlines()
     assert len(text) == 13
     assert sum(line.count("·") for line in text[2:12]) == 50
+    for digit, line in enumerate(text[2:12]):
+        label, *cells = line.split()
+        held = counts[:, digit]
+        told = [f"{int((n > 0).sum())}:{int(n.sum())}" if n.any() else "·" for n in held.T]
+        assert (label, cells) == (str(digit), told)
 
 
 def test_too_few_digits(digits: Digits) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from dcfm import records
 from dcfm.methods import registry
@@ -36,7 +37,7 @@ class Trained:
         """An untrained model of a method, published as if trained."""
         torch.manual_seed(len(method))
         single = isinstance(registry.make(method), SingleNetwork)
-        networks = [self.task.network().state_dict() for _ in self.problem.silos[: 1 if single else None]]
+        networks = [self.weights() for _ in self.problem.silos[: 1 if single else None]]
         target = self.root / "published" / method
         publish(
             target,
@@ -49,6 +50,14 @@ class Trained:
             data_hash=silos_hash(self.problem.silos),
         )
         return target
+
+    def weights(self) -> dict[str, Tensor]:
+        """Of a network that answers: a new one's last layer is zero, so that all of them make the same pictures."""
+        network = self.task.network()
+        for parameter in network.parameters():
+            if not parameter.any():
+                torch.nn.init.normal_(parameter, std=0.1)
+        return network.state_dict()
 
     @property
     def training(self) -> dict[str, object]:

@@ -6,20 +6,25 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from dcfm import records
 from dcfm.artefacts import save_tensors
+from dcfm.methods.sampling import CANDIDATES
 from dcfm.metrics.frechet import SampleSizeError
 from dcfm.records import RecordError
 from dcfm_images.evaluation import check, evaluate
 from dcfm_images.evaluation_settings import EvaluationError, EvaluationSettings
 from dcfm_images.features import FeatureSpace, feature_space
+from dcfm_images.judging import Judge
 from dcfm_images.lineage import kept_weights, problem_of
 from dcfm_images.models import load
+from dcfm_images.pictures import colour_digits
 from dcfm_images.reader import LoadedReader, load_reader
 from dcfm_images.results import read_pictures, read_points
+from dcfm_images.sampling import Solver, sample
 
 
 def judged(trained: Any, out: Path, settings: EvaluationSettings, method: str = "dcfm_b", **more: Any) -> Any:
@@ -46,12 +51,32 @@ def test_complete_then_resumed(trained: Any, quick: EvaluationSettings, tmp_path
     selection = json.loads((tmp_path / "out" / "selection.json").read_text())
     assert selection["scored_combinations"] == trained.problem.known.tolist()
     assert selection["chosen"] == found["sampling"]
+    assert "noise seed 1" in selection["criterion"]
     assert json.loads((tmp_path / "out" / "combinations.json").read_text()) == trained.problem.matrix()
 
     told: list[str] = []
     again = judged(trained, tmp_path / "out", quick, on_progress=lambda what, done, total: told.append(what))
     assert again == found
     assert not told  # nothing was sampled
+
+
+def test_metrics_are_those_of_what_was_asked_for(trained: Any, quick: EvaluationSettings, tmp_path: Path) -> None:
+    """Sampled and judged again, combinations and seeds by hand; other settings are other results."""
+    settings = replace(quick, rules=("joint",), seed=3)
+    found = judged(trained, tmp_path, settings)
+    model, problem, loaded = load(trained.root / "published/dcfm_b", "cpu"), trained.problem, load_reader()
+    space, kept = feature_space("digits", loaded), read_pictures(tmp_path)
+    for cell, combinations in (("known", problem.known), ("novel", problem.novel)):
+        judge = Judge(space, loaded.reader, {cell: colour_digits(problem.reference, combinations, 4, seed=3)}, 5, 3)
+        field, shape = model.sampled(CANDIDATES["joint"]), model.task.shape
+        made = sample(field, shape, combinations, 4, seed=3, solver=Solver("midpoint", 4), device=model.device)
+        expected = json.loads(json.dumps(judge.judge(made, cell)))
+        assert {name: found[cell][name] for name in expected} == expected
+        for i, (digit, colour) in enumerate(combinations.tolist()):
+            assert np.array_equal(kept[digit, colour], made.images[4 * i : 4 * i + 4].numpy())
+    for change in ({"seed": 4}, {"draws": 6}, {"solver": "euler"}, {"evaluations": 2}):
+        with pytest.raises(RecordError, match=rf"{next(iter(change))}: "):
+            judged(trained, tmp_path, replace(settings, **change))
 
 
 def test_features_are_taken_on_the_model_s_device_alone(
@@ -185,18 +210,22 @@ def test_snapshots(trained: Any, quick: EvaluationSettings, tmp_path: Path, meth
     model = load(trained.publish(method), "cpu")
     where = {"dcfm_b": ["dcfm_b"], "ddm_l": ["further/silo0", "further/silo1"]}
     where["ddm"] = ["further_no_ci/silo0", "further_no_ci/silo1"]
-    where["dcfm_a"] = ["dcfm_a/round_1/silo0", "dcfm_a/round_1/silo1"]
+    where["dcfm_a"] = ["dcfm_a/round_10/silo0", "dcfm_a/round_10/silo1"]
     with pytest.raises(EvaluationError, match="snapshots=true"):
         kept_weights(model, trained.root / "published" / method)
+    for other in (f"dcfm_a/round_{number}/silo{silo}" for number in (0, 9) for silo in (0, 1)):
+        (trained.root / f"{other}.snapshots").mkdir(parents=True)  # of rounds before the last
     for name in where[method]:
         for step in (10, 20, 30):
             path = trained.root / f"{name}.snapshots" / f"step_{step:07d}.safetensors"
             path.parent.mkdir(parents=True, exist_ok=True)
-            save_tensors(path, trained.task.network().state_dict())
+            save_tensors(path, trained.weights())
     assert [step for step, _ in kept_weights(model, trained.root / "published" / method)] == [10, 20, 30]
     if method in ("dcfm_b", "ddm_l"):
         judged(trained, tmp_path / "out", replace(quick, snapshots=2, rules=("joint",)), method)
-        assert [p["training_steps"] for p in read_points(tmp_path / "out", "snapshots")] == [10, 30]
+        points = read_points(tmp_path / "out", "snapshots")
+        assert [point["training_steps"] for point in points] == [10, 30]
+        assert points[0]["novel"]["fid"] != points[1]["novel"]["fid"]  # other weights
 
 
 def test_the_reference_was_in_no_silo(trained: Any) -> None:
@@ -250,6 +279,13 @@ def test_an_interrupted_one_leaves_nothing_half_written(
     ("changes", "message"),
     [
         ({"each": 1}, "at least 2"),
+        ({"curve_each": 1}, "curve_each=1 and"),
+        ({"draws": 1}, "draws=1 must be"),
+        ({"selection_each": 0}, "selection_each=0 and"),
+        ({"batch": 0}, "batch=0 at least 1"),
+        ({"snapshots": -1}, "snapshots=-1"),
+        ({"guidance": (100.0,)}, "weights are positive"),
+        ({"guidance": (1.5, 1.5001)}, "each once"),
         ({"seed": 1}, "two different seeds"),
         ({"rules": ("both",)}, "joint, composed"),
         ({"evaluations": 1}, "at least as many"),

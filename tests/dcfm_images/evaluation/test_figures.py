@@ -8,7 +8,7 @@ import pytest
 from matplotlib.image import imread
 
 from dcfm_images import figures
-from dcfm_images.figures import draw_combinations, draw_curves, draw_grid
+from dcfm_images.figures import draw_combinations, draw_curves, draw_grid, draw_manifolds
 
 NOVEL = [(d, (d + 3) % 10) for d in range(10)]
 
@@ -46,6 +46,50 @@ def test_curves(tmp_path: Path, key: str) -> None:
     curves = {"DDM": [point(key, 4, 9.0), point(key, 8, 7.0)], "DCFM-B": [point(key, 4, 3.0)]}
     draw_curves(curves, key, tmp_path / "curve.png")
     assert imread(tmp_path / "curve.png").ndim == 3
+
+
+def test_curves_show_each_cell_s_own_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[Any] = []
+    monkeypatch.setattr(figures, "_save", lambda figure, _: drawn.append(figure))
+    one = point("evaluations", 4, 9.0) | {"known": point("", 0, 5.0)["known"]}
+    draw_curves({"DDM": [one]}, "evaluations", tmp_path / "curve.png")
+    distance, accuracy = drawn[0].axes
+    shown = {line.get_label(): (line.get_linestyle(), *line.get_ydata()) for line in distance.lines}
+    assert shown == {"DDM, novel": ("-", 9.0), "DDM, known": ("--", 5.0)}
+    assert [band.get_paths()[0].get_extents().intervaly.tolist() for band in distance.collections] == [[8, 10], [4, 6]]
+    assert [line.get_ydata().tolist() for line in accuracy.lines] == [[50.0], [50.0]]
+    assert accuracy.collections[0].get_paths()[0].get_extents().intervaly.tolist() == pytest.approx([40, 60])
+
+
+def test_manifolds_are_recall_against_precision_on_novel_combinations(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[Any] = []
+    monkeypatch.setattr(figures, "_save", lambda figure, _: drawn.append(figure))
+    novel = {"precision": {"value": 0.5, "low": 0.4, "high": 0.7}, "recall": {"value": 0.2, "low": 0.15, "high": 0.3}}
+    rows = [{"method": "ddm", "run": True, "novel": novel, "known": {}}, {"method": "dfd", "run": False}]
+    draw_manifolds({"tables": [{"partition": "iid", "rows": rows}], "titles": {"ddm": "DDM"}}, tmp_path / "m.png")
+    (axes,) = drawn[0].axes
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("recall, novel", "precision, novel")
+    (container,) = axes.containers
+    marks, _, bars = container.lines
+    assert (marks.get_xdata()[0], marks.get_ydata()[0]) == (0.2, 0.5)
+    across, up = (bar.get_segments()[0] for bar in bars)
+    assert across[:, 0].tolist() == pytest.approx([0.15, 0.3])
+    assert up[:, 1].tolist() == pytest.approx([0.4, 0.7])
+
+
+def test_novel_combinations_are_outlined(tmp_path: Path, trained: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[Any] = []
+    monkeypatch.setattr(figures, "_save", lambda figure, _: drawn.append(figure))
+    matrix = trained.problem.matrix()
+    draw_combinations(matrix, tmp_path / "matrix.png")
+    counts = np.array(matrix["counts"])
+    for axes, table in zip(drawn[0].axes, (counts.sum(0), *counts), strict=False):
+        places = {(round(p.get_y() + 0.46), round(p.get_x() + 0.46)) for p in axes.patches}
+        assert places == {tuple(pair) for pair in matrix["novel"]}
+        assert axes.get_title().endswith(f": {table.sum()}")
+        assert np.array_equal(np.nan_to_num(axes.images[0].get_array()), table)
 
 
 def test_known_and_novel_differ_in_the_legend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

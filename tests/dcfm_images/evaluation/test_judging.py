@@ -2,15 +2,16 @@
 
 import pytest
 import torch
+from torch import Tensor
 
 from dcfm.metrics.frechet import SampleSizeError
 from dcfm.metrics.intervals import wilson
 from dcfm_images.digits import Digits, load_digits
-from dcfm_images.features import feature_space
+from dcfm_images.features import FeatureSpace, feature_space
 from dcfm_images.judging import Judge, accuracy
 from dcfm_images.pictures import Pictures, colour_digits
 from dcfm_images.problem import SPACE
-from dcfm_images.reader import load_reader
+from dcfm_images.reader import LoadedReader, load_reader
 
 NOVEL = SPACE.combinations()[::7]
 
@@ -70,6 +71,12 @@ def test_another_label_is_wrong(judge: Judge) -> None:
     assert found["digit"]["rate"] > 0.95
     assert found["colour"]["rate"] < 0.02
     assert found["both"]["k"] == sum(entry["k"] for entry in found["by_combination"].values())
+    assert {entry["n"] for entry in found["by_combination"].values()} == {20}
+    assert set(accuracy(judge.reader, reference)["by_combination"]) == {
+        f"{SPACE.values[0][digit]} {SPACE.values[1][colour]}" for digit, colour in NOVEL.tolist()
+    }
+    # The reference's own pictures all lie in it: real ones count, generated ones with another colour do not.
+    assert 300 <= judge.successes(swapped, "novel")[0] < 306
 
 
 def test_repeats(judge: Judge, halves: tuple[Digits, Digits]) -> None:
@@ -84,6 +91,59 @@ def test_successes_count_both_sets(judge: Judge, halves: tuple[Digits, Digits]) 
     inside = judge.membership(real, "novel")
     assert good <= inside.generated.sum() + inside.real.sum()
     assert good > 400
+
+
+def shaded(shades: Tensor, origins: Tensor) -> Pictures:
+    """Twenty pictures of each of four combinations, each of one grey; two digits in two colours."""
+    labels = torch.tensor([[0, 0], [0, 1], [1, 0], [1, 1]]).repeat_interleave(20, dim=0)
+    return Pictures(shades.to(torch.uint8)[:, None, None, None].expand(80, 3, 4, 4), labels, origins)
+
+
+def judge_of(reader: LoadedReader, references: dict[str, Pictures], seed: int = 0) -> Judge:
+    """By the greys themselves: a picture lies in the other set's manifold where it has one of its greys."""
+    space = FeatureSpace("digits", "", lambda pictures: pictures[:, :, 0, 0], torch.device("cpu"))
+    return Judge(space, reader.reader, references, draws=40, seed=seed)
+
+
+def test_a_draw_has_as_many_of_each_combination_as_there_are() -> None:
+    """Combinations far apart and without variety are the same on both sides: no draw tells the two from each other."""
+    shades = torch.tensor([0, 80, 160, 240]).repeat_interleave(20)
+    digits = torch.cat([torch.arange(20).repeat(2), torch.arange(20, 40).repeat(2)])  # each in two colours
+    judge = judge_of(load_reader(), {"novel": shaded(shades, digits)})
+    found = judge.judge(shaded(shades, torch.arange(80)), "novel")
+    for name in ("fid", "kid"):
+        assert found[name]["value"] == pytest.approx(0, abs=1e-5)
+        assert found[name]["draws"] == pytest.approx([0] * 40, abs=1e-5)
+
+
+def test_shares_are_drawn_by_what_is_independent() -> None:
+    """Of each combination half lies in the other set: of 80 digits here, of two in all colours there."""
+    half = torch.arange(80) % 2
+    many, two = shaded(100 * half, torch.arange(80)), shaded(150 * half, half)
+    reader = load_reader()
+    for seed in range(4):
+        one, other = judge_of(reader, {"novel": two}, seed), judge_of(reader, {"novel": many}, seed)
+        found, swapped = one.judge(many, "novel"), other.judge(two, "novel")
+        for narrow, wide in (
+            (found["precision"], found["recall"]),
+            (swapped["recall"], swapped["precision"]),
+        ):
+            assert narrow["value"] == wide["value"] == 0.5
+            assert 0.1 < narrow["high"] - narrow["low"] < 0.35
+            assert wide["high"] - wide["low"] > 0.7
+            assert 0 <= wide["low"] < wide["high"] <= 1
+
+
+def test_each_cell_has_its_own_reference_and_each_seed_its_own_draws() -> None:
+    shades = torch.arange(80)
+    known, novel = shaded(shades, torch.arange(80)), shaded(shades + 100, torch.arange(80))
+    made, reader = shaded(shades + 50, torch.arange(80)), load_reader()
+    both = judge_of(reader, {"known": known, "novel": novel})
+    first = both.judge(known, "known")
+    assert first["fid"]["value"] == pytest.approx(0, abs=1e-6)
+    second = both.judge(made, "novel")
+    assert second == judge_of(reader, {"novel": novel}).judge(made, "novel")
+    assert second["fid"]["draws"] != judge_of(reader, {"novel": novel}, seed=1).judge(made, "novel")["fid"]["draws"]
 
 
 def test_too_few_pictures(judge: Judge, halves: tuple[Digits, Digits]) -> None:

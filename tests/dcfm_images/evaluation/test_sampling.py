@@ -63,6 +63,8 @@ def test_noise_belongs_to_the_combination() -> None:
     )
     assert torch.equal(together.images[4:8], alone.images)
     assert not torch.equal(together.images[:4], together.images[4:8])
+    other = sample(lambda x, t, y, held=None: still(x), (3, 4, 4), COMBINATIONS, 4, seed=8, solver=Solver(), device=CPU)
+    assert not torch.equal(together.images, other.images)
 
 
 @pytest.mark.parametrize(("name", "evaluations", "used"), [("euler", 25, 25), ("midpoint", 25, 24), ("rk4", 25, 23)])
@@ -101,6 +103,17 @@ def test_chosen_by_known_combinations_alone(trained: Any) -> None:
     one = choose(model, judge, each=2, seed=1, solver=Solver("euler", 2), rules=("joint",))
     assert one.chosen == "joint"
     assert one.scores["joint"] == found.scores["joint"]
+
+
+def test_a_rule_is_judged_by_how_it_answers_novel_combinations_too(trained: Any) -> None:
+    """DCFM-A's joint rule composes for those: it scores the worse of the two."""
+    model, known, reader = load(trained.publish("dcfm_a"), "cpu"), trained.problem.known, load_reader()
+    field, solver = model.sampled(CANDIDATES["joint"]), Solver("euler", 2)
+    own, other = (sample(field, model.task.shape, known, 2, seed=seed, solver=solver, device=CPU) for seed in (1, 2))
+    judge = Judge(feature_space("digits", reader), reader.reader, {"known": other}, draws=1)
+    scores = choose(model, judge, each=2, seed=1, solver=solver, rules=("joint", "composed")).scores
+    assert judge.successes(own, "known")[0] > scores["composed, w = 1"][0]
+    assert scores["joint"] == scores["composed, w = 1"]
 
 
 def test_novel_combinations_are_refused(trained: Any, monkeypatch: pytest.MonkeyPatch) -> None:

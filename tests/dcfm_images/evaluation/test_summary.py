@@ -3,12 +3,15 @@
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from dcfm import records
 from dcfm.comparison import Entry
 from dcfm.metrics.intervals import share
+from dcfm.records import write_json
 from dcfm_images.summary import best_baseline, ratio_to, summarise
 from dcfm_images.table import run
 from dcfm_images.table_settings import TableSettings
@@ -81,6 +84,26 @@ def test_shares_of_several_trainings_have_intervals_over_these(settings: TableSe
         assert row[name]["low"] < min(rates) < max(rates) < row[name]["high"]
         assert one["rows"][0]["novel"][name]["low"] > min(rates)
     assert row["accuracy_both"]["n"] == 5000
+
+
+def test_the_interval_of_equal_shares_is_that_of_their_noise(tmp_path: Path) -> None:
+    """Two trainings that agree: half of the draws take one of them twice, so the variance is 3/4 of one training's."""
+    published = Path(__file__).parents[3] / "docs/results/images/quick"
+    settings = TableSettings(("ddm_l",), ("noniid",), (0, 1), runs=tmp_path / "runs", out=tmp_path)
+    for seed in (0, 1):
+        folder = Entry("noniid", "ddm_l", seed).results(tmp_path)
+        shutil.copytree(Entry("noniid", "ddm_l", 0).results(published), folder)
+        changed = json.loads((folder / "metrics.json").read_text())
+        changed["novel"]["precision"] = {"value": 0.5, "low": 0.4, "high": 0.6}
+        changed["known"]["precision"] = {"value": 0.99, "low": 0.9, "high": 1.0}
+        changed["known"]["recall"] = {"value": 0.01, "low": 0.0, "high": 0.1}
+        write_json(folder / "metrics.json", changed)
+        records.finish(folder / "record.json", {}, ["metrics.json"])
+    row = summarise(settings, "a command")["tables"][0]["rows"][0]
+    for end in ("low", "high"):
+        assert abs(row["novel"]["precision"][end] - 0.5) == pytest.approx(0.1 * 0.75**0.5, rel=0.1)
+    assert row["known"]["precision"]["high"] == 1.0
+    assert row["known"]["recall"]["low"] == 0.0
 
 
 def test_intervals_of_other_bootstrap_draws_are_told(settings: TableSettings, trained: Any) -> None:

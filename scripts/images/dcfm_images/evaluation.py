@@ -124,8 +124,7 @@ class Evaluation:
         """What results must have been asked for to be those of this evaluation."""
         settings = self.settings
         return {
-            "weights_sha256": self.model.metadata["files"][MODEL],
-            "reader_sha256": self.reader.weights_hash,
+            **self._networks(),
             "reference_sha256": fingerprint([{"images": self.problem.reference.images}]),
             "each": settings.each,
             "seed": settings.seed,
@@ -136,6 +135,15 @@ class Evaluation:
             "bootstrap": BOOTSTRAP,
         }
 
+    def _networks(self) -> dict[str, str]:
+        """Which weights draw, read and compare. Those of the space ``digits`` are the reader's, not named twice."""
+        other = self.settings.features != "digits"
+        return {
+            "weights_sha256": self.model.metadata["files"][MODEL],
+            "reader_sha256": self.reader.weights_hash,
+            **({"feature_weights_sha256": self.space.weights_hash} if other else {}),
+        }
+
     def choose(self) -> str:
         """The name of the candidate that known combinations choose; ``selection.json`` is written if missing."""
         settings = self.settings
@@ -144,9 +152,8 @@ class Evaluation:
                 for name in (SELECTION_RECORD, SELECTION):
                     (self.out / name).unlink(missing_ok=True)
             return settings.rules[0]
-        asked = {
-            "weights_sha256": self.model.metadata["files"][MODEL],
-            "reader_sha256": self.reader.weights_hash,
+        asked: dict[str, Any] = {
+            **self._networks(),
             "each": settings.selection_each,
             "seed": settings.selection_seed,
             "solver": settings.solver,

@@ -15,7 +15,7 @@ from dcfm.artefacts import save_tensors
 from dcfm.methods.sampling import CANDIDATES
 from dcfm.metrics.frechet import SampleSizeError
 from dcfm.records import RecordError
-from dcfm_images.evaluation import check, evaluate
+from dcfm_images.evaluation import Evaluation, check, evaluate
 from dcfm_images.evaluation_settings import EvaluationError, EvaluationSettings
 from dcfm_images.features import FeatureSpace, feature_space
 from dcfm_images.judging import Judge
@@ -92,6 +92,15 @@ def test_features_are_taken_on_the_model_s_device_alone(
     monkeypatch.setattr("dcfm_images.evaluation.feature_space", space)
     judged(trained, tmp_path / "out", replace(quick, curve=(2,)))
     assert devices == [torch.device("cpu")] * 2  # looked for before any work, and made once
+
+
+def test_other_weights_of_a_feature_space_are_other_results(
+    trained: Any, quick: EvaluationSettings, tmp_path: Path
+) -> None:
+    folder, reader = trained.publish("dcfm_b"), load_reader()
+    model, settings = load(folder, "cpu"), replace(quick, features="imagenet")
+    asked = Evaluation(model, folder, trained.problem, reader, tmp_path, settings, "a command").asked()
+    assert asked["feature_weights_sha256"] == feature_space("imagenet", reader).weights_hash != reader.weights_hash
 
 
 def test_other_settings_are_an_error_unless_made_again(trained: Any, quick: EvaluationSettings, tmp_path: Path) -> None:

@@ -25,6 +25,13 @@ def test_more_silos_than_attributes_vary_the_value() -> None:
     assert silo_values(LEFT_AND_BOTTOM, 5) == [(0, 0), (1, 0), (0, 1), (1, 1), (0, 0)]
 
 
+def test_the_value_that_a_silo_sees_is_that_of_more_combinations() -> None:
+    """0 where both have as many."""
+    whole = toy_space(2).combinations()
+    assert silo_values(whole, 2) == [(0, 0), (1, 0)]
+    assert silo_values(whole[1:], 2) == [(0, 1), (1, 1)]
+
+
 def test_what_matches_no_silo_goes_to_one(generator: torch.Generator) -> None:
     observed = torch.tensor([[0, 0, 0], [0, 0, 1], [0, 1, 0], [1, 0, 0], [1, 1, 1]])
     held = holders(observed, 3, generator)
@@ -67,6 +74,19 @@ def test_samples_lie_where_their_labels_say() -> None:
     mixture = Mixture()
     for silo in deal(mixture, LEFT_AND_BOTTOM, "iid", 2, 2000, seed=0):
         assert float(mixture.within(silo.data, silo.labels).float().mean()) > 0.98
+
+
+def test_iid_deals_evenly_and_dirichlet_the_less_so_the_smaller_alpha() -> None:
+    """Of 400 samples of a combination, what the silo that has most of them holds; a fifth is an equal share."""
+
+    def most(kind: str, alpha: float) -> int:
+        silos = deal(Mixture(), LEFT_AND_BOTTOM, kind, 5, 400, seed=0, alpha=alpha)
+        return max(count for held in describe(silos, toy_space(2)).values() for count in held.values())
+
+    assert {len(silo) for silo in deal(Mixture(), LEFT_AND_BOTTOM, "iid", 5, 400, seed=0)} == {240}
+    assert most("iid", 0.5) < 110
+    assert most("dirichlet", 1000.0) < 110
+    assert most("dirichlet", 0.5) > 160
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from dcfm.decentralized import Federation
+from dcfm.fields import Composed
 from dcfm.methods import registry
 from dcfm.selection import KnownOnly, LeakError
 from dcfm.toy.cell import Cell, check_cells, record_path, tell_changed_code, tell_hidden
 from dcfm.toy.choice import choose, read_candidates
-from dcfm.toy.experiment import run_cells, summary
+from dcfm.toy.experiment import choose_rule, run_cells, summary, train_method
 from dcfm.toy.mixture import Mixture
 from dcfm.toy.problem import ProblemSettings, make_problem
 from dcfm.toy.score import Sampling, hits, sample, score_samples
@@ -66,6 +68,8 @@ def test_the_true_field_scores_99_percent_everywhere(generator: torch.Generator)
     found = summary(records)
     assert found["novel"]["mean"] == records[3]["share"]
     assert found["known"]["min"] == min(record["share"] for record in records[:3])
+    for mean, key in (("mean", "share"), ("sliced_wasserstein", "sliced_wasserstein")):
+        assert found["known"][mean] == pytest.approx(sum(record[key] for record in records[:3]) / 3)
     assert not hits(mixture, combinations.flip(0), x).any()
 
 
@@ -79,6 +83,12 @@ def test_a_run_goes_on_from_what_is_finished_and_refuses_other_settings(tmp_path
     assert (tmp_path / "noniid/seed0/trainings/dcfm_b").is_dir()
     with pytest.raises(ValueError, match=r"other settings \(problem.distance\)"):
         run_cells([cell(distance=2.0)], ["ddm_l"], tmp_path, workers=0)
+    for other, key in (
+        (replace(one, sampling=Sampling(21, 2)), "sampling.draws"),
+        (replace(one, training=replace(TINY, batch=9)), "training.batch"),
+    ):
+        with pytest.raises(ValueError, match=rf"other settings \({key}\)"):
+            check_cells([other], ["ddm_l"], tmp_path, 0)
     (tmp_path / "noniid/seed0/settings.json").write_text("{")
     with pytest.raises(ValueError, match="damaged"):
         check_cells([one], ["ddm_l"], tmp_path, 0)
@@ -133,6 +143,8 @@ def test_a_record_says_who_holds_what_and_at_what_cost(tmp_path: Path) -> None:
     assert novel not in {label for held in record["silos"].values() for label in held}
     student = record["methods"]["dcfm_b"]
     assert student["cost"]["units"] == {"silo0": 2.0, "silo1": 2.0}
+    size = sum(value.numel() for value in cell().task.network().state_dict().values())
+    assert all(0 < passed - 2 * 4 * size < 4096 for passed in student["cost"]["bytes"].values())  # in single precision
     assert record["methods"]["pooled"]["decentralised"] is False
     assert sorted(tuple(r["label"]) for r in student["combinations"] if r["known"]) == sorted(
         tuple(int(v) for v in label.split("-")) for label in {k for held in record["silos"].values() for k in held}
@@ -140,6 +152,48 @@ def test_a_record_says_who_holds_what_and_at_what_cost(tmp_path: Path) -> None:
     assert set(student["by_rule"]) == {"joint", "composed"}
     scored = student["selection"]["scored_combinations"]
     assert [int(v) for v in novel.split("-")] not in scored
+
+
+def test_the_rule_that_is_not_chosen_rests_on_500_samples(tmp_path: Path) -> None:
+    (record,) = run_cells([replace(cell(), sampling=Sampling(501, 1))], ["dcfm_b"], tmp_path, workers=0)
+    found = record["methods"]["dcfm_b"]
+    other = {"joint": "composed", "composed": "joint"}[found["rule"]]
+    assert {r["n"] for r in found["combinations"]} == {501}
+    assert {r["n"] for r in found["by_rule"][other]["combinations"]} == {500}
+    assert {tried["score"]["n"] for tried in found["selection"]["tried"].values()} == {3 * 500}
+
+
+def test_seeds_and_streams_have_noise_of_their_own() -> None:
+    """Else the choice would be made on the scores' noise, and seeds would not be independent; rules share theirs."""
+    problem, many = make_problem(cell().problem), Sampling(400, 1)
+    seeds = [replace(cell(seed=seed), sampling=many) for seed in range(3)]
+    scores = [choose_rule(one, problem, {"joint": still, "composed": still}).scores for one in seeds]
+    assert all(found["joint"] == found["composed"] for found in scores)
+    counts = [count(one, problem, still, problem.known, stream)[0] for one in seeds for stream in (3, 5)]
+    assert len({*counts, *(found["joint"][0] for found in scores)}) == 6 + 3
+
+
+def test_scores_are_of_the_rule_and_of_the_combinations_that_they_name() -> None:
+    one = replace(cell(), sampling=Sampling(200, 20))
+    problem = make_problem(one.problem)
+
+    def known_alone(x: Tensor, t: Tensor, y: Tensor, held: Tensor | None = None) -> Tensor:
+        return torch.where((y == problem.missing).all(1, keepdim=True), still(x, t, y), exact(x, t, y))
+
+    fields = {"joint": still, "composed": known_alone}
+    found = score_all(one, problem, fields)
+    assert found["rule"] == "composed"
+    assert found["known"][0] / found["known"][1] > 0.95
+    assert found["novel"][0] / found["novel"][1] < 0.3
+    rules = score_known(one, problem, fields)
+    assert rules["composed"]["observed"][0] > 0.95 * 600
+    assert rules["joint"]["observed"][0] < 0.3 * 600
+
+
+def test_a_methods_fields_are_by_rule(tmp_path: Path) -> None:
+    problem = make_problem(cell().problem)
+    fields = train_method(cell(), Federation(cell().task, problem.silos, tmp_path), "dcfm_b").fields
+    assert {rule: isinstance(found, Composed) for rule, found in fields.items()} == {"joint": False, "composed": True}
 
 
 def test_a_tuned_method_trains_apart(tmp_path: Path) -> None:
@@ -203,7 +257,21 @@ def test_variants_share_stage_one_and_known_scores_never_see_the_novel(tmp_path:
     guarded = KnownOnly(still, problem.known, problem.mixture.space.null)
     with pytest.raises(LeakError):
         count(base, problem, guarded, problem.missing, 1)
-    assert score_all(base, problem, {"joint": still, "composed": still})["novel"][1] == 40
+    found = score_all(base, problem, {"joint": still, "composed": still})
+    assert (found["known"][1], found["novel"][1]) == (20 * 6, 20 * 2)  # what is withheld is known
+
+
+def test_variants_share_no_training_that_they_change(tmp_path: Path) -> None:
+    variants = [
+        Variant("plain", "ddm_l"),
+        Variant("first", "ddm_l", {"stage_one": {"steps": 3}}),
+        Variant("then", "ddm_l", {"peers": {"steps": 3}}),
+    ]
+    assert len(run_variants(cell(), variants, tmp_path, score_known)) == 3
+    shared = [path.name for path in tmp_path.glob("shared/*/*")]
+    assert (shared.count("stage1"), shared.count("further")) == (2, 3)
+    with pytest.raises(ValueError, match="a name occurs twice"):
+        run_variants(cell(), [*variants, variants[0]], tmp_path, score_known)
 
 
 def test_variants_of_a_method_of_other_settings_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,8 +7,9 @@ import torch
 from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
 
+from dcfm.attributes import MaskRates
 from dcfm.toy.problem import ProblemSettings, make_problem, read_problem
-from dcfm.toy.training import Training, read_training
+from dcfm.toy.training import Phase, Training, read_training
 
 
 @pytest.mark.parametrize("attributes", [2, 3, 4, 5])
@@ -29,6 +30,19 @@ def test_withheld_combinations_are_known_but_in_no_silo() -> None:
     assert sorted(reduced.known.tolist()) == plain.known.tolist()
     held = torch.cat([silo.labels for silo in reduced.silos])
     assert not (held[:, None] == torch.cat([reduced.withheld, reduced.missing])).all(-1).any()
+
+
+def test_seed_silos_and_alpha_make_the_problem() -> None:
+    """Else seeds would not be independent runs."""
+    seeds = range(4)
+    missing = [make_problem(ProblemSettings(attributes=3, samples=10, seed=seed)).missing for seed in seeds]
+    assert len({str(rows.tolist()) for rows in missing}) > 1
+    whole = [make_problem(ProblemSettings(silos=1, missing=0, samples=10, seed=seed)).silos[0].data for seed in seeds]
+    assert len(torch.unique(torch.stack(whole), dim=0)) == len(seeds)
+    dealt = [make_problem(ProblemSettings("dirichlet", silos=3, alpha=alpha)).silos for alpha in (1e6, 1.0)]
+    spread = [max(map(len, silos)) - min(map(len, silos)) for silos in dealt]
+    assert [len(silos) for silos in dealt] == [3, 3]
+    assert spread[0] < 10 < spread[1]
 
 
 @pytest.mark.parametrize(
@@ -88,6 +102,28 @@ def test_a_recipe_is_made_of_the_given_numbers() -> None:
     assert recipe.student.objective.masks.full == pytest.approx(1 - 0.2 - Training().student.uncond)
     assert {c.loop.batch for c in (recipe.stage_one, recipe.peers, recipe.student, recipe.pooled)} == {32}
     assert read_training({}) == Training()
+
+
+def test_every_phase_trains_by_its_own_numbers() -> None:
+    names = ("stage_one", "peers", "student", "fedavg", "pooled")
+    phases = {
+        name: Phase(10 + i, (1 + i) / 1000, 0.1 + i / 100, 0.2 + i / 100, 1.0 + i, "held", "own", 0.5 + i / 10)
+        for i, name in enumerate(names)
+    }
+    own = {"batch": 7, "warmup": 3, "ema": 0.9, "rounds": 2, "peers_per_round": 1, "replay_paths": 5, "replay_steps": 4}
+    averaging = {"fedavg_rounds": 6, "fedavg_ema": 0.7, "fedavg_continuous": True}
+    recipe = Training(**own, **averaging, **phases).recipe()  # type: ignore[arg-type]
+    for name, phase in phases.items():
+        part = getattr(recipe, name)
+        loop, term = part if name == "fedavg" else part.loop, part.objective.independence
+        assert (loop.steps, loop.learning_rate, loop.batch) == (phase.steps, phase.learning_rate, 7)
+        assert name == "fedavg" or (loop.warmup, loop.ema) == (3, 0.9)
+        assert part.objective.masks == MaskRates(1 - phase.marg - phase.uncond, phase.marg, phase.uncond)
+        assert (term.weight, term.labels, term.paths, term.share) == (phase.weight, "held", "own", phase.share)
+    assert (recipe.further.loop.learning_rate, recipe.further.loop.steps) == (phases["peers"].learning_rate, 22)
+    assert (recipe.peers.rounds, recipe.peers.peers_per_round) == (2, 1)
+    assert (recipe.student.replay.paths, recipe.student.replay.steps, recipe.student.replay.held) == (5, 4, 0.0)
+    assert (recipe.fedavg.rounds, recipe.fedavg.ema, recipe.fedavg.continuous) == (6, 0.7, True)
 
 
 def test_defaults_are_those_of_the_configuration() -> None:

@@ -4,8 +4,10 @@ import logging
 from pathlib import Path
 
 import pytest
-from omegaconf import OmegaConf
+import torch
+from omegaconf import DictConfig, OmegaConf
 
+from dcfm.artefacts import MODEL, file_hash, save
 from dcfm.comparison import (
     ComparisonError,
     Entry,
@@ -13,6 +15,9 @@ from dcfm.comparison import (
     check_any,
     check_failed,
     check_list,
+    check_recipes,
+    check_there,
+    check_weights,
     entries_of,
     recipe_differences,
     training_config,
@@ -100,6 +105,43 @@ def test_a_table_of_nothing_is_not_written() -> None:
         check_any(nothing, {"iid/seed0/ddm": "disk full"})
     check_any(something, {"iid/seed0/ddm": "disk full"})
     check_any(nothing, {})
+
+
+def trained(runs: Path, **training: object) -> Path:
+    """As :data:`ENTRY` leaves it."""
+    save(ENTRY.published(runs), {"a": torch.ones(2)}, {"training": training})
+    return ENTRY.published(runs)
+
+
+def test_what_is_trained_otherwise_than_is_asked_for_is_refused(tmp_path: Path) -> None:
+    """Whatever it was called, or where it ran; what is not there yet is trained as asked."""
+    asked = OmegaConf.create({"peers": {"steps": 3, "new": 1}, "out": "here", "workers": 2})
+    check_recipes([ENTRY], tmp_path, lambda entry: asked)
+    trained(tmp_path, peers={"steps": 3}, out="there", workers=0)
+    check_recipes([ENTRY], tmp_path, lambda entry: asked)
+    other = OmegaConf.merge(asked, {"peers": {"steps": 4}})
+    assert isinstance(other, DictConfig)
+    with pytest.raises(ComparisonError, match=r"noniid/seed3/dcfm_a was trained .*\(peers\.steps: 3 there, 4 now\)"):
+        check_recipes([ENTRY], tmp_path, lambda entry: other)
+
+
+def test_metrics_of_other_weights_are_refused(tmp_path: Path) -> None:
+    check_weights(ENTRY, {"weights_sha256": "0"}, tmp_path)  # the model is not at hand
+    model = trained(tmp_path) / MODEL
+    check_weights(ENTRY, {}, tmp_path)
+    check_weights(ENTRY, {"weights_sha256": file_hash(model)}, tmp_path)
+    with pytest.raises(ComparisonError, match="metrics are of other weights than"):
+        check_weights(ENTRY, {"weights_sha256": "0"}, tmp_path)
+
+
+def test_a_table_of_what_is_there_needs_something(tmp_path: Path) -> None:
+    runs, out = tmp_path / "runs", tmp_path / "out"
+    with pytest.raises(ComparisonError, match=r"holds no training and .* no result of noniid/seed3/dcfm_a; check"):
+        check_there([ENTRY], runs, out)
+    ENTRY.results(out).mkdir(parents=True)
+    check_there(iter([Entry("iid", "ddm", 0), ENTRY]), runs, out)
+    trained(runs)
+    check_there([ENTRY], runs, tmp_path)
 
 
 def test_a_recipe_without_privacy_is_not_one_with_it() -> None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from dcfm.attributes import AttributeSpace
 from dcfm.fields import Composed, Routed
-from dcfm.published import ModelError, load_published, publish, resolve_device
+from dcfm.published import ModelError, check_dealt, load_published, publish, resolve_device
 from dcfm.silos import LabelHistogram
 
 SPACE = AttributeSpace(("side", "height"), (("left", "right"), ("low", "middle", "high")))
@@ -82,6 +82,27 @@ def test_round_trip(tmp_path: Path) -> None:
     for mine, theirs in zip(histograms(), found.histograms, strict=True):
         assert torch.equal(mine.combinations, theirs.combinations)
         assert torch.equal(mine.counts, theirs.counts)
+    assert torch.equal(found.known, SPACE.combinations()[:5])  # what some silo holds
+
+
+def test_experts_come_back_in_their_order(tmp_path: Path) -> None:
+    """The tenth's name begins like the first's."""
+    experts = published(tmp_path, number=11)
+    found = load_published(tmp_path, build, CPU, what="a plain model")
+    assert len(found.networks) == 11
+    for network, expert in zip(found.networks, experts, strict=True):
+        torch.testing.assert_close(network.state_dict()["weight.bias"], expert["weight.bias"], atol=1e-3, rtol=1e-3)
+
+
+def test_silos_dealt_here_are_a_federations_if_their_labels_are(tmp_path: Path) -> None:
+    published(tmp_path, training={"protocol": "dcfm_a"})
+    found = load_published(tmp_path, build, CPU, what="a plain model")
+    one, other = histograms()
+    more = LabelHistogram(one.combinations, one.counts + 1, one.cardinalities)
+    check_dealt(found, [one, other], "scripts/train.py")
+    for wrong in ([one], [other, one], [more, other], [one, other, other]):
+        with pytest.raises(ModelError, match=r"protocol=dcfm_a.*or train dcfm_a with scripts/train\.py"):
+            check_dealt(found, wrong, "scripts/train.py")
 
 
 def test_the_rule_chooses_the_field_and_guidance_is_one_weight_an_attribute(tmp_path: Path) -> None:

@@ -37,13 +37,17 @@ def test_made_otherwise(record: Path) -> None:
         records.matching(record, {**ASKED, "seed": 2})
     with pytest.raises(RecordError, match="more: None there"):
         records.matching(record, {**ASKED, "more": 1})
+    with pytest.raises(RecordError, match=r"sizes: \[1, 2\] there, None asked for"):
+        records.matching(record, {"seed": 1})
     assert records.matching(record, {"seed": 2}, redo=True) is None
 
 
 def test_damaged(record: Path) -> None:
     (record.parent / "result.json").write_text("[2]")
-    with pytest.raises(RecordError, match=r"result\.json is missing or not the file"):
-        records.read(record)
+    for only in (None, ["result.json"]):
+        with pytest.raises(RecordError, match=r"result\.json is missing or not the file"):
+            records.read(record, only)
+    assert records.read(record, ["other.json"]) is not None
     record.write_text("{")
     with pytest.raises(RecordError, match="damaged"):
         records.read(record)
@@ -58,6 +62,28 @@ def test_the_folder_one_is_in_can_be_worked_on_alone(tmp_path: Path, monkeypatch
 def test_plain_data_comes_back(tmp_path: Path) -> None:
     records.write_json(tmp_path / "new" / "a.json", {"a": [1.5, None]})
     assert records.read_json(tmp_path / "new" / "a.json", "copy it", ["a"]) == {"a": [1.5, None]}
+
+
+def test_numbers_that_are_none_are_not_written(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        records.write_json(tmp_path / "a.json", {"mean": float("nan")})
+    with pytest.raises(ValueError, match="JSON"):
+        records.finish(tmp_path / "record.json", {"mean": float("inf")}, [])
+    assert not list(tmp_path.iterdir())
+
+
+def test_results_of_another_method_are_not_taken(record: Path) -> None:
+    """Whose weights may be the same; made anew, nothing that was made of them counts any more."""
+    metrics, below = record.with_name("metrics.json"), record.parent / "films" / "film_record.json"
+    records.check_method(metrics, "dfd")  # nothing is there
+    records.write_json(metrics, {"method": "ddm"})
+    records.write_json(below, {})
+    records.check_method(metrics, "ddm", redo=True)
+    with pytest.raises(RecordError, match="has the results of ddm, and dfd is asked for"):
+        records.check_method(metrics, "dfd")
+    assert (record.exists(), below.exists()) == (True, True)
+    records.check_method(metrics, "dfd", redo=True)
+    assert (record.exists(), below.exists()) == (False, False)
 
 
 @pytest.mark.parametrize(

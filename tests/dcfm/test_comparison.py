@@ -122,7 +122,7 @@ def test_what_is_trained_otherwise_than_is_asked_for_is_refused(tmp_path: Path) 
     other = OmegaConf.merge(asked, {"peers": {"steps": 4}})
     assert isinstance(other, DictConfig)
     with pytest.raises(ComparisonError, match=r"noniid/seed3/dcfm_a was trained .*\(peers\.steps: 3 there, 4 now\)"):
-        check_recipes([ENTRY], tmp_path, lambda entry: other)
+        check_recipes([Entry("iid", "ddm", 0), ENTRY], tmp_path, lambda entry: other)
 
 
 def test_metrics_of_other_weights_are_refused(tmp_path: Path) -> None:

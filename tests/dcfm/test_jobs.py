@@ -8,7 +8,11 @@ from time import sleep
 
 import pytest
 
-from dcfm.jobs import pool
+from dcfm.jobs import pool, spent_in_all
+from dcfm.privacy.accounting import epsilon
+from dcfm.privacy.settings import PrivacyConfig
+from dcfm.trainers.local import LocalConfig
+from dcfm.trainers.loop import LoopConfig
 
 
 def _done(number: int, folder: Path) -> int:
@@ -34,3 +38,15 @@ def test_arguments_are_drawn_a_few_jobs_ahead(tmp_path: Path) -> None:
 def test_an_error_of_one_job_ends_the_others() -> None:
     with pool(2) as run, pytest.raises(ZeroDivisionError):
         run(truediv, [1.0] * 100, [1.0, 0.0, *[1.0] * 98])
+
+
+def test_what_a_training_spent_counts_what_it_comes_from() -> None:
+    """At the earlier one's own noise, batch and steps; the noise is secret if that of both is."""
+    last, open_noise = PrivacyConfig(2.0), PrivacyConfig(4.0, secret=False)
+    before = LocalConfig(LoopConfig(steps=30, batch=20), privacy=open_noise)
+    plain = LocalConfig(LoopConfig(steps=30, batch=20))
+    alone, both = (spent_in_all(last, 100, 10, 50, earlier) for earlier in ([plain], [plain, before]))
+    assert (alone["secret"], both["secret"]) == (True, False)
+    assert spent_in_all(open_noise, 100, 10, 50, [])["secret"] is False
+    assert alone["epsilon"] == epsilon([(2.0, 0.1, 50)], last.delta)
+    assert both["epsilon"] == pytest.approx(epsilon([(2.0, 0.1, 50), (4.0, 0.2, 30)], last.delta))

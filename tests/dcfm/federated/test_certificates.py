@@ -69,6 +69,17 @@ def test_certificates_serve_their_addresses_for_their_time(tmp_path: Path) -> No
     assert not certified(tmp_path, ["127.0.0.1"])
 
 
+def test_certificates_that_were_cut_off_are_none(tmp_path: Path) -> None:
+    """Made anew, since the host is another, and only in part: the authority that is there is not the new key's."""
+    make_certificates(tmp_path, ["127.0.0.1"])
+    (tmp_path / "server.pem").unlink()
+    (tmp_path / "server.pem").mkdir()  # where no file can be written
+    with pytest.raises(OSError, match=r"server\.pem"):
+        make_certificates(tmp_path, ["127.0.0.1", "10.0.0.1"])
+    assert not (tmp_path / "ca.pem").exists()
+    assert not certified(tmp_path, ["127.0.0.1"])
+
+
 def test_a_key_pair_that_was_cut_off_is_completed(tmp_path: Path) -> None:
     """Killed between the private half and the public one; the private half stays what it is."""
     public = make_node_key(tmp_path / "node_key")

@@ -5,6 +5,8 @@ import pytest
 from dcfm.federated.settings import composed, identity, quoted, read_settings, written
 from dcfm.federated.tasks import FederatedTask, read_run, read_task
 from dcfm.privacy.settings import PrivacyConfig
+from dcfm.toy.federated import FederatedToy
+from dcfm.toy.problem import ProblemSettings
 
 
 def test_one_string_carries_all_overrides() -> None:
@@ -45,6 +47,14 @@ def test_tasks(name: str) -> None:
     problem = read_task(composed([f"task={name}"]))
     assert isinstance(problem, FederatedTask)
     assert problem.task.network().state_dict()
+
+
+def test_the_toys_problem_is_the_runs() -> None:
+    of_run = ["seed=4", "partition=dirichlet", "alpha=0.5", "silos=3"]
+    of_toy = ["problem.attributes=3", "problem.distance=2", "problem.std=0.3", "problem.missing=1", "problem.samples=7"]
+    found = read_task(composed([*of_run, *of_toy]))
+    assert isinstance(found, FederatedToy)
+    assert found.problem == ProblemSettings("dirichlet", 3, 3, 2.0, 0.3, 1, samples=7, alpha=0.5, seed=4)
 
 
 def test_how_a_run_is_operated_does_not_identify_it() -> None:

@@ -4,6 +4,7 @@ import json
 import logging
 import math
 import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import torch
 from flwr.app import Context, Message, RecordDict
 from flwr.app.user_config import UserConfig
 
+from dcfm.artefacts import write_text_atomically
 from dcfm.attributes import AttributeSpace
 from dcfm.federated import node as node_module
 from dcfm.federated.client import Phase, SiloError, answer, deliver, distil, fedavg, introduce, peers, stage_one
@@ -22,11 +24,12 @@ from dcfm.federated.parcels import Parcel, mark, scalars, unpack
 from dcfm.federated.settings import composed, read_settings
 from dcfm.federated.silo_files import write_silo
 from dcfm.federated.tasks import FederatedTask, read_task
+from dcfm.locks import alone
 from dcfm.methods.method import Recipe
 from dcfm.privacy import accounting
 from dcfm.privacy.accounting import sampling_rate, spent
 from dcfm.privacy.settings import PrivacyConfig
-from dcfm.weights import Weights
+from dcfm.weights import Weights, fingerprint
 from tests.dcfm.federated.grid import TINY, LocalGrid
 
 PRIVACY = PrivacyConfig(noise_multiplier=2.0)  # each training's noise is its own
@@ -37,14 +40,15 @@ class _Private:
     """A problem whose silos train privately."""
 
     inner: FederatedTask
+    sections: tuple[str, ...] = ("stage_one", "fedavg")
 
     @property
     def recipe(self) -> Recipe:
         whole = replace(self.inner.recipe.stage_one.objective.independence, share=1.0)
         local = replace(self.inner.recipe.stage_one.objective, independence=whole)
-        averaged = replace(self.inner.recipe.fedavg, objective=local, privacy=PRIVACY)
-        stage = replace(self.inner.recipe.stage_one, objective=local, privacy=PRIVACY)
-        return replace(self.inner.recipe, stage_one=stage, fedavg=averaged)
+        parts = {name: getattr(self.inner.recipe, name) for name in self.sections}
+        private = {name: replace(part, objective=local, privacy=PRIVACY) for name, part in parts.items()}
+        return replace(self.inner.recipe, **private)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.inner, name)
@@ -139,9 +143,30 @@ def test_noise_on_counts_is_drawn_once_whatever_the_attributes(node: Node, monke
     assert len(draws) == 1
 
 
-def context(tmp_path: Path, **more: int | float | str) -> Context:
+def test_noise_that_an_earlier_version_drew_is_the_one(node: Node) -> None:
+    """Under the name that it gave the file, by the attributes too."""
+    node = replace(node, epsilon=0.1)
+    first = node.histogram()
+    (path,) = node.home.glob("noised_*")
+    earlier = fingerprint([node.silo().histogram(node.problem.task.space).state_dict()])[:12]
+    path = path.rename(path.with_name(f"noised_{earlier}.safetensors"))
+    assert torch.equal(node.histogram().counts, first.counts)
+    assert list(node.home.glob("noised_*")) == [path]
+
+
+def test_two_runs_at_once_draw_one_noise(node: Node) -> None:
+    node = replace(node, epsilon=0.1)
+    with ThreadPoolExecutor(1) as pool:
+        with alone(node.home / ".noised.lock"):  # as another run's process would
+            asked = pool.submit(node.histogram)
+            with pytest.raises(TimeoutError):
+                asked.result(timeout=0.5)
+        assert torch.equal(asked.result().counts, node.histogram().counts)
+
+
+def context(tmp_path: Path, *given: str, **more: int | float | str) -> Context:
     LocalGrid((f"out={tmp_path}", *TINY))  # deals the data, and says that this process is Flower's
-    overrides = " ".join((f"out={tmp_path}", *TINY))
+    overrides = " ".join((f"out={tmp_path}", *TINY, *given))
     of_node = UserConfig({"partition-id": 0, **more})
     return Context(1, 100, of_node, RecordDict(), UserConfig({"overrides": overrides}))
 
@@ -151,6 +176,16 @@ def test_a_nodes_own_epsilon_is_one(epsilon: float, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="finite number above 0"):
         Node.of(context(tmp_path, epsilon=epsilon))
     assert Node.of(context(tmp_path, epsilon=2)).epsilon == 2
+
+
+@pytest.mark.parametrize(("runs", "own"), [((2, 5), (0.5, 3)), ((0.5, 3), (2, 5))])
+def test_the_stricter_of_the_runs_and_the_nodes_own_limits_holds(
+    runs: tuple[float, int], own: tuple[float, int], tmp_path: Path
+) -> None:
+    """The server's settings cannot make a silo tell more than its node allows, nor the other way round."""
+    given = context(tmp_path, f"epsilon={runs[0]}", f"suppress={runs[1]}", epsilon=own[0], suppress=own[1])
+    node = Node.of(given)
+    assert (node.epsilon, node.suppress) == (0.5, 5)
 
 
 def test_an_error_says_where_more_is_written(tmp_path: Path) -> None:
@@ -244,6 +279,15 @@ def test_the_silos_own_file_counts_stage_one_once_and_all_else_with_it(node: Nod
     assert found["steps"] == sum(steps for _, _, steps in parts)
 
 
+@pytest.mark.parametrize("phase", [stage_one, fedavg])
+def test_a_training_that_cannot_be_counted_is_not_released(phase: Phase, node: Node) -> None:
+    """Nor when it is asked for again, by when it may be on disk."""
+    write_text_atomically(node.home / "privacy.json", "{")
+    for _ in range(2):
+        with pytest.raises(ValueError, match="does not tell what this silo has spent"):
+            phase(node, {"weights": node.problem.task.network().state_dict(), "scalars": scalars(round=0)})
+
+
 def test_a_noised_histogram_is_made_of_the_systems_entropy_alone(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "urandom", lambda number: (bytes(range(256)) * 10)[:number])
     noised = replace(node, epsilon=0.1)
@@ -286,7 +330,10 @@ def test_two_silos_do_not_share_a_folder(node: Node) -> None:
         introduce(neighbour, {})
 
 
-def test_data_too_small_for_private_batches_is_said_on_arrival(node: Node) -> None:
+@pytest.mark.parametrize("section", ["stage_one", "fedavg"])
+def test_data_too_small_for_private_batches_is_said_on_arrival(section: str, node: Node) -> None:
+    problem: Any = replace(node.problem, sections=(section,))  # type: ignore[type-var]
+    node = replace(node, problem=problem)
     write_silo(node.data, node.silo().data[:3], node.silo().labels[:3])
     with pytest.raises(ValueError, match="batches of 16 from 3 samples"):
         introduce(node, {})

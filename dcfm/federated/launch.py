@@ -137,7 +137,8 @@ def deal_silos(out: Path, settings: Settings, problem: FederatedTask) -> list[Pa
         silos = problem.deal()
         check_silos(problem.task.space, silos)
         for path, silo in zip(paths, silos, strict=True):
-            write_silo(path, silo.data, silo.labels)
+            if not path.exists():
+                write_silo(path, silo.data, silo.labels)
     return paths
 
 

@@ -2,17 +2,21 @@
 
 import json
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from hydra import compose, initialize_config_module
 
-from dcfm.federated.launch import federate, phase_seconds
+from dcfm.federated.launch import deal_silos, federate, phase_seconds, summary
 from dcfm.federated.processes import Flower, FlowerError
-from dcfm.federated.server import status_path
+from dcfm.federated.server import claimed, status_path
 from dcfm.federated.settings import composed
-from dcfm.federated.silo_files import silo_path
+from dcfm.federated.silo_files import silo_path, write_silo
+from dcfm.federated.tasks import read_run
+from tests.dcfm.federated.grid import run
 
 
 def test_what_server_and_silos_would_refuse_is_refused_before_any_work(tmp_path: Path) -> None:
@@ -23,6 +27,37 @@ def test_what_server_and_silos_would_refuse_is_refused_before_any_work(tmp_path:
     with pytest.raises(ValueError, match=r"^stage_one: nothing reads this"):
         federate(config, given)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_run_that_was_begun_keeps_its_folder_whatever_fails(tmp_path: Path) -> None:
+    """Else one with other settings could take it, and what was received in it, for its own."""
+    given = ["task=planner", f"data={tmp_path}/none.npz", f"out={tmp_path / 'run'}"]
+    claimed(tmp_path / "run", composed(given))
+    with pytest.raises(ValueError, match="there is no play data"):
+        federate(composed(given), given)
+    assert (tmp_path / "run/run.json").exists()
+
+
+def test_a_silos_file_that_is_there_stays(tmp_path: Path) -> None:
+    """Dealing that was cut off is completed; what somebody put in a silo's place is not replaced."""
+    settings, problem = read_run(composed([f"out={tmp_path}", "problem.samples=4"]))
+    first = [path.read_bytes() for path in deal_silos(tmp_path, settings, problem)]
+    own, missing = (silo_path(tmp_path, number) for number in (0, 1))
+    write_silo(own, torch.zeros(1, 2), torch.zeros(1, 2, dtype=torch.long))
+    there = own.read_bytes()
+    missing.unlink()
+    assert deal_silos(tmp_path, settings, problem) == [own, missing]
+    assert (own.read_bytes(), missing.read_bytes()) == (there, first[1])
+
+
+def test_the_summary_adds_up_what_each_silo_passed(tmp_path: Path) -> None:
+    run(tmp_path, {"offline": {1}}, "arrival=0.5")
+    lines = summary(tmp_path).splitlines()
+    assert lines[:2] == ["finished: silo0, silo2", "left out: silo1, which did not introduce itself within 0.5 s"]
+    rows = [json.loads(line) for line in (tmp_path / "ledger.jsonl").read_text().splitlines()]
+    for line, (silo, direction) in zip(lines[2:], product(("silo0", "silo2"), ("received", "sent")), strict=True):
+        total = sum(row["bytes"] for row in rows if (row["silo"], row["direction"]) == (silo, direction))
+        assert line == f"{silo} {direction} {total:,} bytes"
 
 
 def test_a_phase_is_charged_the_attempt_that_worked(tmp_path: Path) -> None:

@@ -123,7 +123,7 @@ class Members:
         begun = self.clock()
         end = begun + self.settings.arrival
         why = f"did not introduce itself within {self.settings.arrival:g} s"
-        while len(self.histograms) + len(self.dropped) < self.settings.silos and self.clock() < end:
+        while len(self.histograms.keys() | self.dropped.keys()) < self.settings.silos and self.clock() < end:
             online = self._meet()
             self._collect({}, {}, Counter())
             enough = len(self.numbers) >= self.settings.fewest

@@ -13,6 +13,7 @@ from dcfm.artefacts import load_tensors
 from dcfm.federated import members
 from dcfm.federated.client import app
 from dcfm.federated.introductions import Introductions
+from dcfm.federated.left_out import LeftOut
 from dcfm.federated.members import Members, TooFewSilos
 from dcfm.federated.parcels import pack, scalars, unpack
 from dcfm.federated.server import make_members, serve
@@ -129,6 +130,14 @@ def test_what_a_wrong_node_said_before_a_restart_is_replaced(tmp_path: Path) -> 
         assert torch.equal(kept(tmp_path, number).counts, true.counts)
 
 
+def test_one_that_is_left_out_takes_nobodys_place(tmp_path: Path) -> None:
+    """Started again where silo 2's introduction is lost: it is waited for, though silo 1, left out, comes before it."""
+    LeftOut(tmp_path / "left_out.json", {"arrival": {1: "did not introduce itself"}}).write()
+    grid = Changing((*THREE, f"out={tmp_path}", "arrival=60"))
+    grid.looks = chain(repeat([100, 101], 4), repeat([100, 101, 102]))
+    assert asking(grid).numbers == [0, 2]
+
+
 def test_data_that_is_another_when_answers_rest_on_it_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(Killed):
         run(tmp_path, {"answers": {1: killed_at_delivery}}, "deadline=3")
@@ -152,8 +161,11 @@ def broken(message: Message, context: Context) -> Message:
 def test_nodes_that_cannot_introduce_themselves_are_named_and_not_waited_for(tmp_path: Path) -> None:
     """Asked three times each; then there is none to wait for, and too few silos are there."""
     words = r"silo0 did not introduce itself; .*node 100 failed to introduce itself: .*the silo's errors\.log says why"
+    given = (*THREE, f"out={tmp_path}", "arrival=30")
+    grid = LocalGrid(given, answers={0: broken, 1: broken})
     with pytest.raises(TooFewSilos, match=words):
-        run(tmp_path, {"answers": {0: broken, 1: broken}}, "arrival=30")
+        serve(grid, composed(given))
+    assert [grid.asked.count((n, "query.introduce")) for n in range(3)] == [3, 3, 1]
 
 
 def test_where_enough_are_there_the_others_may_be_mended_in_time(tmp_path: Path) -> None:
@@ -161,15 +173,23 @@ def test_where_enough_are_there_the_others_may_be_mended_in_time(tmp_path: Path)
     assert status(tmp_path)["left_out"] == {"silo1": "did not introduce itself within 1 s"}
 
 
-def test_a_node_of_no_number_is_named(tmp_path: Path) -> None:
-    def ninth(message: Message, context: Context) -> Message:
+@pytest.mark.parametrize(
+    ("number", "why"),
+    [
+        (3, "its number 3 is none of 0 to 2"),
+        (-1, "its number -1 is none of 0 to 2"),
+        (0.5, "the message has no whole number 'number' among its scalars"),
+    ],
+)
+def test_a_node_of_no_number_is_named(number: float, why: str, tmp_path: Path) -> None:
+    def other(message: Message, context: Context) -> Message:
         reply = app(message, context)
         if message.metadata.message_type == "query.introduce":
-            return Message(pack(unpack(reply.content) | {"scalars": scalars(number=9)}), reply_to=message)
+            return Message(pack(unpack(reply.content) | {"scalars": scalars(number=number)}), reply_to=message)
         return reply
 
-    with pytest.raises(TooFewSilos, match=r"node 101 is no silo of this run: its number 9 is none of 0 to 2"):
-        run(tmp_path, {"answers": {1: ninth}}, "arrival=30", "fewest=3")
+    with pytest.raises(TooFewSilos, match=f"node 101 is no silo of this run: {why}"):
+        run(tmp_path, {"answers": {1: other}}, "arrival=30", "fewest=3")
 
 
 def test_a_second_node_of_a_number_is_asked_again_when_the_first_is_gone() -> None:

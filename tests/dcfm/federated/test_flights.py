@@ -6,14 +6,15 @@ from pathlib import Path
 
 import httpx
 import pytest
-from flwr.app import Message
+from flwr.app import Context, Message
 from flwr.supercore.inflatable.inflatable_object import get_object_id
 from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
 
 from dcfm.federated import members
+from dcfm.federated.client import app
 from dcfm.federated.flights import INTRODUCE, Flights
 from dcfm.federated.parcels import pack
-from dcfm.federated.server import serve
+from dcfm.federated.server import make_members, serve
 from dcfm.federated.settings import composed
 from tests.dcfm.federated.grid import THREE, LocalGrid, status
 
@@ -21,6 +22,22 @@ from tests.dcfm.federated.grid import THREE, LocalGrid, status
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(members, "POLL", 0.01)
+
+
+@pytest.mark.parametrize(("deadline", "hours"), [(3, 12), (90_000, 25)])
+def test_a_question_lives_until_its_deadline(deadline: int, hours: int, tmp_path: Path) -> None:
+    """Flower forgets one that is older, and with it the answer of a long training."""
+    given = (*THREE, f"out={tmp_path}", f"deadline={deadline}")
+    lives = []
+
+    def noting(message: Message, context: Context) -> Message:
+        lives.append(message.metadata.ttl)
+        return app(message, context)
+
+    crew, _ = make_members(LocalGrid(given, answers={1: noting}), composed(given))
+    crew.gather()
+    crew.ask("stage_one", "train.stage_one", {1: {}})
+    assert lives == [3600 * hours] * 2
 
 
 class Inflating(LocalGrid):

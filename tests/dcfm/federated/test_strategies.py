@@ -91,5 +91,9 @@ def test_a_strategy_that_wants_something_else_is_refused(silos: tuple[Members, L
     content = RecordDict({"config": ConfigRecord({"server-round": 1})})
     with pytest.raises(ValueError, match="wants something else"):
         grid.send_and_receive([Message(content, dst_node_id=0, message_type="train")])
+    starts = [ArrayRecord({"a": torch.tensor(float(n))}) for n in range(2)]
+    each = [RecordDict({"arrays": start, "config": ConfigRecord({"server-round": 1})}) for start in starts]
+    with pytest.raises(ValueError, match="each from the same weights"):
+        grid.send_and_receive([Message(c, dst_node_id=n, message_type="train") for n, c in enumerate(each)])
     with pytest.raises(NotImplementedError):
         grid.push_messages([])

@@ -10,7 +10,7 @@ from dcfm.exchange import Ledger
 from dcfm.federated.server import serve
 from dcfm.federated.settings import composed, run_name
 from dcfm.federated.silo_files import read_silo, write_silo
-from dcfm.published import load_published, resolve_device
+from dcfm.published import load_published, of_federation, resolve_device
 from dcfm.toy.task import ToyTask
 from tests.dcfm.federated.equality import assert_equal, federated, in_process
 from tests.dcfm.federated.grid import TINY, LocalGrid
@@ -32,6 +32,7 @@ def test_equals_the_in_process_federation(protocol: str, tmp_path: Path) -> None
         2,
         3,
     )
+    assert (sampled.name, sampled.partition, of_federation(sampled)) == (protocol, "noniid", True)
 
 
 def test_a_few_peers_a_round_are_the_same_few(tmp_path: Path) -> None:
@@ -111,7 +112,24 @@ def test_the_same_run_again_with_other_data_or_fewer_silos(more: tuple[str, ...]
 def test_a_silo_can_distil(protocol: str, tmp_path: Path) -> None:
     overrides = (f"protocol={protocol}", "distil_on=silo1", f"out={tmp_path / 'f'}", *TINY)
     serve(LocalGrid(overrides), composed(overrides))
-    assert_equal(federated(tmp_path / "f"), in_process(overrides, tmp_path / "p")[0])
+    experts, ledger = in_process(overrides, tmp_path / "p")
+    assert_equal(federated(tmp_path / "f"), experts)
+    units = Ledger.from_jsonl(tmp_path / "f/ledger.jsonl", ledger.model_size).units()
+    rest = {"dcfm_b": 0, "dcfm_b_r": 2 * 3}[protocol]  # of rounds; the other silo gets the student, or the average
+    delivered = {"dcfm_b": 0, "dcfm_b_r": 1}[protocol]
+    assert units == {"silo0": 2 + rest, "silo1": 3 + rest + delivered}  # its expert and the student out, one expert in
+
+
+def test_a_silo_distils_from_what_is_told_of_its_labels(tmp_path: Path) -> None:
+    """As the server does: its student is everybody's, and shows no count that the silo holds back."""
+    for place in ("server", "silo1"):
+        overrides = (f"out={tmp_path / place}", "protocol=dcfm_b", f"distil_on={place}", "suppress=10", *TINY)
+        grid = LocalGrid(overrides)
+        for number, rows in enumerate(([(0, 0)] * 40 + [(0, 1)] * 40, [(1, 0)] * 40 + [(0, 0)] * 4)):
+            labels = torch.tensor(rows)
+            write_silo(grid.data[number], labels.float(), labels)
+        serve(grid, composed(overrides))
+    assert_equal(federated(tmp_path / "silo1"), federated(tmp_path / "server"))
 
 
 def test_a_silo_of_several_processes(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ def test_the_toy_is_audited(tmp_path: Path) -> None:
     subject = read_subject(configured(f"out={tmp_path}", "toy.heldout=100", *TINY))
     (target,) = subject.targets
     assert (len(target.training), len(target.heldout)) == (60, 300)
+    assert not (target.heldout.x[:, None] == target.training.x).all(-1).any()  # no member is among the non-members
     calls: list[int] = []
     (record,) = audit(subject, AuditSettings(noises=1, generated=40), lambda: calls.append(1))
     assert calls == [1]

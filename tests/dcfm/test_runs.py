@@ -153,7 +153,8 @@ def test_what_is_trained_privately_tells_its_epsilon_and_no_hash_of_its_data(tmp
         assert hashed not in "".join(path.read_text() for path in folder.glob("*.json"))
         model = load_task(folder, ToyTask, "cpu", what="a toy model")
         assert trained_on(model, silos())
-        assert not trained_on(model, silos()[:1])
+        fewer = [Silo(silo.name, silo.data[3:], silo.labels[3:]) for silo in silos()]  # of the same combinations
+        assert not any(trained_on(model, others) for others in (silos()[:1], fewer))
         costs = model.metadata["metrics"]["privacy"]
         assert set(costs) == ({"pooled"} if name == "pooled" else {"silo0", "silo1"})
     spent_by = {name: json.loads((folders[name] / "artefact.json").read_text())["metrics"]["privacy"] for name in names}

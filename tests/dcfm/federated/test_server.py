@@ -9,6 +9,7 @@ import torch
 from flwr.app import Context, Message
 
 from dcfm.artefacts import load
+from dcfm.exchange import Ledger
 from dcfm.federated.client import app
 from dcfm.federated.server import alone, serve
 from dcfm.federated.settings import composed
@@ -43,7 +44,7 @@ def test_a_folder_that_is_taken_is_said_beside_the_others_status(
 
 @pytest.mark.parametrize("protocol", ["dcfm_a", "dcfm_b", "dcfm_b_r", "fedflow"])
 def test_a_server_that_is_started_again_goes_on(protocol: str, tmp_path: Path) -> None:
-    """Killed at every phase in turn; the result is that of a run which was not."""
+    """Killed at every phase in turn; the result is that of a run which was not, and all that passed is on record."""
     whole = run(tmp_path / "whole", {}, f"protocol={protocol}")
     phases = len({question for _, question in whole.asked}) + (2 if protocol in ("dcfm_b_r", "fedflow") else 0)
     seen: set[str] = set()
@@ -62,6 +63,11 @@ def test_a_server_that_is_started_again_goes_on(protocol: str, tmp_path: Path) -
         except Killed:
             assert status(tmp_path / "cut")["state"] == "stopped"
     assert status(tmp_path / "cut")["state"] == "finished"
+    passed, told = (
+        {(m.silo, m.direction, m.sha256) for m in Ledger.from_jsonl(tmp_path / name / "ledger.jsonl", 1).messages}
+        for name in ("whole", "cut")
+    )
+    assert passed <= told
     for folder in sorted((tmp_path / "whole/result").iterdir()):
         one, two = load(folder).weights, load(tmp_path / "cut/result" / folder.name).weights
         assert all(torch.equal(one[name], two[name]) for name in one)

@@ -21,6 +21,7 @@ ELSEWHERE: Final = {
     "planner_table/second": ("planner_table/chosen",),
     "planner_table/two_trainings/chosen": ("planner_table/chosen",),
     "xray/again/chosen": ("xray/again/plain", "xray/again/chosen"),
+    "xray/disjoint/chosen": ("xray/disjoint/plain", "xray/disjoint/chosen"),
     "xray/quick_plain": ("xray/quick", "xray/quick_plain"),
     "xray/quick_seeds": ("xray/quick", "xray/quick_seeds"),
 }

@@ -17,7 +17,7 @@ RESULTS: Final = REPOSITORY / "docs/results"
 ELSEWHERE: Final = {
     "images/quick_seeds": ("images/quick", "images/quick_seeds"),
     "planner_table/four/given": ("planner_table/four/chosen",),
-    "planner_table/four/two_trainings": ("planner_table/four/chosen",),
+    "planner_table/four/three_trainings": ("planner_table/four/chosen",),
     "planner_table/second": ("planner_table/chosen",),
     "planner_table/two_trainings/chosen": ("planner_table/chosen",),
     "xray/again/chosen": ("xray/again/plain", "xray/again/chosen"),

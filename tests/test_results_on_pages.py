@@ -134,7 +134,7 @@ def test_the_planner_s_tables_of_two_trainings_are_the_files(way: str, lines: in
 def test_the_four_robots_tables_are_the_files() -> None:
     page = (REPOSITORY / "docs/four_robots.md").read_text()
     shown = page.partition("<!-- four -->\n")[2].partition("<!-- end four -->")[0]
-    made = "four/two_trainings/table.md"
+    made = "four/three_trainings/table.md"
     rows, tests = table_of(made, "Success: Disjoint"), table_of(made, "DCFM against", novel_alone=True)
     assert shown == f"{rows}\n{tests}"
     assert len(shown.splitlines()) > 15

@@ -15,6 +15,7 @@ from dcfm.artefacts import save_tensors
 from dcfm.methods.sampling import CANDIDATES
 from dcfm.metrics.frechet import SampleSizeError
 from dcfm.records import RecordError
+from dcfm.selection import Selection
 from dcfm_images.evaluation import Evaluation, check, evaluate
 from dcfm_images.evaluation_settings import EvaluationError, EvaluationSettings
 from dcfm_images.features import FeatureSpace, feature_space
@@ -24,7 +25,7 @@ from dcfm_images.models import load
 from dcfm_images.pictures import colour_digits
 from dcfm_images.reader import LoadedReader, load_reader
 from dcfm_images.results import read_pictures, read_points
-from dcfm_images.sampling import Solver, sample
+from dcfm_images.sampling import Solver, choose, sample
 
 
 def judged(trained: Any, out: Path, settings: EvaluationSettings, method: str = "dcfm_b", **more: Any) -> Any:
@@ -58,6 +59,25 @@ def test_complete_then_resumed(trained: Any, quick: EvaluationSettings, tmp_path
     again = judged(trained, tmp_path / "out", quick, on_progress=lambda what, done, total: told.append(what))
     assert again == found
     assert not told  # nothing was sampled
+
+
+def test_the_choice_is_by_pictures_of_its_own_seed(
+    trained: Any, quick: EvaluationSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Real ones too: no picture that is judged afterwards has chosen."""
+    used: list[tuple[Judge, int]] = []
+
+    def watched(model: Any, judge: Judge, *, seed: int, **settings: Any) -> Selection:
+        used.append((judge, seed))
+        return choose(model, judge, seed=seed, **settings)
+
+    monkeypatch.setattr("dcfm_images.evaluation.choose", watched)
+    judged(trained, tmp_path, replace(quick, selection_seed=5))
+    ((judge, seed),) = used
+    expected = colour_digits(trained.problem.reference, trained.problem.known, quick.selection_each, seed=5)
+    assert seed == 5
+    assert set(judge.references) == {"known"}
+    assert torch.equal(judge.references["known"].images, expected.images)
 
 
 def test_metrics_are_those_of_what_was_asked_for(trained: Any, quick: EvaluationSettings, tmp_path: Path) -> None:

@@ -13,6 +13,14 @@ from dcfm_images.figures import draw_combinations, draw_curves, draw_grid, draw_
 NOVEL = [(d, (d + 3) % 10) for d in range(10)]
 
 
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The figures that are drawn, instead of their files."""
+    kept: list[Any] = []
+    monkeypatch.setattr(figures, "_save", lambda figure, _: kept.append(figure))
+    return kept
+
+
 def point(key: str, x: int, fid: float) -> dict[str, Any]:
     found = {
         "fid": {"value": fid, "low": fid - 1, "high": fid + 1},
@@ -48,9 +56,7 @@ def test_curves(tmp_path: Path, key: str) -> None:
     assert imread(tmp_path / "curve.png").ndim == 3
 
 
-def test_curves_show_each_cell_s_own_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    drawn: list[Any] = []
-    monkeypatch.setattr(figures, "_save", lambda figure, _: drawn.append(figure))
+def test_curves_show_each_cell_s_own_numbers(tmp_path: Path, drawn: list[Any]) -> None:
     one = point("evaluations", 4, 9.0) | {"known": point("", 0, 5.0)["known"]}
     draw_curves({"DDM": [one]}, "evaluations", tmp_path / "curve.png")
     distance, accuracy = drawn[0].axes
@@ -61,11 +67,7 @@ def test_curves_show_each_cell_s_own_numbers(tmp_path: Path, monkeypatch: pytest
     assert accuracy.collections[0].get_paths()[0].get_extents().intervaly.tolist() == pytest.approx([40, 60])
 
 
-def test_manifolds_are_recall_against_precision_on_novel_combinations(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    drawn: list[Any] = []
-    monkeypatch.setattr(figures, "_save", lambda figure, _: drawn.append(figure))
+def test_manifolds_are_recall_against_precision_on_novel_combinations(tmp_path: Path, drawn: list[Any]) -> None:
     novel = {"precision": {"value": 0.5, "low": 0.4, "high": 0.7}, "recall": {"value": 0.2, "low": 0.15, "high": 0.3}}
     rows = [{"method": "ddm", "run": True, "novel": novel, "known": {}}, {"method": "dfd", "run": False}]
     draw_manifolds({"tables": [{"partition": "iid", "rows": rows}], "titles": {"ddm": "DDM"}}, tmp_path / "m.png")
@@ -79,9 +81,7 @@ def test_manifolds_are_recall_against_precision_on_novel_combinations(
     assert up[:, 1].tolist() == pytest.approx([0.4, 0.7])
 
 
-def test_novel_combinations_are_outlined(tmp_path: Path, trained: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    drawn: list[Any] = []
-    monkeypatch.setattr(figures, "_save", lambda figure, _: drawn.append(figure))
+def test_novel_combinations_are_outlined(tmp_path: Path, trained: Any, drawn: list[Any]) -> None:
     matrix = trained.problem.matrix()
     draw_combinations(matrix, tmp_path / "matrix.png")
     counts = np.array(matrix["counts"])
@@ -92,10 +92,8 @@ def test_novel_combinations_are_outlined(tmp_path: Path, trained: Any, monkeypat
         assert np.array_equal(np.nan_to_num(axes.images[0].get_array()), table)
 
 
-def test_known_and_novel_differ_in_the_legend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_known_and_novel_differ_in_the_legend(tmp_path: Path, drawn: list[Any]) -> None:
     """A handle is long enough for two dashes and the gap between (3.7 and 1.6 line widths each)."""
-    drawn: list[Any] = []
-    monkeypatch.setattr(figures, "_save", lambda figure, _: drawn.append(figure))
     draw_curves({"DDM": [point("guidance", 1, 9.0), point("guidance", 2, 7.0)]}, "guidance", tmp_path / "curve.png")
     (legend,) = drawn[0].legends
     assert [line.get_linestyle() for line in legend.get_lines()] == ["-", "--"]

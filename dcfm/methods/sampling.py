@@ -11,7 +11,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from dcfm.fields import Field, Guided
-from dcfm.methods.method import FULL, Method
+from dcfm.methods.method import FULL, RULES, Method
 from dcfm.silos import LabelHistogram
 
 
@@ -67,5 +67,20 @@ CANDIDATES: Final = {
 
 
 def candidates(rules: Sequence[str]) -> dict[str, Sampling]:
-    """Those of :data:`CANDIDATES` that sample by one of these rules."""
-    return {name: sampling for name, sampling in CANDIDATES.items() if sampling.rule in rules}
+    """Those of :data:`CANDIDATES` that sample by one of these rules or have one of these names.
+
+    Raises:
+        ValueError: no rule, or what is neither a rule nor a name.
+    """
+    allowed = dict.fromkeys((FULL, *RULES, *CANDIDATES))
+    if not rules or set(rules) - set(allowed):
+        raise ValueError(f"rules={list(rules)}: give one or more of {', '.join(map(repr, allowed))}")
+    return {name: sampling for name, sampling in CANDIDATES.items() if {name, sampling.rule} & set(rules)}
+
+
+def only_candidate(rules: Sequence[str]) -> str | None:
+    """The name of the candidate that one entry of ``rules`` fixes: nothing is chosen; ``None`` where something is.
+
+    A rule that is a name too, ``full`` and ``joint``, means by itself that candidate, without guidance.
+    """
+    return rules[0] if len(rules) == 1 and rules[0] in CANDIDATES else None

@@ -17,6 +17,7 @@ from dcfm import records
 from dcfm.artefacts import load_tensors
 from dcfm.attributes import is_among
 from dcfm.comparison import ComparisonError, Entry
+from dcfm.methods.sampling import CANDIDATES
 from dcfm.records import RecordError, write_json
 from dcfm.seeds import hashed
 from dcfm.trainers.loop import LoopConfig
@@ -33,7 +34,7 @@ from dcfm_xray.models import load
 from dcfm_xray.problem import WARNING, Pictures, Problem, feasible_sets, read_once, read_pictures
 from dcfm_xray.real import balanced_rows, groups_of, judged, real_classifier
 from dcfm_xray.sources import PhantomSource
-from dcfm_xray.synthesis import add_grain, residual_grain
+from dcfm_xray.synthesis import add_grain, residual_grain, synthesise
 from dcfm_xray.table import TableSettings, make_table
 from dcfm_xray.training import train
 from tests.dcfm_xray.conftest import SMALL
@@ -99,8 +100,11 @@ def test_evaluate_resumes_and_refuses_other_settings(runs: Path, tmp_path: Path)
 def test_metrics_follow_from_what_is_kept(runs: Path, tmp_path: Path) -> None:
     """Judged again by hand: by the classifier of real pictures, on test patients, thresholds from the last pictures."""
     folder = runs / "iid" / "seed0" / "published" / "dcfm_b"
-    found = evaluate(folder, tmp_path, replace(SETTINGS, rules=("joint",)), command="test", device="cpu")
-    problem, tensors = problem_of(load(folder, "cpu"), folder), load_tensors(tmp_path / "synthetic.safetensors")
+    way, model = "full, w = 1.5", load(folder, "cpu")
+    found = evaluate(folder, tmp_path, replace(SETTINGS, rules=(way,)), command="test", device="cpu")
+    assert found["sampling_chosen"] == way
+    assert not (tmp_path / "selection.json").exists()
+    problem, tensors = problem_of(model, folder), load_tensors(tmp_path / "synthetic.safetensors")
     made = Pictures(tensors["images"], tensors["labels"], torch.arange(len(tensors["labels"])))
     judge = load_classifier(folder.parent.parent / "real/classifier")
     own, test, sets = load_classifier(tmp_path / "classifier"), problem.test(), groups_of(problem.known)
@@ -111,6 +115,10 @@ def test_metrics_follow_from_what_is_kept(runs: Path, tmp_path: Path) -> None:
     held = torch.arange(len(made)) % 4 == 3
     assert torch.equal(own.thresholds, thresholds_at(logits(own.network, made.images[held]), made.labels[held], 0.9))
     assert torch.equal(made.labels, feasible_sets().repeat_interleave(4, dim=0))
+    grain = json.loads((folder.parent.parent / "real/metrics.json").read_text())["grain"]
+    field, sets = model.sampled(CANDIDATES[way]), feasible_sets()
+    again = synthesise(field, problem.codec, sets, 4, SETTINGS, seed=0, device=model.device, grain=grain)
+    assert torch.equal(made.images, again.images)
     kept = read_kept(tmp_path / "pictures.npz")
     for i, label in enumerate(feasible_sets().tolist()):
         assert np.array_equal(kept[describe(to_set(label))], made.images[4 * i : 4 * i + 4].numpy())

@@ -25,7 +25,7 @@ from dcfm import records
 from dcfm.artefacts import MODEL, git_revision
 from dcfm.configuration import writable
 from dcfm.methods.method import FULL
-from dcfm.methods.sampling import CANDIDATES, Sampling, candidates
+from dcfm.methods.sampling import CANDIDATES, Sampling, candidates, only_candidate
 from dcfm.progress import StageProgress, silent
 from dcfm.records import write_json
 from dcfm.solvers import CountingField
@@ -147,11 +147,11 @@ class Evaluation:
     def choose(self) -> str:
         """The name of the candidate that known combinations choose; ``selection.json`` is written if missing."""
         settings = self.settings
-        if not settings.chooses:
+        if (only := only_candidate(settings.rules)) is not None:
             if self.redo:  # an earlier choice is not that of these results
                 for name in (SELECTION_RECORD, SELECTION):
                     (self.out / name).unlink(missing_ok=True)
-            return settings.rules[0]
+            return only
         asked: dict[str, Any] = {
             **self._networks(),
             "each": settings.selection_each,

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, fields
 from typing import Any
 
-from dcfm.methods.method import FULL, RULES
-from dcfm.methods.sampling import CANDIDATES
+from dcfm.methods.method import FULL
+from dcfm.methods.sampling import candidates, only_candidate
 from dcfm.metrics.frechet import SampleSizeError
 from dcfm_images.features import check_features
 from dcfm_images.sampling import Solver
@@ -22,7 +22,7 @@ class EvaluationSettings:
         each: pictures of every combination; as many real ones.
         seed: of the noise, the reference's colours and the bootstrap.
         selection_each, selection_seed: of the pictures that sampling is chosen with; another seed than ``seed``.
-        rules: ways of sampling that may be chosen.
+        rules: ways of sampling that may be chosen, see :func:`~dcfm.methods.sampling.candidates`.
         solver, evaluations: see :class:`~dcfm_images.sampling.Solver`.
         curve: numbers of evaluations to judge beside; with ``curve_each`` pictures of a combination.
         curve_each: of the pictures of this curve and the next two.
@@ -64,15 +64,15 @@ class EvaluationSettings:
                 f"seed={self.seed} and selection_seed={self.selection_seed}: sampling is chosen with other noise than "
                 "it is judged with; give two different seeds"
             )
-        allowed = (FULL, *RULES)
-        if not self.rules or set(self.rules) - set(allowed):
-            raise EvaluationError(f"rules={list(self.rules)}: give one or more of {', '.join(allowed)}")
+        candidates(self.rules)
         if any(not 0 < weight < 100 for weight in self.guidance):
             raise EvaluationError(f"guidance={list(self.guidance)}: weights are positive, 1: no guidance")
         if len({f"{weight:.3f}" for weight in self.guidance}) != len(self.guidance):
             raise EvaluationError(f"guidance={list(self.guidance)}: give weights that differ by 0.001, each once")
-        for evaluations in (self.evaluations, *self.curve):
-            Solver(self.solver, evaluations)
+        Solver(self.solver, self.evaluations)
+        used = [Solver(self.solver, evaluations).used for evaluations in self.curve]
+        if len(set(used)) != len(used):
+            raise EvaluationError(f"curve={list(self.curve)}: {self.solver} uses {used} of them; give each point once")
         check_features(self.features, 10**9)  # the name; how many pictures there are depends on the model
 
     def check_numbers(self, combinations: int) -> None:
@@ -86,7 +86,7 @@ class EvaluationSettings:
     @property
     def chooses(self) -> bool:
         """Sampling is chosen: ``rules`` do not name a single candidate."""
-        return not (len(self.rules) == 1 and self.rules[0] in CANDIDATES)
+        return only_candidate(self.rules) is None
 
     @property
     def has_points(self) -> bool:

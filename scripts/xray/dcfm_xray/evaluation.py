@@ -28,7 +28,7 @@ from torch import Tensor
 from dcfm import records
 from dcfm.artefacts import MODEL, atomically, git_revision, load_tensors, save_tensors
 from dcfm.configuration import writable
-from dcfm.methods.sampling import CANDIDATES
+from dcfm.methods.sampling import CANDIDATES, only_candidate
 from dcfm.progress import StageProgress, silent
 from dcfm.records import write_json
 from dcfm.solvers import evaluations
@@ -134,11 +134,11 @@ class Evaluation:
     def choose(self) -> str:
         """The name of the candidate that known sets choose; ``selection.json`` is written if missing."""
         settings = self.settings
-        if len(settings.rules) == 1 and settings.rules[0] in CANDIDATES:  # nothing to choose
+        if (only := only_candidate(settings.rules)) is not None:
             if self.redo:  # an earlier choice is not that of these results
                 for name in (SELECTION_RECORD, SELECTION):
                     (self.out / name).unlink(missing_ok=True)
-            return settings.rules[0]
+            return only
         asked = self.asked()
         record = self.out / SELECTION_RECORD
         if (found := records.matching(record, asked, redo=self.redo)) is not None:

@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from dcfm.methods.method import FULL, RULES
+from dcfm.methods.method import FULL
+from dcfm.methods.sampling import candidates
 from dcfm.solvers import TABLEAUS, steps_within
 from dcfm_xray.classifier import ClassifierConfig
 
@@ -21,7 +22,7 @@ class EvaluationSettings:
         held_out: share of them that thresholds are fixed on; the classifier is trained on the others.
         specificity: that thresholds are fixed at.
         seed: of noise, classifier and bootstrap.
-        rules: ways of sampling that may be chosen.
+        rules: ways of sampling that may be chosen, see :func:`~dcfm.methods.sampling.candidates`.
         selection_each, selection_seed: of the pictures that sampling is chosen with.
         solver: a fixed-step one.
         evaluations: of the field for a picture, at most.
@@ -61,9 +62,7 @@ class EvaluationSettings:
                 f"specificity={self.specificity} lies between 0 and 1, held_out={self.held_out} of each={self.each} "
                 "pictures leaves some on both sides"
             )
-        allowed = (FULL, *RULES)
-        if not self.rules or set(self.rules) - set(allowed):
-            raise EvaluationError(f"rules={list(self.rules)}: give one or more of {', '.join(allowed)}")
+        candidates(self.rules)
         if self.solver not in TABLEAUS or self.steps < 1:
             raise EvaluationError(
                 f"solver={self.solver!r} with evaluations={self.evaluations}: give one of {', '.join(TABLEAUS)}, and "

@@ -7,7 +7,7 @@ from torch import Tensor
 from dcfm.attributes import AttributeSpace
 from dcfm.fields import Field, evaluate_labels, marginal_labels
 from dcfm.methods import registry
-from dcfm.methods.sampling import CANDIDATES, Sampling, candidates
+from dcfm.methods.sampling import CANDIDATES, Sampling, candidates, only_candidate
 from dcfm.silos import LabelHistogram
 
 SPACE = AttributeSpace(("side", "height"), (("left", "right"), ("low", "high", "middle")))
@@ -56,6 +56,21 @@ def test_candidates_by_their_rules() -> None:
     assert list(candidates(["full"])) == ["full", "full, w = 1.5", "full, w = 2"]
     assert candidates(["composed", "joint", "full"]) == CANDIDATES
     assert next(iter(CANDIDATES)) == "full"  # the plainest first
+    assert list(candidates(["full, w = 2"])) == ["full, w = 2"]
+    assert list(candidates(["full, w = 1.5", "composed"])) == ["full, w = 1.5", "composed, w = 1", "composed, w = 1.5"]
+
+
+def test_one_candidate_by_name_leaves_no_choice() -> None:
+    assert [only_candidate([name]) for name in CANDIDATES] == list(CANDIDATES)
+    assert only_candidate(["composed"]) is None  # with two weights
+    assert only_candidate(["full", "joint"]) is None
+
+
+@pytest.mark.parametrize("rules", [[], ["sum"], ["full", "full, w = 3"]])
+def test_rules_that_name_nothing(rules: list[str]) -> None:
+    with pytest.raises(ValueError, match=r"give one or more of 'full', 'joint', 'composed', 'full, w = 1\.5'") as error:
+        candidates(rules)
+    assert str(rules) in str(error.value)
 
 
 def test_an_unknown_rule(network: LabelField) -> None:

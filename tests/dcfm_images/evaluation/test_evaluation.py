@@ -82,13 +82,15 @@ def test_the_choice_is_by_pictures_of_its_own_seed(
 
 def test_metrics_are_those_of_what_was_asked_for(trained: Any, quick: EvaluationSettings, tmp_path: Path) -> None:
     """Sampled and judged again, combinations and seeds by hand; other settings are other results."""
-    settings = replace(quick, rules=("joint",), seed=3)
+    way = "full, w = 2"
+    settings = replace(quick, rules=(way,), seed=3)
     found = judged(trained, tmp_path, settings)
+    assert found["sampling"] == way
     model, problem, loaded = load(trained.root / "published/dcfm_b", "cpu"), trained.problem, load_reader()
     space, kept = feature_space("digits", loaded), read_pictures(tmp_path)
     for cell, combinations in (("known", problem.known), ("novel", problem.novel)):
         judge = Judge(space, loaded.reader, {cell: colour_digits(problem.reference, combinations, 4, seed=3)}, 5, 3)
-        field, shape = model.sampled(CANDIDATES["joint"]), model.task.shape
+        field, shape = model.sampled(CANDIDATES[way]), model.task.shape
         made = sample(field, shape, combinations, 4, seed=3, solver=Solver("midpoint", 4), device=model.device)
         expected = json.loads(json.dumps(judge.judge(made, cell)))
         assert {name: found[cell][name] for name in expected} == expected
@@ -316,9 +318,10 @@ def test_an_interrupted_one_leaves_nothing_half_written(
         ({"guidance": (100.0,)}, "weights are positive"),
         ({"guidance": (1.5, 1.5001)}, "each once"),
         ({"seed": 1}, "two different seeds"),
-        ({"rules": ("both",)}, "joint, composed"),
+        ({"rules": ("both",)}, "'joint', 'composed'"),
         ({"evaluations": 1}, "at least as many"),
         ({"curve": (4, 1)}, "at least as many"),
+        ({"curve": (4, 5)}, r"uses \[4, 4\] of them"),
         ({"guidance": (0.0,)}, "weights are positive"),
         ({"features": "vgg"}, "there are digits"),
         ({"solver": "adaptive"}, "fixed-step"),

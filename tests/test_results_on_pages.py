@@ -20,6 +20,15 @@ from dcfm_planner.comparison.records import read_outcomes
 REPOSITORY = Path(__file__).parent.parent
 FIGURE = re.compile(r"[-+]?\d+\.\d+ \[[^\]]+\]")
 METHODS = ("FedFlow", "FedFlow+L", "DDM", "DDM+L", "DFD", "DFD+L", "factored", "DCFM-A", "DCFM-B", "DCFM-B+R", "pooled")
+FOLDERS = {
+    "images_results": ("images",),
+    "images_settings": ("images",),
+    "planner_table": ("planner_table",),
+    "four_robots": ("planner_table",),
+    "xray_results": ("xray",),
+    "communication": ("communication", "images", "planner_table"),
+}
+"""Folders of results by the page that shows figures of theirs."""
 
 
 def rows(page: str) -> list[tuple[str, set[str]]]:
@@ -35,10 +44,9 @@ def figures_of(method: str, results: str) -> set[str]:
     return {figure for line in results.splitlines() if named.search(line) for figure in FIGURE.findall(line)}
 
 
-@pytest.mark.parametrize("page", ["images_results", "planner_table", "xray_results", "communication"])
+@pytest.mark.parametrize("page", FOLDERS)
 def test_figures_of_methods_are_in_files_of_results(page: str) -> None:
-    folders = [page, "images", "planner_table"] if page == "communication" else [page.removesuffix("_results")]
-    paths = [path for name in folders for path in (REPOSITORY / "docs/results" / name).rglob("*.md")]
+    paths = [path for name in FOLDERS[page] for path in (REPOSITORY / "docs/results" / name).rglob("*.md")]
     files = [path.read_text() for path in paths if path.name in ("table.md", "comparison.md")]
     shown = rows((REPOSITORY / f"docs/{page}.md").read_text())
     assert shown
@@ -194,7 +202,7 @@ def test_the_pictures_iid_table_is_the_file_s() -> None:
 
 
 def test_what_limits_the_student_is_what_the_files_say() -> None:
-    page = (REPOSITORY / "docs/images_results.md").read_text()
+    page = (REPOSITORY / "docs/images_settings.md").read_text()
     shown = page.partition("<!-- student -->\n")[2].partition("<!-- end student -->")[0].splitlines()[2:]
     assert len(shown) == 7
     for line in shown:
@@ -211,7 +219,7 @@ def test_what_limits_the_student_is_what_the_files_say() -> None:
 
 def test_ratios_of_novel_fids_are_those_of_the_files() -> None:
     """Of trainings on the IID silos, from the draws that the files keep; of pooled, as their tables say."""
-    page = " ".join((REPOSITORY / "docs/images_results.md").read_text().split())
+    page = " ".join((REPOSITORY / "docs/images_settings.md").read_text().split())
     results = REPOSITORY / "docs/results/images"
 
     def found(name: str) -> dict[int, dict[str, Any]]:
@@ -225,6 +233,7 @@ def test_ratios_of_novel_fids_are_those_of_the_files() -> None:
         ratio = ratio_to(found(above), found(below), "novel")
         assert ratio is not None
         assert said.format(_interval(ratio)) in page, (above, below)
+    page = " ".join((REPOSITORY / "docs/images_results.md").read_text().split())
     for name, said in (("quick", "has {} times FedFlow+L's in three silos"), ("brief", "silos and {} times in ten")):
         (table,) = json.loads((results / name / "table.json").read_text())["tables"]
         (ratio,) = (r for r in table["ratios"] if (r["method"], r["cell"]) == ("pooled", "novel"))

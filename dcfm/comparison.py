@@ -5,13 +5,14 @@ import json
 import logging
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from hydra import compose, initialize_config_module
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
+from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
 from dcfm import artefacts
@@ -150,18 +151,36 @@ def recipe_of(training: Any) -> dict[str, Any]:
 
 
 def recipe_differences(asked: Mapping[str, Any], there: Mapping[str, Any]) -> list[str]:
-    """Where two recipes differ, a text a key. Settings that either lacks are left out: configurations grow, and an
-    older artefact says nothing of keys that are younger than it. Not so privacy: what says nothing of it has none. A
-    section that one gives and the other switches off (``null``) is a difference."""
+    """Where two recipes differ, a text a key.
+
+    Configurations grow, and an older artefact says nothing of keys that are younger than it; nor does a preset say all.
+    A setting that one lacks has the default of its section's class, as ``asked`` names it; where that has none, it is
+    left out. What says nothing of privacy has none. A section that one gives and the other switches off (``null``) is
+    a difference.
+    """
     one, other = dict(_leaves(asked)), dict(_leaves(there))
-    for key in (key for key in {**one, **other} if key.endswith(f".{PRIVACY}")):
-        one.setdefault(key, None)
-        other.setdefault(key, None)
+    private = {key: None for key in {**one, **other} if key.endswith(f".{PRIVACY}")}
+    usual = dict(_defaults(asked)) | private
+    # Not within a section that the other switches off: that is told as a whole.
+    for recipe in (one, other):
+        off = tuple(f"{key}." for key, value in recipe.items() if value is None)
+        recipe.update({key: value for key, value in usual.items() if key not in recipe and not key.startswith(off)})
     for off, given in ((one, other), (other, one)):
         for section in [key for key, value in off.items() if value is None and key not in given]:
             if within := {key: value for key, value in given.items() if key.startswith(f"{section}.")}:
                 given[section] = within
     return [f"{key}: {other[key]!r} there, {one[key]!r} now" for key in one if key in other and one[key] != other[key]]
+
+
+def _defaults(recipe: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    """Plain defaults of the dataclasses that a recipe's sections name."""
+    for key, value in recipe.items():
+        if isinstance(value, Mapping) and key != PRIVACY:
+            yield from _defaults(value, f"{before}{key}.")
+    if "_target_" in recipe and is_dataclass(kind := get_class(recipe["_target_"])):
+        for field in fields(kind):
+            if field.name not in EXECUTION and (field.default is None or isinstance(field.default, str | float | int)):
+                yield before + field.name, field.default
 
 
 def _leaves(recipe: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:

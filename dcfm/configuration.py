@@ -129,6 +129,8 @@ def _near(key: str, config: str, overrides: Sequence[str]) -> str:
         except (HydraException, OmegaConfBaseException):
             continue
     above, _, last = key.rpartition(".")
+    if shared := _shared(key, composed):
+        return shared
     within = OmegaConf.select(composed, above) if above else composed
     if not isinstance(within, DictConfig):
         return f"there is no key {key!r}, since there is no {above!r}"
@@ -138,6 +140,17 @@ def _near(key: str, config: str, overrides: Sequence[str]) -> str:
     return f"there is no key {key!r}" + (
         f"; did you mean {'.'.join([*above.split('.'), close[0]]).lstrip('.')!r}?" if close else ""
     )
+
+
+def _shared(key: str, composed: DictConfig) -> str | None:
+    """What to say of a key within a section that is another section of the same configuration."""
+    parts, within = key.split("."), OmegaConf.to_container(composed)  # which keeps references as they are written
+    for number, part in enumerate(parts[:-1], 1):
+        within = within.get(part) if isinstance(within, dict) else None
+        if isinstance(within, str) and (other := re.fullmatch(r"\$\{([\w.]+)\}", within)):
+            section, there = ".".join(parts[:number]), ".".join([other[1], *parts[number:]])
+            return f"{section} is {other[1]}, so {key} is no setting of its own; give {there}, which is for both"
+    return None
 
 
 def help_text(purpose: str, config: str) -> str:

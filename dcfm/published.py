@@ -133,7 +133,11 @@ def publish(
         normalizer: constants that bring raw data to the model's coordinates.
         data_hash: hash of the training data.
         metrics: what is known of it, e.g. what private trainings cost.
+
+    Raises:
+        ValueError: no such method.
     """
+    registry.make(method)  # a name that nothing loads is an error now
     weights = {f"expert{i}.{name}": value for i, expert in enumerate(experts) for name, value in expert.items()}
     config: dict[str, Any] = {"method": method, "partition": partition}
     if space is not None:
@@ -182,7 +186,15 @@ def load_published(
     except (KeyError, TypeError) as error:
         raise ModelError(f"{folder} is an artefact, but not of {what} ({error!r}); choose another folder") from error
     networks = _networks(found.weights, method.task(task), folder, device)
-    return Published(method, config["method"], partition, networks, histograms, task, config, found.metadata)
+    model = Published(method, config["method"], partition, networks, histograms, task, config, found.metadata)
+    try:
+        model.field()
+    except ValueError as error:
+        raise ModelError(
+            f"{folder} holds {len(networks)} networks and {len(histograms)} histograms, of which {model.name} makes no "
+            f"field ({error}); publish what its training returned"
+        ) from error
+    return model
 
 
 def publish_task(
@@ -205,7 +217,7 @@ def publish_task(
         histograms,
         method=method,
         partition=partition,
-        task={name: list(value) if isinstance(value, tuple) else value for name, value in settings.items()},
+        task=_listed(settings),
         training=training,
         space=task.space,
         data_hash=data_hash,
@@ -228,13 +240,25 @@ def load_task(folder: Path, kind: Callable[..., Task], device: str = "auto", *, 
     """
 
     def build(settings: Mapping[str, Any]) -> Task:
-        plain = {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}
+        plain = {name: _tupled(value) for name, value in settings.items()}
         return kind(**{**plain, **changes})
 
     found = load_published(folder, build, resolve_device(device), what=what)
     if "attributes" not in found.config:
         raise ModelError(f"{folder} is an artefact, but not of {what}; choose another folder")
     return found
+
+
+def _listed(value: Any) -> Any:
+    """Plain settings as JSON has them: its lists for tuples."""
+    if isinstance(value, Mapping):
+        return {name: _listed(item) for name, item in value.items()}
+    return [_listed(item) for item in value] if isinstance(value, tuple | list) else value
+
+
+def _tupled(value: Any) -> Any:
+    """The reverse, of one setting; a task's are tuples, since it is compared and hashed."""
+    return tuple(_tupled(item) for item in value) if isinstance(value, list) else value
 
 
 def of_federation(model: Published) -> bool:

@@ -95,8 +95,12 @@ def read_task(cfg: DictConfig, kind: type[TaskType]) -> TaskType:
         task = hydra.utils.instantiate(cfg.task, _convert_="all")
     except InstantiationException as error:
         raise ValueError(str(error.__cause__ or error)) from error
-    if not isinstance(task, kind):
-        raise ValueError(f"the task is a {type(task).__name__}; this script trains {kind.__module__}.{kind.__name__}")
+    if type(task) is not kind:  # a subclass neither: models say which settings they have, not which class
+        own = f"{kind.__module__}.{kind.__name__}"
+        raise ValueError(
+            f"the task is a {type(task).__name__}; what this script trains is loaded again as {own}. Give "
+            f"task._target_={own}, whose network() may be changed, or train a task of your own (docs/own-data.md)"
+        )
     task.network()  # type: ignore[attr-defined] # sizes that do not fit are an error now
     return task
 

@@ -32,6 +32,9 @@ def test_audit(tmp_path: Path) -> None:
     assert found["command"].startswith("python scripts/audit.py subject=toy")
     assert found["targets"][0]["membership"]["members"] == 90
     assert (tmp_path / "table.txt").read_text() in result.stdout
+    few = ("toy.samples=30", "toy.heldout=30", "generated=30", "training.fedavg_rounds=2")
+    factored = run("audit", "subject=toy", "toy.method=factored", *few, f"out={tmp_path / 'factored'}", *TINY)
+    assert factored.returncode == 0, factored.stderr
     wrong = run("audit", "subject=toy", "toy.method=nothing", f"out={tmp_path}")
     assert wrong.returncode == 2
     assert len(wrong.stderr.splitlines()) == 1

@@ -59,6 +59,10 @@ class Replays:
         """
         if x.requires_grad or not len(x):
             return function(network, x, t, y)
+        with torch.cuda.device(x.device):  # streams and graphs are the current card's
+            return self._replayed(function, network, x, t, y)
+
+    def _replayed(self, function: Function, network: nn.Module, x: Tensor, t: Tensor, y: Tensor) -> Tensor:
         if torch.is_grad_enabled() and any(p.requires_grad for p in network.parameters()):
             return self._with_gradient(function, network, x, t, y)
         return self._without_gradient(function, network, x, t, y)

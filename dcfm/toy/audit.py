@@ -43,10 +43,11 @@ def read(config: DictConfig) -> Subject:
     )
     training = read_training(OmegaConf.to_container(config.training, resolve=True))  # type: ignore[arg-type]
     method = registry.make(given.method)
-    task = method.task(ToyTask(problem.mixture.attributes, training.width, training.depth))
+    task = ToyTask(problem.mixture.attributes, training.width, training.depth)
     torch.set_num_threads(1)
     federation = Federation(task, problem.silos, Path(config.out) / "trainings", given.seed, workers=0)
-    networks = frozen_networks(task, method.train(federation, training.recipe(), federation.exchange()))
+    weights = method.train(federation, training.recipe(), method.exchange(federation))
+    networks = frozen_networks(method.task(task), weights)
     labels = problem.observed.repeat_interleave(given.heldout, dim=0)
     fresh = problem.mixture.sample(labels, torch.Generator().manual_seed(given.seed + 7_000_003))
     facts = {"method": given.method, "samples_of_each_combination": given.samples, "parameters": _size(networks[0])}

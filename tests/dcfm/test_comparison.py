@@ -1,5 +1,6 @@
 """Entries have folders of their own, and one that fails leaves the others alone."""
 
+import json
 import logging
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from dcfm.comparison import (
     check_weights,
     entries_of,
     recipe_differences,
+    recipe_of,
     training_config,
 )
 
@@ -157,6 +159,28 @@ def test_a_recipe_without_privacy_is_not_one_with_it() -> None:
     louder = {"fedavg": {"rounds": 2, "privacy": private | {"noise_multiplier": 2.0}}}
     assert len(recipe_differences(louder, with_it)) == 1
     assert recipe_differences({"fedavg": {"new": 1}}, plain) == []  # other keys may be younger than an artefact
+
+
+def test_a_setting_that_a_recipe_lacks_is_its_class_s_default() -> None:
+    """A key of ``+key=value``, which the preset lacks, is no younger one: without it something else is trained."""
+    peers = {"_target_": "dcfm.trainers.peers.PeerConfig", "rounds": 2}
+    plain, few, none = ({"peers": peers | more} for more in ({}, {"peers_per_round": 4}, {"peers_per_round": None}))
+    assert recipe_differences(few, plain) == ["peers.peers_per_round: None there, 4 now"]
+    assert recipe_differences(plain, few) == ["peers.peers_per_round: 4 there, None now"]
+    assert recipe_differences(plain, none) == recipe_differences(none, plain) == []
+    assert recipe_differences({"peers": peers | {"routing": "support"}}, {"peers": {"rounds": 2}}) == []
+    assert recipe_differences({"peers": peers | {"routing": "uniform"}}, {"peers": {"rounds": 2}}) != []
+
+
+def test_every_preset_is_its_own_recipe() -> None:
+    for module, name in (
+        ("dcfm_configs", "train_planner"),
+        ("dcfm_configs.images", "train"),
+        ("dcfm_configs.xray", "train"),
+    ):
+        found = training_config(ENTRY, Path("runs"), module, name, device="cpu", training=())
+        recipe = recipe_of(OmegaConf.to_container(found, resolve=True))
+        assert recipe_differences(recipe, json.loads(json.dumps(recipe))) == []
 
 
 def test_recipes_tell_a_section_that_is_switched_off() -> None:

@@ -207,6 +207,12 @@ def test_a_wrong_key_or_value_is_one_line_and_status_2(
         ("toy", "training.student.step=3", "did you mean 'training.student.steps'?"),
         ("toy", "method_settings={dfd:{scale:1.0}}", "'+method_settings.NAME=VALUE'"),
         ("train_planner", "stage_one.lop.steps=3", "no key 'stage_one.lop.steps', since there is no 'stage_one.lop'"),
+        (
+            "images/train",
+            "fedavg.objective.independence.weight=5",
+            "fedavg.objective is stage_one.objective, so fedavg.objective.independence.weight is no setting of its "
+            "own; give stage_one.objective.independence.weight, which is for both",
+        ),
     ],
 )
 def test_a_wrong_key_within_others(config: str, given: str, said: str) -> None:

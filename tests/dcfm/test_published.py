@@ -1,6 +1,7 @@
 """Publishing and loading models of any task: round trip, fields by rule, and what is refused."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,17 @@ from torch import Tensor, nn
 
 from dcfm.attributes import AttributeSpace
 from dcfm.fields import Composed, Routed
-from dcfm.published import ModelError, check_dealt, load_published, publish, resolve_device
+from dcfm.published import (
+    ModelError,
+    check_dealt,
+    load_published,
+    load_task,
+    publish,
+    publish_task,
+    resolve_device,
+)
 from dcfm.silos import LabelHistogram
+from dcfm.toy.task import ToyTask
 
 SPACE = AttributeSpace(("side", "height"), (("left", "right"), ("low", "middle", "high")))
 CPU = torch.device("cpu")
@@ -67,7 +77,8 @@ def published(folder: Path, method: str = "dcfm_a", number: int = 2, width: int 
     torch.manual_seed(0)
     experts = [PlainTask(width).network().state_dict() for _ in range(number)]
     settings = {"task": {"width": 4}, "space": SPACE, "training": {"seed": 0}} | more
-    publish(folder, experts, histograms(), method=method, partition="iid", **settings)
+    held = [histograms()[i % 2] for i in range(max(2, number))]
+    publish(folder, experts, held, method=method, partition="iid", **settings)
     return experts
 
 
@@ -152,6 +163,30 @@ def test_weights_that_do_not_fit_and_artefacts_of_something_else(tmp_path: Path)
     published(tmp_path / "task", task={"depth": 3})
     with pytest.raises(ModelError, match="not of a plain model"):
         load_published(tmp_path / "task", build, CPU, what="a plain model")
+
+
+def test_what_no_field_could_be_made_of_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="unknown method 'dcfmb'"):
+        published(tmp_path / "misspelt", "dcfmb")
+    assert not (tmp_path / "misspelt").exists()
+    published(tmp_path / "two", "dcfm_b", 2)
+    with pytest.raises(ModelError, match="holds 2 networks and 2 histograms, of which dcfm_b makes no field"):
+        load_published(tmp_path / "two", build, CPU, what="a plain model")
+
+
+@dataclass(frozen=True)
+class NestedTask(ToyTask):
+    """A task with settings within settings."""
+
+    limits: tuple[tuple[float, float], ...] = ()
+
+
+def test_settings_of_a_task_come_back_as_they_were(tmp_path: Path) -> None:
+    task = NestedTask(2, 8, 1, limits=((0.0, 1.0), (2.0, 3.0)))
+    held = LabelHistogram.from_labels(task.space.combinations()[:3], task.space.cardinalities)
+    weights = task.network().state_dict()
+    publish_task(tmp_path, [weights], [held], task, method="dcfm_b", partition="iid", training={})
+    assert load_task(tmp_path, NestedTask, "cpu", what="a nested one").task == task
 
 
 def test_devices() -> None:

@@ -31,6 +31,10 @@ from dcfm.toy.training import Phase, Training
 TASK = {"_target_": "dcfm.toy.task.ToyTask", "attributes": 2, "width": 8, "depth": 1}
 
 
+class OwnNetwork(ToyTask):
+    """A user's, with another network, which a model of it does not tell."""
+
+
 def silos() -> list[Silo]:
     y = torch.tensor([[0, 0], [0, 1], [1, 0]]).repeat(4, 1)
     return [Silo(f"silo{i}", y.float() + i, y) for i in range(2)]
@@ -54,8 +58,11 @@ def test_methods_are_registered() -> None:
 def test_a_task_of_the_right_kind() -> None:
     assert read_task(OmegaConf.create({"task": TASK}), ToyTask) == ToyTask(2, 8, 1)
     other = OmegaConf.create({"task": {"_target_": "dcfm.attributes.MaskRates"}})
-    with pytest.raises(ValueError, match=r"a MaskRates; this script trains dcfm\.toy\.task\.ToyTask"):
+    with pytest.raises(ValueError, match=r"a MaskRates; what .* is loaded again as dcfm\.toy\.task\.ToyTask"):
         read_task(other, ToyTask)
+    own = OmegaConf.create({"task": TASK | {"_target_": f"{__name__}.OwnNetwork"}})
+    with pytest.raises(ValueError, match=r"an? OwnNetwork; what .*ToyTask.*\(docs/own-data\.md\)"):
+        read_task(own, ToyTask)
 
 
 @pytest.mark.parametrize("change", [{"width": 0}, {"depths": 3}])

@@ -20,7 +20,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info[:2] <= (3, 12) else \
 	  "DCFM needs Python 3.11 or 3.12 (OGBench needs labmaze, which has no wheels for others), $(PYTHON) is %d.%d; " \
 	  "run: make setup PYTHON=python3.12" % sys.version_info[:2])'
-	@echo "setup: installing the pinned dependencies into $(VENV) (a minute or two)"
+	@echo "setup: installing the pinned dependencies into $(VENV) (some minutes)"
 	@test -e $@ || $(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@

@@ -231,17 +231,23 @@ def writable(out: str | Path, key: str = "out") -> Path:
 
 
 def check_same_settings(
-    out: Path, config: DictConfig, *, apart: Sequence[str] = ("out", "device", "workers"), weights: str | None = None
+    out: Path,
+    config: DictConfig,
+    *,
+    made: str = "metrics.json",
+    apart: Sequence[str] = ("out", "device", "workers"),
+    weights: str | None = None,
 ) -> None:
     """Raise ``ValueError`` if a folder holds the results of other settings or weights, which would be lost.
 
     Args:
-        out: where ``config.yaml`` tells what ``metrics.json``, if there is one, was made with.
+        out: where ``config.yaml`` tells what ``made``, if it is there, was made with.
         config: what hydra composed.
+        made: the file of results.
         apart: keys that do not change results.
         weights: SHA-256 of what is evaluated, to be compared with ``weights_sha256`` of ``metrics.json`` where it is.
     """
-    path, metrics = out / "config.yaml", out / "metrics.json"
+    path, metrics = out / "config.yaml", out / made
     if not metrics.is_file():
         return
     if weights is not None:

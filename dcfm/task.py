@@ -101,12 +101,13 @@ def check_network(task: Task) -> None:
 
 
 def build_network(task: Task, weights: Weights, device: torch.device | str = "cpu") -> nn.Module:
-    """The task's network with these weights.
+    """The task's network with these weights; draws nothing from torch's generator.
 
     Raises:
         RuntimeError: they are of another architecture.
     """
-    network = task.network()
+    with torch.random.fork_rng(devices=[]):
+        network = task.network()
     network.load_state_dict(weights)
     return network.to(device)
 

@@ -5,6 +5,11 @@ import os
 import threading
 
 
+def usable_cores() -> int:
+    """Cores that this process may run on, which a scheduler may have limited to some of the machine's."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def begin_worker() -> None:
     """One thread, since there is a process a core, and an end when the parent ends: an initializer of a pool."""
     import torch  # not above: collecting does without

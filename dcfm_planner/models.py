@@ -196,5 +196,5 @@ def load_planner(
         sampling = replace(sampling, guidance=tuple(domain.guidance) if composes else (1.0,) * domain.space.size)
     field = found.field(sampling.rule, sampling.guidance)
     assert isinstance(found.task, PlannerTask)
-    planner = Planner(field, found.task.horizon, sampling.steps, sampling.method, where, domain.layout)
+    planner = Planner(field, found.task.horizon, sampling.steps, sampling.method, where, domain.layout, domain.space)
     return LoadedPlanner(planner, sampling, found.name, found.partition, found.config, found.metadata)

@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from dcfm.attributes import AttributeSpace
 from dcfm.fields import Field
 from dcfm.solvers import integrate
 from dcfm_planner.columns import Layout
@@ -57,18 +58,23 @@ class HeldEntries:
         """Hold the first ``steps`` states (SI units; for the cube :func:`~dcfm_planner.layout.state_features`) and the
         actions that were taken in all but the last of them, if given. One step is a start state.
 
+        What is held already and is not part of the history, a goal for instance, stays as it is.
+
         Args:
             lengths: hold only so many states of a row, and the actions before the last of these.
 
         Raises:
-            ValueError: more states than the horizon has steps, or another number of actions than states less one.
+            ValueError: more states than the horizon has steps, lengths of more states than there are, or another
+                number of actions than states less one.
         """
-        values, mask = self.values.clone(), self.mask.clone()
+        values, mask = torch.zeros_like(self.values), torch.zeros_like(self.mask)
         steps, state = states.shape[1], self.layout.state
         if not 1 <= steps <= values.shape[1]:
             raise ValueError(f"a history of {steps} steps; it must have 1 to {values.shape[1]} (the horizon)")
         if actions is not None and actions.shape[1] != steps - 1:
             raise ValueError(f"{actions.shape[1]} actions between {steps} states; give {steps - 1}, or none at all")
+        if lengths is not None and not ((lengths >= 0) & (lengths <= steps)).all():
+            raise ValueError(f"lengths={lengths.tolist()} of a history of {steps} states; give 0 to {steps}")
         length = torch.full((len(values), 1), steps) if lengths is None else torch.from_numpy(lengths)[:, None]
         counted = torch.arange(values.shape[1])
         values[:, :steps, :state] = self.layout.normalise(torch.as_tensor(states, dtype=values.dtype))
@@ -76,7 +82,7 @@ class HeldEntries:
         if actions is not None and actions.shape[1]:
             values[:, : actions.shape[1], state:] = self._normalised(actions, slice(state, None))
             mask[..., state:] |= (counted < length - 1)[..., None]
-        return HeldEntries(torch.where(mask, values, 0.0), mask, self.layout)
+        return HeldEntries(torch.where(mask, values, self.values), self.mask | mask, self.layout)
 
     def with_goal(self, goal: Float[np.ndarray, "batch goal"]) -> "HeldEntries":
         """Hold the layout's goal (SI units; for the cube its position, m) at the last step."""
@@ -102,6 +108,7 @@ class Planner:
         steps, method: of the solver, for a plan from scratch.
         device: where the field lives.
         layout: of a transition.
+        space: of the labels, which are checked where it is given.
     """
 
     field: Field
@@ -110,6 +117,7 @@ class Planner:
     method: str = "midpoint"
     device: torch.device | str = "cpu"
     layout: Layout = LAYOUT
+    space: AttributeSpace | None = None
 
     def plan(
         self,
@@ -209,7 +217,7 @@ class Planner:
         generator: torch.Generator | Sequence[torch.Generator],
         held: HeldEntries | None = None,
         *,
-        warm: Float[Tensor, "batch horizon columns"] | None = None,
+        warm: Float[Tensor, "given horizon columns"] | None = None,
         start: float = 0.5,
         steps: int | None = None,
     ) -> Float[Tensor, "batch horizon columns"]:
@@ -224,12 +232,17 @@ class Planner:
             steps: solver steps; for a warm start the default is that of a plan from scratch times ``1 - start``.
 
         Raises:
-            ValueError: fewer than one step, or other numbers of labels, generators and held plans.
+            ValueError: fewer than one step, labels that there are not, or other numbers of labels, generators, held
+                plans and plans to start from.
         """
+        if self.space is not None:
+            self.space.check_labels(labels, null_allowed=True)
         sizes = [len(labels), len(labels) if isinstance(generator, torch.Generator) else len(generator)]
-        sizes += [] if held is None else [len(held.values)]
+        sizes += [len(given) for given in (None if held is None else held.values, warm) if given is not None]
         if len(set(sizes)) > 1:
-            raise ValueError(f"{sizes} labels, generators and held plans are given; give as many of each")
+            raise ValueError(
+                f"{sizes} labels, generators, held plans and plans to start from are given; give as many of each"
+            )
         asked = self.steps if steps is None else steps
         if asked < 1:
             raise ValueError(f"steps={asked}: a plan takes at least 1 solver step")

@@ -7,13 +7,11 @@
 Prints a table and writes ``audit.json`` and ``table.txt`` to ``out``. What the numbers mean: docs/privacy.md.
 """
 
-from pathlib import Path
-
 from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
 from dcfm.artefacts import write_text_atomically
-from dcfm.configuration import script, writable
+from dcfm.configuration import check_same_settings, script, writable
 from dcfm.privacy.audit import AuditSettings, audit, read_subject, table
 from dcfm.records import made_by, write_json
 
@@ -23,6 +21,7 @@ def main(config: DictConfig) -> None:
     """Read or train the model, attack it, write, print."""
     settings = AuditSettings(config.noises, config.most, config.generated, config.seed)
     out = writable(config.out)
+    check_same_settings(out, config, made="audit.json")
     subject = read_subject(config)
     with tqdm(total=len(subject.targets), unit="network") as bar:
         records = audit(subject, settings, bar.update)
@@ -32,8 +31,9 @@ def main(config: DictConfig) -> None:
         "facts": dict(subject.facts),
         "targets": records,
     }
-    write_json(Path(out) / "audit.json", content)
-    write_text_atomically(Path(out) / "table.txt", table(records) + "\n")
+    write_text_atomically(out / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
+    write_json(out / "audit.json", content)
+    write_text_atomically(out / "table.txt", table(records) + "\n")
     print(f"{table(records)}\n\nwrote {out}/audit.json, table.txt")
 
 

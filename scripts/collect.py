@@ -19,6 +19,7 @@ from tqdm import tqdm
 os.environ.setdefault("MUJOCO_GL", "disable")  # no picture is drawn here
 
 from dcfm.configuration import script, typed, writable
+from dcfm.workers import usable_cores
 from dcfm_envs.collection import CollectionPlan, collect
 
 
@@ -54,7 +55,7 @@ def main(config: DictConfig) -> None:
     """Collect, with a bar that tells the time left."""
     plan, settings = read_settings(config)
     writable(settings.out)
-    workers = settings.workers or os.cpu_count() or 1
+    workers = settings.workers or usable_cores()
     with tqdm(total=plan.train + plan.val, unit="episode", desc=settings.name, smoothing=0.1) as bar:
 
         def show(done: int, total: int) -> None:

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from dcfm.artefacts import write_text_atomically
 from dcfm.comparison import ComparisonError
-from dcfm.configuration import script, typed, writable
+from dcfm.configuration import check_same_settings, script, typed, writable
 from dcfm.records import command_line
 from dcfm_planner.comparison.folders import Planner, compare, markdown
 
@@ -55,9 +55,10 @@ def run(config: DictConfig) -> None:
     given = typed(config, Settings, "plan_compare")
     ours, others = read_planners("ours", given.ours), read_planners("others", given.others)
     out = writable(Path(given.out))
+    check_same_settings(out, config, made="comparison.json")
     comparison = compare(ours, others, command_line())
-    out.mkdir(parents=True, exist_ok=True)
     text = markdown(comparison)
+    write_text_atomically(out / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
     write_text_atomically(out / "comparison.md", text)
     write_text_atomically(out / "comparison.json", json.dumps(comparison, indent=2, allow_nan=False) + "\n")
     print(f"{text}\nwrote comparison.md and comparison.json to {out}")

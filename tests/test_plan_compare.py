@@ -26,6 +26,10 @@ def test_shipped_results_compared(tmp_path: Path) -> None:
     assert [row["novel"] for row in found["rows"]] == [rows["dcfm_b"]["novel"], rows["ddm_l"]["novel"]]
     assert found["command"].startswith("python scripts/plan_compare.py")
     assert (out / "comparison.md").read_text() in done.stdout
+    other = run(f"ours={{DCFM-A:{SHIPPED}/dcfm_a/paper}}", f"others={{DDM+L:[{SHIPPED}/ddm_l/paper]}}", f"out={out}")
+    assert other.returncode == 2
+    assert "holds the results of other settings (ours=" in other.stderr
+    assert json.loads((out / "comparison.json").read_text()) == found
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,11 @@ def test_audit(tmp_path: Path) -> None:
     few = ("toy.samples=30", "toy.heldout=30", "generated=30", "training.fedavg_rounds=2")
     factored = run("audit", "subject=toy", "toy.method=factored", *few, f"out={tmp_path / 'factored'}", *TINY)
     assert factored.returncode == 0, factored.stderr
-    wrong = run("audit", "subject=toy", "toy.method=nothing", f"out={tmp_path}")
+    other = run("audit", "subject=toy", "toy.samples=31", f"out={tmp_path}", *TINY)
+    assert other.returncode == 2
+    assert "holds the results of other settings (" in other.stderr
+    assert json.loads((tmp_path / "audit.json").read_text()) == found
+    wrong = run("audit", "subject=toy", "toy.method=nothing", f"out={tmp_path / 'wrong'}")
     assert wrong.returncode == 2
     assert len(wrong.stderr.splitlines()) == 1
 

@@ -20,6 +20,7 @@ from typing import Any, Final
 
 from dcfm.artefacts import write_text_atomically
 from dcfm.federated.certificates import certified, make_certificates, make_node_key
+from dcfm.workers import usable_cores
 
 log = logging.getLogger(__name__)
 
@@ -144,7 +145,7 @@ class Flower:
         write_text_atomically(settings, f"overrides = {_toml(overrides)}\n")
         options = ["--run-config", str(settings), "--format", "json"]
         if self.simulation:
-            cores = os.cpu_count() or 1
+            cores = usable_cores()
             # Ray counts one core a silo; as many silos train at once as there are cores, one thread each.
             resources = f"num-supernodes={silos} client-resources-num-cpus=1 init-args-num-cpus={min(silos, cores)}"
             options += ["--federation-config", resources]

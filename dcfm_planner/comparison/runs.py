@@ -80,12 +80,14 @@ def _complete(settings: ComparisonSettings, state: State, command: str, on_progr
             raise ComparisonError(f"training {entry} left no planner in {entry.published(settings.runs)}")
     if not settings.evaluate:
         return
-    if state.selection is None:
-        _select(settings, state, on_progress)
-        state = look(settings, entry)
-    for protocol in settings.protocols:
-        if protocol not in state.evaluations:
-            _evaluate(settings, state, protocol, command, on_progress)
+    with dcfm_records.alone_in(entry.results(settings.out)):
+        state = look(settings, entry)  # what another process did while this one waited
+        if state.selection is None:
+            _select(settings, state, on_progress)
+            state = look(settings, entry)
+        for protocol in settings.protocols:
+            if protocol not in state.evaluations:
+                _evaluate(settings, state, protocol, command, on_progress)
 
 
 def train(settings: ComparisonSettings, entry: Entry) -> None:

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import torch
 
-from dcfm.workers import begin_worker
+from dcfm.workers import begin_worker, usable_cores
 from dcfm_planner.controllers import Controller, PlannedActions, TrackEffector
 from dcfm_planner.domain import Bench, Domain
 from dcfm_planner.domains.cube import CUBE
@@ -164,8 +164,7 @@ def evaluate(settings: EvaluationSettings, on_trials: Callable[[int, int], None]
     begin = time.perf_counter()
     loaded = load(settings)  # here too, so that bad weights are one clear error
     chunks = [chunk for problems in settings.make_problems().values() for chunk in problems.chunks(CHUNK)]
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    workers = min(cores if settings.workers is None else settings.workers, len(chunks))
+    workers = min(usable_cores() if settings.workers is None else settings.workers, len(chunks))
     total = sum(len(chunk) for chunk in chunks)
     notify = on_trials or (lambda done, total: None)
     notify(0, total)

@@ -139,7 +139,9 @@ def test_a_network_moves_where_a_fresh_one_does() -> None:
 def test_frozen_networks_answer_alike_and_do_not_move() -> None:
     task = ToyTask(width=8, depth=1)
     trained = [task.network(), task.network()]
-    frozen = frozen_networks(task, [network.state_dict() for network in trained])
+    weights, state = [network.state_dict() for network in trained], torch.get_rng_state()
+    frozen = frozen_networks(task, weights)
+    assert torch.equal(torch.get_rng_state(), state)  # whoever loads a model has a run of their own
     x, t, y = torch.randn(3, *task.shape), torch.rand(3), task.space.null.repeat(3, 1)
     for network, copy in zip(trained, frozen, strict=True):
         assert torch.equal(network(x, t, y), copy(x, t, y))

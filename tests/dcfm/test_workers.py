@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from dcfm.workers import end_with_parent
+from dcfm.workers import end_with_parent, usable_cores
 
 PARENT = """
 import multiprocessing, sys, time
@@ -29,6 +29,14 @@ if __name__ == "__main__":
     with ProcessPoolExecutor(1, mp_context=context, initializer=begin_worker) as pool:
         pool.submit(work, sys.argv[1]).result()
 """
+
+
+def test_cores_are_those_that_a_process_may_use() -> None:
+    assert usable_cores() >= 1
+    if hasattr(os, "sched_setaffinity"):
+        code = "import os; from dcfm.workers import usable_cores; os.sched_setaffinity(0, {0}); print(usable_cores())"
+        code = code.replace("{0}", str({min(os.sched_getaffinity(0))}))
+        assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "1\n"
 
 
 def wait_until(holds: Callable[[], bool], seconds: float = 120) -> None:

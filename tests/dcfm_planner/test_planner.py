@@ -11,6 +11,7 @@ from dcfm_envs.scene import SCENE_CENTRE, STATE_SIZE, STATE_SLICES
 from dcfm_planner.layout import COLUMNS, STATE_COLUMNS, TRANSITION, denormalise, normalise
 from dcfm_planner.plan import Plan
 from dcfm_planner.planner import HeldEntries, Planner
+from dcfm_planner.quadrants import SPACE
 from dcfm_planner.query import NULL
 
 HORIZON = 12
@@ -107,6 +108,32 @@ def test_history_must_fit() -> None:
         HeldEntries.none(1, HORIZON).with_history(np.zeros((1, 13, STATE_COLUMNS)))
     with pytest.raises(ValueError, match="4 actions between 4 states; give 3, or none"):
         HeldEntries.none(1, HORIZON).with_history(np.zeros((1, 4, STATE_COLUMNS)), np.zeros((1, 4, 5)))
+    for lengths in ([5], [-1]):
+        with pytest.raises(ValueError, match=rf"lengths=\[{lengths[0]}\] of a history of 4 states; give 0 to 4"):
+            HeldEntries.none(1, HORIZON).with_history(np.zeros((1, 4, STATE_COLUMNS)), lengths=np.array(lengths))
+
+
+def test_a_goal_and_a_history_are_held_in_either_order() -> None:
+    """Of a history in as many rows as the horizon has, too, of which the last is not counted."""
+    states, goal = np.random.default_rng(0).normal(size=(2, HORIZON, STATE_COLUMNS)), np.full((2, 3), 0.3)
+    lengths = np.array([1, 4])
+    none = HeldEntries.none(2, HORIZON)
+    one = none.with_goal(goal).with_history(states, lengths=lengths)
+    other = none.with_history(states, lengths=lengths).with_goal(goal)
+    assert torch.equal(one.mask, other.mask)
+    assert torch.equal(one.values, other.values)
+    assert one.mask[:, -1].sum() == 6
+
+
+def test_labels_and_plans_to_start_from_must_fit(generator: torch.Generator) -> None:
+    rest = Planner(lambda x, t, y, held=None: torch.zeros_like(x), HORIZON, steps=2, space=SPACE)
+    rest.sample(torch.tensor([[0, 4]]), generator)  # a null token is one
+    for wrong in ([[0, 1, 2]], [[0, 9]], [[0, -1]]):
+        with pytest.raises(ValueError, match="label"):
+            rest.sample(torch.tensor(wrong), generator)
+    one = rest.sample(torch.tensor([[0, 1]]), generator)
+    with pytest.raises(ValueError, match=r"\[2, 2, 1\] labels, generators, held plans and plans to start from"):
+        rest.sample(torch.tensor([[0, 1], [1, 0]]), generator, warm=one)
 
 
 def test_plan_names_units_and_parts() -> None:
@@ -191,7 +218,7 @@ def test_plan_says_what_cannot_be(at_rest: Planner) -> None:
         at_rest.plan("XX")
     with pytest.raises(ValueError, match="seed=-1: give integers"):
         at_rest.plan("TL", seed=-1)
-    with pytest.raises(ValueError, match=r"\[3, 1\] labels, generators and held plans"):
+    with pytest.raises(ValueError, match=r"\[3, 1\] labels, generators, held plans"):
         at_rest.sample(torch.zeros(3, 2, dtype=torch.long), [torch.Generator()])
     with pytest.raises(ValueError, match=r"a goal of shape \(4,\)"):
         at_rest.plan(goal=np.zeros(4))

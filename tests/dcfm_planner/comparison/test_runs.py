@@ -54,6 +54,7 @@ def test_entries_are_done_once_and_apart(short: ComparisonSettings, shipped) -> 
         (arm, cell) for arm in ("planner", "null", "wrong") for cell in ("known", "novel")
     }
 
+    assert (good.results(short.out).parent / ".dcfm_b.lock").exists()  # one process at a time writes there
     before = times(good.results(short.out))
     assert list(runs.run(short, "python x")) == [bad]  # tried again, and the other one left alone
     assert times(good.results(short.out)) == before

@@ -26,7 +26,7 @@ from jaxtyping import Bool, Float32, Int
 
 from dcfm_planner.controllers import Controller, TrackEffector
 from dcfm_planner.execution import Execution, ExecutionOptions
-from dcfm_planner.models import load_planner
+from dcfm_planner.models import Sampling, load_planner
 from dcfm_planner.plan import Plan
 from dcfm_planner.planner import Planner
 from dcfm_planner.query import (
@@ -71,14 +71,21 @@ class PlannerAgent:
         self._ended = np.empty(0, dtype=bool)
 
     @classmethod
-    def load(cls, name_or_path: str | Path, *, device: str = "auto") -> "PlannerAgent":
+    def load(
+        cls, name_or_path: str | Path, *, device: str = "auto", sampling: Sampling | None = None
+    ) -> "PlannerAgent":
         """Load a shipped planner by name, such as ``cube-single/noniid/dcfm_b``, or any by the path of its folder.
+
+        Args:
+            name_or_path: of the planner.
+            device: ``auto``, ``cpu``, ``cuda``.
+            sampling: how it plans; as the shipped ones do if not given, which may not be the best of another method's.
 
         Raises:
             dcfm_planner.models.ModelError: no such name or folder; the text lists what there is.
             dcfm.artefacts.ArtefactError: what is there is truncated, damaged, or of another architecture.
         """
-        return cls(load_planner(name_or_path, device=device).planner)
+        return cls(load_planner(name_or_path, device=device, sampling=sampling).planner)
 
     def reset(
         self,

@@ -62,6 +62,24 @@ class Sampling:
             raise ValueError(f"guidance={list(self.guidance)}: give finite weights, one an attribute; the paper has 1")
 
 
+def sampling_of(
+    *,
+    steps: int | None = None,
+    solver: str | None = None,
+    rule: str | None = None,
+    guidance: Sequence[float] | None = None,
+) -> Sampling | None:
+    """What scripts' keys of these names ask for, each the default where it is ``None``; ``None`` where all are.
+
+    Raises:
+        ValueError: as :class:`Sampling`.
+    """
+    weights = None if guidance is None else tuple(guidance)
+    given = {"steps": steps, "method": solver, "rule": rule, "guidance": weights}
+    asked: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    return Sampling(**asked) if asked else None
+
+
 @dataclass(frozen=True)
 class LoadedPlanner:
     """A planner ready to sample, how it is sampled (its guidance resolved), and where it comes from."""

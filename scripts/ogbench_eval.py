@@ -23,7 +23,7 @@ from dcfm_planner.adapters import OGBenchPolicy
 from dcfm_planner.agent import PlannerAgent
 from dcfm_planner.evaluation import ogbench
 from dcfm_planner.evaluation.run import described
-from dcfm_planner.models import load_planner, planner_label, shipped_name
+from dcfm_planner.models import load_planner, planner_label, sampling_of, shipped_name
 
 
 @dataclass
@@ -37,6 +37,8 @@ class Settings:
     episodes: int
     seed: int
     terminate_at_goal: bool
+    rule: str | None
+    guidance: list[float] | None
     out: str | None
     device: str
 
@@ -46,7 +48,8 @@ def run(config: DictConfig) -> None:
     given = typed(config, Settings, "ogbench_eval")
     ogbench.check_tasks(given.tasks, given.episodes, given.seed)
     weights = shipped_name(given.partition, given.method) if given.weights is None else given.weights
-    loaded = load_planner(weights, device=given.device)
+    sampling = sampling_of(rule=given.rule, guidance=given.guidance)
+    loaded = load_planner(weights, device=given.device, sampling=sampling)
     name = planner_label(given.weights, given.partition, given.method)
     out = writable(given.out or f"runs/ogbench/{name}-seed{given.seed}")
     weights_hash = loaded.metadata["files"][MODEL]

@@ -8,7 +8,7 @@ Prints a table and writes it to ``out`` with ``metrics.json``, ``trials.csv``, `
 ``config.yaml``. The settings are described in configs/plan_eval.yaml.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from dcfm.records import command_line
 from dcfm_planner.evaluation.report import table, write_report
 from dcfm_planner.evaluation.run import EvaluationSettings, evaluate, load
 from dcfm_planner.execution import ExecutionOptions
-from dcfm_planner.models import Sampling, planner_label, shipped_name
+from dcfm_planner.models import planner_label, sampling_of, shipped_name
 from dcfm_planner.training import read_domain
 
 
@@ -59,10 +59,6 @@ def read_settings(config: DictConfig) -> tuple[EvaluationSettings, Path]:
         ValueError: a value has the wrong type, is unknown, or is out of range.
     """
     given = typed(config, Settings, "plan_eval")
-    sampling = {"steps": given.steps, "method": given.solver, "rule": given.rule, "guidance": given.guidance}
-    sampling = {name: value for name, value in sampling.items() if value is not None}
-    if "guidance" in sampling:
-        sampling["guidance"] = tuple(sampling["guidance"])
     domain = read_domain(given.domain)
     settings = EvaluationSettings(
         weights=shipped_name(given.partition, given.method, domain) if given.weights is None else given.weights,
@@ -77,7 +73,7 @@ def read_settings(config: DictConfig) -> tuple[EvaluationSettings, Path]:
         options=ExecutionOptions(
             replan_every=given.replan_every, warm_start=given.warm_start, stray_distance=given.stray_distance
         ),
-        sampling=replace(Sampling(), **sampling) if sampling else None,
+        sampling=sampling_of(steps=given.steps, solver=given.solver, rule=given.rule, guidance=given.guidance),
         max_steps=given.max_steps,
         domain=domain,
     )

@@ -27,13 +27,16 @@ from dcfm_envs.rendering import prepare_rendering
 from dcfm_planner.controllers import TrackEffector
 from dcfm_planner.evaluation.rollout import MAX_STEPS
 from dcfm_planner.execution import ExecutionOptions
-from dcfm_planner.models import METHODS, LoadedPlanner, load_planner, shipped_name
+from dcfm_planner.models import METHODS, LoadedPlanner, load_planner, sampling_of, shipped_name
 from dcfm_planner.video.files import check_formats, write
 from dcfm_planner.video.recording import Recorder, Recording, choose_pairs, choose_problem
 
 SMALLEST = 64
 RECORD = "videos.json"
-SETTINGS = ("protocol", "seed", "problem", "every", "width", "height", "shadows", "antialias", "max_steps")
+SETTINGS = (
+    *("protocol", "seed", "problem", "every", "width", "height", "shadows", "antialias", "max_steps"),
+    *("rule", "guidance"),
+)
 """Keys that a film depends on."""
 
 
@@ -47,6 +50,8 @@ class Settings:
     protocol: str
     problem: int
     seed: int
+    rule: str | None
+    guidance: list[float] | None
     formats: list[str]
     every: int
     width: int
@@ -80,9 +85,10 @@ def check(given: Settings) -> None:
 def load(given: Settings) -> dict[str, LoadedPlanner]:
     """The planners by a name for their files, each name once."""
     planners: dict[str, LoadedPlanner] = {}
+    sampling = sampling_of(rule=given.rule, guidance=given.guidance)
     for method in given.methods:
         where = shipped_name(given.partition, method) if method in METHODS else method
-        loaded = load_planner(where, device=given.device)
+        loaded = load_planner(where, device=given.device, sampling=sampling)
         name = f"{loaded.method}-{loaded.partition}"
         planners[name if name not in planners else f"{name}-{len(planners) + 1}"] = loaded
     return planners
@@ -111,7 +117,8 @@ def films_there(out: Path, asked: Mapping[str, Any]) -> dict[str, Any]:
         return {}
     try:
         record = json.loads(path.read_text())
-        told = {key: record[key] for key in SETTINGS if key in record}  # of all films, which did not say it each
+        told = {"rule": None, "guidance": None}  # before there were these keys
+        told |= {key: record[key] for key in SETTINGS if key in record}  # of all films, which did not say it each
         films = {name: told | film for name, film in record["films"].items()}
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} is damaged ({error!r}); remove {out}, or choose another out=") from error

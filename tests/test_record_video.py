@@ -57,6 +57,9 @@ def test_films_of_two_methods_on_one_problem(tmp_path: Path) -> None:
     added = json.loads((tmp_path / "videos.json").read_text())["films"]
     assert added == values["films"] | {"BR-BR-dcfm_b-noniid": added["BR-BR-dcfm_b-noniid"]}
     assert added["BR-BR-dcfm_b-noniid"]["files"] == ["BR-BR-dcfm_b-noniid.gif"]
+    other = run("pairs=BR-BR", "methods=[dcfm_b]", "protocol=given", "rule=joint", f"out={tmp_path}", *size)
+    assert other.returncode == 2
+    assert "holds another film BR-BR-dcfm_b-noniid (rule=None there, joint now)" in other.stderr
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +117,8 @@ def test_films_are_added_to_those_that_lie_there_and_no_other_film_is_replaced(
     assert set(script.films_there(tmp_path, asked())) == {"TL-BR-mine-noniid", "other"}
     with pytest.raises(ValueError, match=r"\(seed=0 there, 1 now\)"):
         script.films_there(tmp_path, asked("seed=1"))
+    with pytest.raises(ValueError, match=r"\(rule=None there, joint now\)"):  # which older ones had not
+        script.films_there(tmp_path, asked("rule=joint"))
     (tmp_path / "videos.json").write_text("of older films")
     with pytest.raises(ValueError, match=r"videos\.json is damaged .* choose another out="):
         script.films_there(tmp_path, asked())

@@ -10,6 +10,7 @@ import torch
 from dcfm.artefacts import ArtefactError, load, save
 from dcfm.fields import Composed, Routed
 from dcfm.silos import LabelHistogram
+from dcfm_planner.agent import PlannerAgent
 from dcfm_planner.domains.cube import CUBE
 from dcfm_planner.models import (
     METHODS,
@@ -19,6 +20,7 @@ from dcfm_planner.models import (
     available,
     load_planner,
     publish,
+    sampling_of,
     shipped_name,
 )
 from dcfm_planner.quadrants import KNOWN_PAIRS, SPACE, pair_labels
@@ -161,3 +163,22 @@ def test_what_is_no_model_is_not_told_to_be_one_of_other_coordinates(folder: Pat
     alone = save(tmp_path / "silo0", load(folder / "dcfm_b").weights, {"training": "stage1 silo0", "seed": 0})
     with pytest.raises(ModelError, match=r"is an artefact, but not of a planner \(KeyError\('task'\)\)"):
         load_planner(alone, device="cpu")
+
+
+def test_what_scripts_ask_for_is_a_sampling_or_none() -> None:
+    assert sampling_of() is None
+    assert sampling_of(rule="joint", steps=3) == Sampling(3, rule="joint")
+    assert sampling_of(solver="euler", guidance=[1.0, 2.0]) == Sampling(method="euler", guidance=(1.0, 2.0))
+    with pytest.raises(ValueError, match="unknown rule 'both'"):
+        sampling_of(rule="both")
+
+
+def test_an_agent_plans_as_it_is_asked_to() -> None:
+    name, joint = "cube-single/noniid/dcfm_b", Sampling(rule="joint")
+    expected = load_planner(name, device="cpu", sampling=joint).planner
+    agent = PlannerAgent.load(name, device="cpu", sampling=joint)
+    y, noise = torch.tensor([[0, 3]]), torch.Generator().manual_seed(5)
+    plan = agent.planner.sample(y, noise)
+    assert torch.equal(plan.normalised, expected.sample(y, noise.manual_seed(5)).normalised)
+    usual = PlannerAgent.load(name, device="cpu").planner.sample(y, noise.manual_seed(5))
+    assert not torch.equal(plan.normalised, usual.normalised)

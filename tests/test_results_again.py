@@ -22,6 +22,7 @@ ELSEWHERE: Final = {
     "planner_table/two_trainings/chosen": ("planner_table/chosen",),
     "xray/again/chosen": ("xray/again/plain", "xray/again/chosen"),
     "xray/disjoint/chosen": ("xray/disjoint/plain", "xray/disjoint/chosen"),
+    "xray/disjoint/fixed": ("xray/disjoint/plain", "xray/disjoint/fixed"),
     "xray/quick_plain": ("xray/quick", "xray/quick_plain"),
     "xray/quick_seeds": ("xray/quick", "xray/quick_seeds"),
 }

@@ -154,22 +154,26 @@ def recipe_differences(asked: Mapping[str, Any], there: Mapping[str, Any]) -> li
     """Where two recipes differ, a text a key.
 
     Configurations grow, and an older artefact says nothing of keys that are younger than it; nor does a preset say all.
-    A setting that one lacks has the default of its section's class, as ``asked`` names it; where that has none, it is
-    left out. What says nothing of privacy has none. A section that one gives and the other switches off (``null``) is
-    a difference.
+    A setting that a section lacks has the default of the section's class, as ``asked`` names it; without a default, or
+    where one lacks the whole section, it is left out. What says nothing of privacy has none. A section that one gives
+    and the other switches off (``null``) is a difference.
     """
     one, other = dict(_leaves(asked)), dict(_leaves(there))
     private = {key: None for key in {**one, **other} if key.endswith(f".{PRIVACY}")}
-    usual = dict(_defaults(asked)) | private
-    # Not within a section that the other switches off: that is told as a whole.
+    usual = dict(_defaults(asked))
     for recipe in (one, other):
-        off = tuple(f"{key}." for key, value in recipe.items() if value is None)
-        recipe.update({key: value for key, value in usual.items() if key not in recipe and not key.startswith(off)})
+        sections = {_section(key) for key in recipe}
+        known = {key: value for key, value in usual.items() if _section(key) in sections}
+        recipe.update({key: value for key, value in (known | private).items() if key not in recipe})
     for off, given in ((one, other), (other, one)):
         for section in [key for key, value in off.items() if value is None and key not in given]:
             if within := {key: value for key, value in given.items() if key.startswith(f"{section}.")}:
                 given[section] = within
     return [f"{key}: {other[key]!r} there, {one[key]!r} now" for key in one if key in other and one[key] != other[key]]
+
+
+def _section(key: str) -> str:
+    return key.rpartition(".")[0]
 
 
 def _defaults(recipe: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:

@@ -170,6 +170,7 @@ def test_a_setting_that_a_recipe_lacks_is_its_class_s_default() -> None:
     assert recipe_differences(plain, none) == recipe_differences(none, plain) == []
     assert recipe_differences({"peers": peers | {"routing": "support"}}, {"peers": {"rounds": 2}}) == []
     assert recipe_differences({"peers": peers | {"routing": "uniform"}}, {"peers": {"rounds": 2}}) != []
+    assert recipe_differences({"peers": peers | {"routing": "uniform"}}, {"seed": 0}) == []  # a younger section
 
 
 def test_every_preset_is_its_own_recipe() -> None:

@@ -4,7 +4,8 @@
     python scripts/audit.py subject=toy
     python scripts/audit.py subject=toy_overfit  # a leak on purpose: the attack must find it
 
-Prints a table and writes ``audit.json`` and ``table.txt`` to ``out``. What the numbers mean: docs/privacy.md.
+Prints a table and writes ``audit.json``, ``table.txt`` and ``config.yaml`` to ``out``. What the numbers mean:
+docs/privacy.md.
 """
 
 from omegaconf import DictConfig, OmegaConf

@@ -5,7 +5,8 @@
 
 Evaluate them first, with scripts/plan_eval.py or scripts/plan_table.py. Several trainings of a method: a list of
 folders, in the same order of seeds for each. Prints two tables and writes
-``comparison.md`` and ``comparison.json`` to ``out``. The settings are described in configs/plan_compare.yaml.
+``comparison.md``, ``comparison.json`` and ``config.yaml`` to ``out``. The settings are described in
+configs/plan_compare.yaml.
 """
 
 import json

@@ -34,8 +34,17 @@ from dcfm_planner.video.recording import Recorder, Recording, choose_pairs, choo
 SMALLEST = 64
 RECORD = "videos.json"
 SETTINGS = (
-    *("protocol", "seed", "problem", "every", "width", "height", "shadows", "antialias", "max_steps"),
-    *("rule", "guidance"),
+    "protocol",
+    "seed",
+    "problem",
+    "rule",
+    "guidance",
+    "every",
+    "width",
+    "height",
+    "shadows",
+    "antialias",
+    "max_steps",
 )
 """Keys that a film depends on."""
 

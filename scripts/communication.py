@@ -1,6 +1,7 @@
 """What averaging needs to compose: the toy by federated averaging with 1 to 100 rounds, beside DCFM and mixtures.
 
     python scripts/communication.py
+    python scripts/communication.py 'proximal=[null,0.1,1]' averaging=[fedflow_l] once=[] out=runs/communication-fedprox
     python scripts/communication.py silos=4 rounds=[1,4,16] averaging=[fedflow_l] seeds=[0] out=runs/communication-4
 
 A silo takes as many optimizer steps whatever the rounds, but for a remainder. Prints a table and writes it to ``out``
@@ -29,6 +30,7 @@ class Settings:
 
     rounds: list[int]
     averaging: list[str]
+    proximal: list[float | None]
     steps: int
     once: list[str]
     partition: str
@@ -66,7 +68,14 @@ def main(config: DictConfig) -> None:
         )
         for seed in given.seeds
     ]
-    study = Study(tuple(cells), tuple(given.averaging), tuple(given.rounds), given.steps, tuple(given.once))
+    study = Study(
+        tuple(cells),
+        tuple(given.averaging),
+        tuple(given.rounds),
+        given.steps,
+        tuple(given.once),
+        tuple(given.proximal),
+    )
     out = writable(given.out)
     plain = OmegaConf.to_container(config, resolve=True)
     write_study("communication", study.trainings(), partial(run, study, out, given.workers), table, draw, out, plain)

@@ -3,10 +3,12 @@
 Federated averaging is trained with few long rounds up to many short ones, a silo's optimizer steps in all being the
 same but for a remainder; the learning rate falls along one half cosine over all of them
 (:class:`~dcfm.trainers.fedavg.FedAvgConfig`), and the last global weights are the result. Beside it stand the methods
-that pass networks once or a few times.
+that pass networks once or a few times. Averaging may tie silos to where a round began (FedProx,
+:func:`~dcfm.trainers.fedavg.proximal_loss`), with one strength or more.
 
-A *point* (:mod:`dcfm.toy.points`) is a method and, where it averages, a number of rounds, over seeds. Its trainings and
-records lie in ``out/rounds<T>``, of the other methods in ``out/once``; a run that was interrupted goes on from there.
+A *point* (:mod:`dcfm.toy.points`) is a method and, where it averages, a number of rounds and a strength, over seeds.
+Its trainings and records lie in ``out/rounds<T>`` or ``out/rounds<T>-proximal<mu>``, of the other methods in
+``out/once``; a run that was interrupted goes on from there.
 """
 
 from collections import Counter
@@ -25,7 +27,7 @@ from dcfm.toy.points import HEADER, Part, Point, draw_shares, numbers, run_parts
 AVERAGING: Final = ("fedflow", "fedflow_l", "factored")
 """The methods that train in rounds of averaging."""
 
-REPLACED: Final = ("fedavg_rounds", "fedavg_ema", "fedavg_continuous", "fedavg.steps")
+REPLACED: Final = ("fedavg_rounds", "fedavg_ema", "fedavg_continuous", "fedavg_proximal", "fedavg.steps")
 """Settings of averaging that the study gives itself."""
 
 
@@ -39,6 +41,7 @@ class Study:
         rounds: how often these average, each number a point.
         steps: optimizer steps of a silo in all rounds together.
         once: other methods, which train as the cells say.
+        proximal: ``mu`` of FedProx for all that average, each a point; ``None``: averaging as it is.
 
     Raises:
         ValueError: nothing to compare, a method in the wrong place, or rounds that the steps do not fill.
@@ -49,6 +52,7 @@ class Study:
     rounds: tuple[int, ...]
     steps: int
     once: tuple[str, ...]
+    proximal: tuple[float | None, ...] = (None,)
 
     def __post_init__(self) -> None:
         wrong = [name for name in self.averaging if name not in AVERAGING]
@@ -65,37 +69,52 @@ class Study:
             raise ValueError(f"averaging={list(self.averaging)}, once={list(self.once)}: a method occurs twice")
         if len(set(self.rounds)) != len(self.rounds) or not all(1 <= rounds <= self.steps for rounds in self.rounds):
             raise ValueError(f"rounds={list(self.rounds)}; give numbers from 1 to steps={self.steps}, none twice")
+        strengths = [mu for mu in self.proximal if mu is not None]
+        if not self.proximal or len(set(self.proximal)) != len(self.proximal) or any(not mu > 0 for mu in strengths):
+            raise ValueError(
+                f"proximal={list(self.proximal)}; give null (averaging as it is) or numbers above 0, none twice"
+            )
 
-    def averaged(self, rounds: int) -> tuple[Cell, ...]:
+    def averaged(self, rounds: int, proximal: float | None = None) -> tuple[Cell, ...]:
         """The cells whose averaging methods share the steps among so many rounds."""
-        return tuple(replace(cell, tuned=self._tuned(cell, rounds)) for cell in self.cells)
+        return tuple(replace(cell, tuned=self._tuned(cell, rounds, proximal)) for cell in self.cells)
 
-    def _tuned(self, cell: Cell, rounds: int) -> dict[str, dict[str, Any]]:
+    def _tuned(self, cell: Cell, rounds: int, proximal: float | None) -> dict[str, dict[str, Any]]:
         tuned = {name: cell.tuned.get(name, {}) for name in self.averaging}
         shared = {"fedavg_rounds": rounds, "fedavg_ema": 0.0, "fedavg_continuous": True}
+        shared |= {} if proximal is None else {"fedavg_proximal": proximal}
         steps = {"steps": self.steps // rounds}
         return {name: {**own, **shared, "fedavg": {**own.get("fedavg", {}), **steps}} for name, own in tuned.items()}
 
     def parts(self, out: Path) -> list[Part]:
         """What is trained together, in order."""
         once = [Part(self.cells, self.once, out / "once", {"rounds": None})] if self.once else []
-        rounds = self.rounds if self.averaging else ()
-        return once + [Part(self.averaged(t), self.averaging, out / f"rounds{t}", {"rounds": t}) for t in rounds]
+        places = [(t, mu) for t in self.rounds for mu in self.proximal] if self.averaging else []
+        return once + [
+            Part(
+                self.averaged(t, mu),
+                self.averaging,
+                out / (f"rounds{t}" if mu is None else f"rounds{t}-proximal{mu:g}"),
+                {"rounds": t} if mu is None else {"rounds": t, "proximal": mu},
+            )
+            for t, mu in places
+        ]
 
     def trainings(self) -> int:
         """How many methods are trained in all."""
-        return len(self.cells) * (len(self.once) + len(self.averaging) * len(self.rounds))
+        return len(self.cells) * (len(self.once) + len(self.averaging) * len(self.rounds) * len(self.proximal))
 
 
 def check_overrides(overrides: Sequence[str], averaging: Sequence[str]) -> None:
-    """Raise ``ValueError`` for settings of averaging that a study replaces, whatever is given: rounds and steps are its
-    own keys, and few long rounds take no moving average and a rate that falls within them."""
+    """Raise ``ValueError`` for settings of averaging that a study replaces, whatever is given: rounds, steps and the
+    proximal term are its own keys, and few long rounds take no moving average and a rate that falls within them."""
     sections = ("training", *(f"tuned.{name}" for name in averaging))
     for override in spread(overrides):
         key = override.partition("=")[0].lstrip("+")
         if any(key == f"{section}.{name}" for section in sections for name in REPLACED):
             raise ValueError(
-                f"{override} changes nothing: averaging takes rounds= and steps= of this script; leave it out"
+                f"{override} changes nothing: averaging takes rounds=, steps= and proximal= of this script; leave "
+                "it out"
             )
 
 
@@ -107,8 +126,13 @@ def run(study: Study, out: Path, workers: int, progress: Callable[[int], None] |
 
 def table(points: Sequence[Point]) -> str:
     """A line a point, in Markdown; see :func:`~dcfm.toy.points.numbers`."""
-    rows = [[p["title"], "" if p["rounds"] is None else str(p["rounds"]), *numbers(p)] for p in points]
+    rows = [[_title(p), "" if p["rounds"] is None else str(p["rounds"]), *numbers(p)] for p in points]
     return markdown_table(["method", "rounds", *HEADER], rows)
+
+
+def _title(point: Point) -> str:
+    mu = point.get("proximal")
+    return point["title"] if mu is None else f"{point['title']}, proximal {mu:g}"
 
 
 BESIDE: Final = 0.9
@@ -122,8 +146,8 @@ def draw(points: Sequence[Point], path: Path) -> None:
     axes = figure.subplots(1, 2, sharey=True)
     for axis, kind in zip(axes, ("novel", "known"), strict=True):
         marks: Counter[float] = Counter()
-        for i, title in enumerate(dict.fromkeys(point["title"] for point in points)):
-            rows = sorted((p for p in points if p["title"] == title and kind in p), key=lambda p: p["models"])
+        for i, title in enumerate(dict.fromkeys(map(_title, points))):
+            rows = sorted((p for p in points if _title(p) == title and kind in p), key=lambda p: p["models"])
             x, shares = [row["models"] for row in rows], [row[kind] for row in rows]
             if x and not any(x):
                 axis.axhline(shares[0]["mean"], color=f"C{i}", linestyle="--", label=title)

@@ -35,7 +35,7 @@ class Part:
     cells: Sequence[Cell]
     methods: tuple[str, ...]
     folder: Path
-    place: Mapping[str, int | None]
+    place: Mapping[str, int | float | None]
 
 
 def run_parts(
@@ -99,7 +99,7 @@ def write_study(
     print(f"{table(points)}\n\nwrote {out}/{name}.json, table.md, {name}.png")
 
 
-def _point(name: str, place: Mapping[str, int | None], records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _point(name: str, place: Mapping[str, int | float | None], records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     cost = records[0]["cost"]
     return {
         "method": name,

@@ -63,7 +63,7 @@ class Training:
         fedavg: of FedFlow and the factored network, a round.
         fedavg_rounds: of the same.
         fedavg_ema: decay over rounds of the averaged global weights.
-        fedavg_continuous: see :class:`~dcfm.trainers.fedavg.FedAvgConfig`.
+        fedavg_continuous, fedavg_proximal: see :class:`~dcfm.trainers.fedavg.FedAvgConfig`.
         pooled: of the pooled network.
 
     Raises:
@@ -86,6 +86,7 @@ class Training:
     fedavg_rounds: int = 100
     fedavg_ema: float = 0.8
     fedavg_continuous: bool | None = None
+    fedavg_proximal: float | None = None
     pooled: Phase = Phase(2000, 3e-3, 0.01, 0.01, weight=5.0, labels="global")
 
     def __post_init__(self) -> None:
@@ -121,6 +122,7 @@ class Training:
                 learning_rate=self.fedavg.learning_rate,
                 ema=self.fedavg_ema,
                 continuous=self.fedavg_continuous,
+                proximal=self.fedavg_proximal,
                 objective=self.fedavg.objective,
             ),
             pooled=LocalConfig(self._loop(self.pooled), self.pooled.objective),
@@ -164,7 +166,8 @@ def _read(default: T, given: Mapping[str, Any], where: str) -> T:
                 raise ValueError(f"{where}.{key}={value!r}; give a {type(before).__name__}")
             changes[key] = value
         elif before is None:
-            changes[key] = None if value is None else _number(0, value, f"{where}.{key}")
+            like = 0.0 if float in get_args(kinds[key]) else 0
+            changes[key] = None if value is None else _number(like, value, f"{where}.{key}")
         else:
             changes[key] = _number(before, value, f"{where}.{key}")
     try:

@@ -4,6 +4,9 @@ Round ``r``: every silo starts from the global weights, takes some optimizer ste
 "+L"), and sends its weights back; the new global weights are their mean, weighted by the silos' sample counts. The
 optimizer is made anew each round, as in the source; the learning rate falls over the rounds along a half cosine, which
 the source leaves open, and the result is a moving average of the global weights, as for every other method here.
+
+Silos that differ drift apart within a long round. FedProx (Li et al. 2020) ties each to where its round began by a term
+more, ``mu/2 ||theta - theta_r||^2``.
 """
 
 import json
@@ -24,8 +27,9 @@ from dcfm.seeds import derived
 from dcfm.silos import Silo
 from dcfm.task import Task, build_network, release
 from dcfm.trainers.local import local_loss
-from dcfm.trainers.loop import LoopConfig, Progress, ResumeError, fit
+from dcfm.trainers.loop import LoopConfig, Loss, Progress, ResumeError, fit
 from dcfm.trainers.objective import ObjectiveConfig, own_labels
+from dcfm.trainers.parallel import ranks
 from dcfm.weights import Weights, fingerprint
 
 LONG_ROUND = 500
@@ -49,6 +53,7 @@ class FedAvgConfig:
         ema: decay, over rounds, of the moving average of the global weights that is returned.
         checkpoint_every: rounds between checkpoints; rounds of more than :data:`LONG_ROUND` steps have one each, and
             some within.
+        proximal: ``mu`` of FedProx, see :func:`proximal_loss`; ``None``: federated averaging as it is.
         objective: of the silos; ``independence.weight = 0`` is FedFlow without "+L".
         privacy: make the silos' trainings differentially private; not if ``None``.
     """
@@ -64,12 +69,15 @@ class FedAvgConfig:
     clip: float = 1.0
     ema: float = 0.8
     checkpoint_every: int = 10
+    proximal: float | None = None
     objective: ObjectiveConfig = field(default_factory=own_labels)
     privacy: PrivacyConfig | None = None
 
     def __post_init__(self) -> None:
         if min(self.rounds, self.checkpoint_every) < 1 or not 0 <= self.ema < 1:
             raise ValueError(f"rounds and checkpoint_every must be at least 1, ema in [0, 1): {self}")
+        if self.proximal is not None and not self.proximal > 0:
+            raise ValueError(f"proximal={self.proximal} must be positive; without the term give null")
         self.loop(0)
 
     @property
@@ -95,6 +103,21 @@ class FedAvgConfig:
             ema=0.0,
             checkpoint_every=min(self.steps, LONG_ROUND),
         )
+
+
+def proximal_loss(loss: Loss, network: nn.Module, mu: float) -> Loss:
+    """A loss plus ``mu/2 ||theta - theta_r||^2``, ``theta_r`` being the network's parameters now (FedProx, Li et al.
+    2020, Eq. 2). It looks at no sample, so that a private training stays as private."""
+    start = [parameter.detach().clone() for parameter in network.parameters()]
+
+    def tied(whole: nn.Module, step: int, generator: torch.Generator) -> dict[str, Tensor]:
+        terms = loss(whole, step, generator)
+        moved = [(now - then).square().sum() for now, then in zip(network.parameters(), start, strict=True)]
+        pull = mu / 2 * torch.stack(moved).sum()
+        shared = pull.detach() + (pull - pull.detach()) / ranks()  # the gradients of all processes are summed
+        return {**terms, "proximal": pull.detach(), "loss": terms["loss"] + shared}
+
+    return tied
 
 
 def train_round(
@@ -124,6 +147,8 @@ def train_round(
         origin = {"data": fingerprint([{"data": data, "labels": labels}]), "from": fingerprint([network.state_dict()])}
     release(network, task)
     loss = local_loss(task, data, labels, config.batch, config.objective, config.privacy)
+    if config.proximal is not None:
+        loss = proximal_loss(loss, network, config.proximal)
     # Draws differ from round to round and from silo to silo, and a resumed run repeats them.
     fit(
         network,

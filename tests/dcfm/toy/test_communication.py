@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from dcfm.toy.cell import Cell
 from dcfm.toy.communication import Study, check_overrides, draw, run, table
@@ -43,14 +45,36 @@ def test_rounds_share_a_silos_steps(rounds: int) -> None:
         assert averaged.training_of("dcfm_b") == TRAINING
 
 
-@pytest.mark.parametrize("key", ["training.fedavg_ema", "training.fedavg.steps", "+tuned.fedflow_l.fedavg_rounds"])
+REPLACED = "changes nothing: averaging takes rounds=, steps= and proximal="
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["training.fedavg_ema", "training.fedavg_proximal", "training.fedavg.steps", "+tuned.fedflow_l.fedavg_rounds"],
+)
 def test_settings_that_the_study_replaces_are_refused(key: str) -> None:
-    with pytest.raises(ValueError, match="changes nothing: averaging takes rounds= and steps="):
+    with pytest.raises(ValueError, match=REPLACED):
         check_overrides(["seeds=[0]", f"{key}=9"], ["fedflow_l"])
     section, _, last = key.rpartition(".")
-    with pytest.raises(ValueError, match="changes nothing: averaging takes rounds= and steps="):
+    with pytest.raises(ValueError, match=REPLACED):
         check_overrides([f"{section}={{{last}: 9, other: 1}}"], ["fedflow_l"])
     check_overrides([f"{key}0=9", "training.fedavg.weight=2", "+tuned.factored.fedavg.steps=3"], ["fedflow_l"])
+
+
+def test_each_strength_of_the_proximal_term_is_a_point(tmp_path: Path) -> None:
+    tied = study(once=(), rounds=(2,), proximal=(None, 100.0), cells=(cell(0),))
+    assert [c.training_of("fedflow_l").recipe().fedavg.proximal for c in tied.averaged(2, 100.0)] == [100.0]
+    points = run(tied, tmp_path, 0)
+    assert [(p["title"], p["rounds"], p.get("proximal")) for p in points] == [
+        ("FedFlow+L", 2, None),
+        ("FedFlow+L", 2, 100.0),
+    ]
+    results = [tmp_path / folder / cell(0).name / "trainings" for folder in ("rounds2", "rounds2-proximal100")]
+    weights = [load_file(next(folder.rglob("model.safetensors"))) for folder in results]
+    assert any(not torch.equal(weights[0][name], weights[1][name]) for name in weights[0])  # the silos were held
+    assert "| FedFlow+L, proximal 100 | 2 | 4 |" in table(points)
+    draw(points, tmp_path / "picture.png")
+    assert len(points) == tied.trainings()
 
 
 def test_points_count_the_models_that_a_silo_passes(tmp_path: Path) -> None:
@@ -109,6 +133,9 @@ def test_a_problem_without_novel_combinations_has_known_ones(tmp_path: Path) -> 
         ({"once": (), "averaging": (), "rounds": ()}, "nothing is compared"),
         ({"rounds": ()}, "nothing is compared; give averaging= and rounds="),
         ({"averaging": ()}, "nothing is compared"),
+        ({"proximal": ()}, "give null .* or numbers above 0"),
+        ({"proximal": (0.0,)}, "give null .* or numbers above 0"),
+        ({"proximal": (1.0, 1.0)}, "none twice"),
     ],
 )
 def test_bad_settings(changes: dict[str, object], message: str) -> None:

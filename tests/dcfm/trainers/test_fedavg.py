@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
+from dcfm.artefacts import plain_settings
 from dcfm.attributes import MaskRates
 from dcfm.trainers import fedavg
-from dcfm.trainers.fedavg import FedAvgConfig, moving_average, train_round, weighted_mean
+from dcfm.trainers.fedavg import FedAvgConfig, moving_average, proximal_loss, train_round, weighted_mean
 from dcfm.trainers.loop import ResumeError
 from dcfm.trainers.objective import ObjectiveConfig
 from tests.dcfm.trainers.toy import ToyTask, silo_data
@@ -81,7 +83,49 @@ def test_a_round_repeats_itself() -> None:
     assert any(not torch.equal(a, b) for a, b in zip(first.parameters(), other.parameters(), strict=True))
 
 
+def test_the_proximal_term_pulls_back_to_where_the_round_began() -> None:
+    """Its value is mu / 2 times the squared distance, its gradient mu times the way gone (FedProx, Eq. 2)."""
+    task, mu = ToyTask(8), 3.0
+    torch.manual_seed(0)
+    network = task.network()
+    start = [p.detach().clone() for p in network.parameters()]
+
+    def plain(network: nn.Module, step: int, generator: torch.Generator) -> dict[str, torch.Tensor]:
+        return {"loss": 0 * next(network.parameters()).sum()}
+
+    tied = proximal_loss(plain, network, mu)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(torch.randn_like(parameter))
+    terms = tied(network, 0, torch.Generator())
+    moved = [now.detach() - then for now, then in zip(network.parameters(), start, strict=True)]
+    expected = mu / 2 * sum(float(way.square().sum()) for way in moved)
+    assert float(terms["loss"].detach()) == pytest.approx(expected) == pytest.approx(float(terms["proximal"]))
+    terms["loss"].backward()
+    for parameter, way in zip(network.parameters(), moved, strict=True):
+        torch.testing.assert_close(parameter.grad, mu * way)
+
+
+def test_a_stronger_proximal_term_leaves_a_silo_nearer_to_its_start() -> None:
+    task = ToyTask(8)
+    data, labels = silo_data([[0, 0], [0, 1]], 20, seed=0)
+    torch.manual_seed(0)
+    start = task.network()
+    ways = []
+    for mu in (None, 0.1, 10.0):
+        moved = deepcopy(start)
+        train_round(task, data, labels, moved, replace(CONFIG, steps=40, proximal=mu), 0, seed=1)
+        pairs = zip(moved.parameters(), start.parameters(), strict=True)
+        ways.append(sum(float((a - b).detach().square().sum()) for a, b in pairs))
+    assert ways == sorted(ways, reverse=True)
+    assert ways[2] < 0.5 * ways[0]
+
+
 def test_settings() -> None:
+    with pytest.raises(ValueError, match=r"proximal=0\.0 must be positive"):
+        FedAvgConfig(proximal=0.0)
+    assert "proximal" not in plain_settings(FedAvgConfig())  # what was trained before there was one counts on
+
     with pytest.raises(ValueError, match="rounds and checkpoint_every"):
         FedAvgConfig(rounds=0)
     with pytest.raises(ValueError, match="learning_rate"):

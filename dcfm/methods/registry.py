@@ -1,14 +1,17 @@
 """Methods by name. One YAML file under ``configs/registry`` is one method: its class and the class's settings.
 
 A new method is one file here with a :class:`~dcfm.methods.method.Method` and one such YAML file; tables, scripts and
-artefacts then know it by the YAML file's name.
+artefacts then know it by the YAML file's name. Or both are in a package of somebody else, which names the folder of its
+YAML files as an entry point of :data:`GROUP`.
 """
 
 import importlib.resources
 import inspect
 from collections.abc import Iterable
+from functools import cache
+from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import yaml
 from hydra.errors import InstantiationException
@@ -18,7 +21,10 @@ from dcfm.artefacts import file_hash
 from dcfm.methods.method import Method
 
 FOLDER = Path(str(importlib.resources.files("dcfm_configs"))) / "registry"
-"""Where the methods are listed."""
+"""Where the methods of this package are listed."""
+
+GROUP: Final = "dcfm.methods"
+"""Entry points of other installed packages; each names a package in whose folder more methods are listed."""
 
 
 class MethodError(ValueError):
@@ -27,7 +33,33 @@ class MethodError(ValueError):
 
 def names() -> tuple[str, ...]:
     """All methods, in alphabetical order."""
-    return tuple(sorted(path.stem for path in FOLDER.glob("*.yaml")))
+    return tuple(sorted(_listed()))
+
+
+def _listed() -> dict[str, Path]:
+    """The YAML file of each method, by name."""
+    found: dict[str, Path] = {}
+    for folder in (FOLDER, *_folders_of_others()):
+        for path in folder.glob("*.yaml"):
+            if path.stem in found:
+                raise MethodError(f"{found[path.stem]} and {path} have the same name; rename the one that is yours")
+            found[path.stem] = path
+    return found
+
+
+@cache
+def _folders_of_others() -> tuple[Path, ...]:
+    folders = []
+    for point in entry_points(group=GROUP):
+        whose = "" if point.dist is None else f" of {point.dist.name}"
+        try:
+            folders.append(Path(str(importlib.resources.files(point.value))))
+        except (ImportError, TypeError) as error:
+            raise MethodError(
+                f"{GROUP} {point.name}{whose} names {point.value}, which is no package that can be imported ({error}); "
+                "mend or uninstall it"
+            ) from error
+    return tuple(folders)
 
 
 def baselines(methods: Iterable[str]) -> tuple[str, ...]:
@@ -46,16 +78,17 @@ def settings_of(name: str, **changes: Any) -> dict[str, Any]:
     Raises:
         MethodError: an unknown name, or a file that is no such list.
     """
-    if name not in names():
-        raise MethodError(f"unknown method {name!r}; the methods are {', '.join(names())}")
-    path = FOLDER / f"{name}.yaml"
+    listed = _listed()
+    if name not in listed:
+        raise MethodError(f"unknown method {name!r}; the methods are {', '.join(sorted(listed))}")
+    path = listed[name]
     try:
-        listed = yaml.safe_load(path.read_text(encoding="utf-8"))
+        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
         raise MethodError(f"{path} is no YAML: {error}") from error
-    if not isinstance(listed, dict) or "_target_" not in listed:
+    if not isinstance(settings, dict) or "_target_" not in settings:
         raise MethodError(f"{path} names no class; begin it with _target_: and the class's full name")
-    return listed | changes
+    return settings | changes
 
 
 def make(name: str, **changes: Any) -> Method:
@@ -70,9 +103,9 @@ def make(name: str, **changes: Any) -> Method:
     except InstantiationException as error:
         given = f" with {changes}" if changes else ""
         cause = str(error.__cause__ or error).partition("\nset env variable")[0]
-        raise MethodError(f"method {name}, {FOLDER / name}.yaml, cannot be made{given}: {cause}") from error
+        raise MethodError(f"method {name}, {_listed()[name]}, cannot be made{given}: {cause}") from error
     if not isinstance(method, Method):
-        raise MethodError(f"{FOLDER / name}.yaml names {settings.get('_target_')}, which is no dcfm Method")
+        raise MethodError(f"{_listed()[name]} names {settings.get('_target_')}, which is no dcfm Method")
     return method
 
 

@@ -1,17 +1,18 @@
 """Ways to sample whole labels from what a method trained, the same for all methods.
 
-Known combinations choose among them (:mod:`dcfm.selection`).
+Known combinations choose among them (:func:`choose`, :mod:`dcfm.selection`).
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, ClassVar, Final, Protocol, TypeVar, runtime_checkable
 
 from jaxtyping import Int
 from torch import Tensor
 
 from dcfm.fields import Field, Guided
 from dcfm.methods.method import FULL, RULES, Method
+from dcfm.selection import Selection, select
 from dcfm.silos import LabelHistogram
 
 
@@ -49,11 +50,6 @@ class Sampling:
         answer = method.field(networks, histograms, null, self.rule)
         return answer if self.weight == 1 else Guided(answer, null, self.weight)
 
-    def ways(self, method: Method) -> tuple["Sampling", ...]:
-        """What a choice by known combinations must be judged by: this, and how it answers what nobody holds, where that
-        is another rule (:meth:`~dcfm.methods.method.Method.novel_rule`)."""
-        return tuple(dict.fromkeys((self, replace(self, rule=method.novel_rule(self.rule)))))
-
 
 CANDIDATES: Final = {
     FULL: Sampling(FULL),
@@ -84,3 +80,60 @@ def only_candidate(rules: Sequence[str]) -> str | None:
     A rule that is a name too, ``full`` and ``joint``, means by itself that candidate, without guidance.
     """
     return rules[0] if len(rules) == 1 and rules[0] in CANDIDATES else None
+
+
+@runtime_checkable
+class Ruled(Protocol):
+    """A frozen dataclass that says, among other things, by which rule whole labels are answered."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def rule(self) -> str: ...
+
+
+Way = TypeVar("Way", bound=Ruled)
+
+
+def choose(
+    allowed: Mapping[str, Way],
+    method: Method,
+    successes: Callable[[Way, Int[Tensor, "m k"]], tuple[int, int]],
+    known: Int[Tensor, "m k"],
+    *,
+    criterion: str,
+    on_candidate: Callable[[int, int], None] | None = None,
+) -> Selection:
+    """Choose how a method is sampled, by known combinations only.
+
+    Where it answers what nobody holds by another rule than known combinations
+    (:meth:`~dcfm.methods.method.Method.novel_rule`), these are asked by both, and the worse of the two counts: the rule
+    that novel ones never take would say nothing of them.
+
+    Args:
+        allowed: candidates by name, the plainest first.
+        method: that is sampled.
+        successes: given a way and the combinations to score, returns (successes, trials).
+        known: whole labels of known combinations.
+        criterion: what a success is, in words.
+        on_candidate: called with (candidates scored, candidates).
+    """
+    notify = on_candidate or (lambda done, total: None)
+    scored = 0
+    notify(scored, len(allowed))
+
+    def score(candidate: Way, known: Int[Tensor, "m k"]) -> tuple[int, int]:
+        nonlocal scored
+        ways = dict.fromkeys((candidate, replace(candidate, rule=method.novel_rule(candidate.rule))))
+        worst = min(successes(way, known) for way in ways)
+        scored += 1
+        notify(scored, len(allowed))
+        return worst
+
+    return select(
+        allowed,
+        score,
+        known,
+        settings={name: asdict(candidate) for name, candidate in allowed.items()},
+        criterion=f"{criterion}; by the rule for novel ones too where that is another one, the worse of the two",
+    )

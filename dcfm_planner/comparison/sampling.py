@@ -1,14 +1,12 @@
 """How an entry is sampled: chosen by the share of feasible plans on known pairs, among the same candidates for all.
 
-No rollout and no novel pair takes part: :func:`dcfm.selection.select` hands known pairs only, and the planner that is
-scored raises where it is asked for another one.
-
-Where a method answers known and novel pairs by different rules (DCFM-A's joint rule), known pairs are planned by both,
-and the worse of the two counts: the one that novel pairs never take would say nothing of them.
+No rollout and no novel pair takes part: :func:`dcfm.methods.sampling.choose` hands known pairs only, and the planner
+that is scored raises where it is asked for another one.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -16,10 +14,10 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from dcfm.methods import registry
+from dcfm.methods import registry, sampling
 from dcfm.methods.method import RULES
 from dcfm.seeds import hashed
-from dcfm.selection import KnownOnly, Selection, select
+from dcfm.selection import KnownOnly, Selection
 from dcfm_planner.evaluation.run import CHUNK
 from dcfm_planner.feasibility import check
 from dcfm_planner.models import Sampling, load_planner
@@ -35,22 +33,22 @@ CANDIDATES: Final = {
 
 def candidates(rules: Sequence[str]) -> dict[str, Sampling]:
     """Those of :data:`CANDIDATES` that sample by one of these rules."""
-    return {name: sampling for name, sampling in CANDIDATES.items() if sampling.rule in rules}
+    return {name: way for name, way in CANDIDATES.items() if way.rule in rules}
 
 
 def count_feasible(
-    weights: str | Path, sampling: Sampling, known: Int[Tensor, "m k"], *, plans: int, seed: int, device: str = "auto"
+    weights: str | Path, way: Sampling, known: Int[Tensor, "m k"], *, plans: int, seed: int, device: str = "auto"
 ) -> tuple[int, int]:
     """How many plans for known pairs are feasible, and of how many.
 
     Args:
         weights: of a planner.
-        sampling: how it is sampled.
+        way: how it is sampled.
         known: the pairs.
-        plans: a pair, each with noise of its own that is the same for every planner and sampling.
+        plans: a pair, each with noise of its own that is the same for every planner and way.
         seed: of the noise.
     """
-    planner = load_planner(weights, device=device, sampling=sampling).planner
+    planner = load_planner(weights, device=device, sampling=way).planner
     planner = replace(planner, field=KnownOnly(planner.field, known, SPACE.null))
     labels = known.repeat(plans, 1)
     seeds = [hashed(seed, i) for i in range(len(labels))]
@@ -80,24 +78,11 @@ def choose(
         rules: the candidates of these rules only.
         on_candidate: called with (candidates scored, candidates).
     """
-    notify = on_candidate or (lambda done, total: None)
-    scored, allowed = 0, candidates(rules)
-    method = registry.make(load_planner(weights, device=device).method)
-    notify(scored, len(allowed))
-
-    def score(sampling: Sampling, known: Int[Tensor, "m k"]) -> tuple[int, int]:
-        nonlocal scored
-        ways = dict.fromkeys((sampling, replace(sampling, rule=method.novel_rule(sampling.rule))))
-        found = [count_feasible(weights, way, known, plans=plans, seed=seed, device=device) for way in ways]
-        scored += 1
-        notify(scored, len(allowed))
-        return min(found)
-
-    return select(
-        allowed,
-        score,
+    return sampling.choose(
+        candidates(rules),
+        registry.make(load_planner(weights, device=device).method),
+        partial(count_feasible, weights, plans=plans, seed=seed, device=device),
         torch.from_numpy(pair_labels(KNOWN_PAIRS)),
-        settings={name: asdict(sampling) for name, sampling in allowed.items()},
-        criterion=f"feasible plans, {plans} for each known pair, noise seed {seed}, nothing executed; by the rule for "
-        "novel pairs too where that is another one, the worse of the two",
+        criterion=f"feasible plans, {plans} for each known pair, noise seed {seed}, nothing executed",
+        on_candidate=on_candidate,
     )

@@ -2,22 +2,23 @@
 
 Every combination has noise of its own, drawn from a seed and its digit and colour: equal for all methods and all ways
 of sampling, and independent of batches. How a method is sampled is chosen among the same candidates for all
-(:func:`dcfm.selection.select`): the one that makes most pictures of *known* combinations that are read as asked for and
-look real, without leaving out what is real (:meth:`dcfm_images.judging.Judge.successes`).
+(:func:`dcfm.methods.sampling.choose`): the one that makes most pictures of *known* combinations that are read as asked
+for and look real, without leaving out what is real (:meth:`dcfm_images.judging.Judge.successes`).
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
 from dcfm.fields import Field
+from dcfm.methods import sampling
 from dcfm.methods.method import FULL, RULES
 from dcfm.methods.sampling import Sampling, candidates
 from dcfm.seeds import hashed
-from dcfm.selection import KnownOnly, Selection, select
+from dcfm.selection import KnownOnly, Selection
 from dcfm.solvers import TABLEAUS, evaluations, integrate, steps_within
 from dcfm_images.features import as_bytes
 from dcfm_images.judging import Judge
@@ -133,29 +134,19 @@ def choose(
         batch: pictures at once.
         on_candidate: called with (candidates scored, candidates).
     """
-    allowed = candidates(rules)
-    scored = 0
 
-    def score(sampling: Sampling, known: Int[Tensor, "m 2"]) -> tuple[int, int]:
-        nonlocal scored
-        found = []
-        for way in sampling.ways(model.method):
-            field = KnownOnly(model.sampled(way), known, SPACE.null)
-            pictures = sample(
-                field, model.task.shape, known, each, seed=seed, solver=solver, device=model.device, batch=batch
-            )
-            found.append(judge.successes(pictures, "known"))
-        scored += 1
-        if on_candidate is not None:
-            on_candidate(scored, len(allowed))
-        return min(found)
+    def successes(way: Sampling, known: Int[Tensor, "m 2"]) -> tuple[int, int]:
+        field = KnownOnly(model.sampled(way), known, SPACE.null)
+        made = sample(field, model.task.shape, known, each, seed=seed, solver=solver, device=model.device, batch=batch)
+        return judge.successes(made, "known")
 
-    return select(
-        allowed,
-        score,
+    return sampling.choose(
+        candidates(rules),
+        model.method,
+        successes,
         model.known,
-        settings={name: asdict(sampling) for name, sampling in allowed.items()},
         criterion=f"generated pictures read as asked for and in the real manifold, and real pictures in the generated "
         f"manifold (k = 3, features {judge.space.name}), of all of both; {each} for each known combination, noise "
-        f"seed {seed}; by the rule for novel ones too where that is another one, the worse of the two",
+        f"seed {seed}",
+        on_candidate=on_candidate,
     )

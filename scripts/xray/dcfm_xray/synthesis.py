@@ -6,17 +6,17 @@ What scores them was trained on real pictures of all hospitals, withheld sets am
 """
 
 from collections.abc import Callable
-from dataclasses import asdict
 
 import torch
 from jaxtyping import Int, UInt8
 from torch import Tensor
 
 from dcfm.fields import Field
+from dcfm.methods import sampling
 from dcfm.methods.sampling import Sampling, candidates
 from dcfm.metrics.manifold import membership
 from dcfm.seeds import hashed
-from dcfm.selection import KnownOnly, Selection, select
+from dcfm.selection import KnownOnly, Selection
 from dcfm.solvers import integrate
 from dcfm_xray.cache import at_once
 from dcfm_xray.classifier import Trained, features
@@ -117,40 +117,30 @@ def choose(
         grain: of the generated pictures, see :func:`synthesise`.
         on_progress: called with (candidates scored, candidates).
     """
-    allowed = candidates(settings.rules)
     real = features(judge.network, reference.images)
-    scored = 0
 
-    def score(sampling: Sampling, known: Int[Tensor, "m 14"]) -> tuple[int, int]:
-        nonlocal scored
-        found = []
-        for way in sampling.ways(model.method):
-            field = KnownOnly(model.sampled(way), known, SPACE.null)
-            made = synthesise(
-                field,
-                codec,
-                known,
-                settings.selection_each,
-                settings,
-                seed=settings.selection_seed,
-                device=model.device,
-                grain=grain,
-            )
-            inside = membership(features(judge.network, made.images), real)
-            right = (judge.predict(made.images) | ~made.labels.bool()).all(1)
-            found.append((int((right & inside.generated).sum()) + int(inside.real.sum()), len(made) + len(reference)))
-        scored += 1
-        if on_progress is not None:
-            on_progress(scored, len(allowed))
-        return min(found)
+    def successes(way: Sampling, known: Int[Tensor, "m 14"]) -> tuple[int, int]:
+        made = synthesise(
+            KnownOnly(model.sampled(way), known, SPACE.null),
+            codec,
+            known,
+            settings.selection_each,
+            settings,
+            seed=settings.selection_seed,
+            device=model.device,
+            grain=grain,
+        )
+        inside = membership(features(judge.network, made.images), real)
+        right = (judge.predict(made.images) | ~made.labels.bool()).all(1)
+        return int((right & inside.generated).sum()) + int(inside.real.sum()), len(made) + len(reference)
 
-    return select(
-        allowed,
-        score,
+    return sampling.choose(
+        candidates(settings.rules),
+        model.method,
+        successes,
         sets,
-        settings={name: asdict(sampling) for name, sampling in allowed.items()},
         criterion="generated pictures of which the judge predicts every finding asked for and that lie in the real "
         "manifold, and real pictures in the generated manifold (k = 3, the judge's features), of all of both; "
-        f"{settings.selection_each} of each known feasible set, noise seed {settings.selection_seed}; by the rule for "
-        "novel sets too where that is another one, the worse of the two",
+        f"{settings.selection_each} of each known feasible set, noise seed {settings.selection_seed}",
+        on_candidate=on_progress,
     )

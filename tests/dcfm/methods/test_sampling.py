@@ -7,7 +7,8 @@ from torch import Tensor
 from dcfm.attributes import AttributeSpace
 from dcfm.fields import Field, evaluate_labels, marginal_labels
 from dcfm.methods import registry
-from dcfm.methods.sampling import CANDIDATES, Sampling, candidates, only_candidate
+from dcfm.methods.sampling import CANDIDATES, Sampling, candidates, choose, only_candidate
+from dcfm.selection import Selection
 from dcfm.silos import LabelHistogram
 
 SPACE = AttributeSpace(("side", "height"), (("left", "right"), ("low", "high", "middle")))
@@ -78,10 +79,36 @@ def test_an_unknown_rule(network: LabelField) -> None:
         sampled(network, Sampling("marginal"))
 
 
-def test_what_known_combinations_must_be_judged_by() -> None:
+def test_a_choice_is_by_the_worse_of_the_answers_to_known_and_to_novel_ones() -> None:
     """DCFM-A's joint rule answers by Eq. 5 what nobody holds: a choice that sees its other answer alone is blind."""
-    joint = Sampling("joint", 1.5)
-    assert joint.ways(registry.make("dcfm_a")) == (joint, Sampling("composed", 1.5))
+    good = {"joint": 9, "composed": 3, "full": 5}
+    asked: list[Sampling] = []
+    notified: list[tuple[int, int]] = []
+
+    def successes(way: Sampling, known: Tensor) -> tuple[int, int]:
+        assert torch.equal(known, HELD)
+        asked.append(way)
+        return good[way.rule], 10
+
+    def chosen(name: str) -> Selection:
+        asked.clear()
+        return choose(
+            candidates(["full", "joint"]),
+            registry.make(name),
+            successes,
+            HELD,
+            criterion="what is good",
+            on_candidate=lambda done, total: notified.append((done, total)),
+        )
+
+    of_a = chosen("dcfm_a")
+    assert asked == [*candidates(["full"]).values(), Sampling("joint"), Sampling("composed")]
+    assert of_a.chosen == "full"
+    assert of_a.scores["joint"] == (3, 10)
+    assert notified == [(0, 4), (1, 4), (2, 4), (3, 4), (4, 4)]
     for name in ("dcfm_b", "ddm_l", "fedflow"):
-        assert joint.ways(registry.make(name)) == (joint,)
-    assert all(way.ways(registry.make("dcfm_a")) == (way,) for way in candidates(["full", "composed"]).values())
+        found = chosen(name)
+        assert asked == list(candidates(["full", "joint"]).values())
+        assert (found.chosen, found.scores["joint"]) == ("joint", (9, 10))
+    assert of_a.as_dict()["tried"]["full, w = 2"]["settings"] == {"rule": "full", "weight": 2.0}
+    assert of_a.criterion.startswith("what is good; by the rule for novel ones too")

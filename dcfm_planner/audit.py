@@ -11,7 +11,7 @@ from dcfm.privacy.neighbours import Samples
 from dcfm.published import ModelError, load_published, resolve_device
 from dcfm.runs import trained_on
 from dcfm.silos import LabelHistogram
-from dcfm_envs.play_data import load_play
+from dcfm_envs.sources import is_file, open_play
 from dcfm_planner.models import weights_folder
 from dcfm_planner.quadrants import SPACE
 from dcfm_planner.segments import cut
@@ -39,11 +39,11 @@ def read(config: DictConfig) -> Subject:
     if folder is None:
         raise ModelError(f"planner.model={given.model!r} is neither a folder nor a shipped planner")
     for key, path in (("data", given.data), ("heldout", given.heldout)):
-        if not Path(path).is_file():
+        if is_file(path) and not Path(path).is_file():
             raise ValueError(f"planner.{key}={path} is no file; collect it as docs/privacy.md says, or give its path")
     found = load_published(folder, lambda settings: PlannerTask(**settings), resolve_device("cpu"), what="a planner")
     training, horizon = found.config["training"], found.task.shape[0]
-    segments = cut(load_play(given.data), horizon, training["border_margin"])
+    segments = cut(open_play(given.data), horizon, training["border_margin"])
     silos = deal(segments, found.partition, len(found.histograms), alpha=training["alpha"], seed=training["seed"])
     different = sum(
         histogram_difference(silo.histogram(SPACE), told) for silo, told in zip(silos, found.histograms, strict=True)
@@ -54,7 +54,7 @@ def read(config: DictConfig) -> Subject:
             f"{given.data} dealt to silos differs in {different} of {total} segments from what {given.model} was "
             "trained on; give planner.data the play data of its training"
         )
-    new = without_novel(cut(load_play(given.heldout), horizon, training["border_margin"]))
+    new = without_novel(cut(open_play(given.heldout), horizon, training["border_margin"]))
     if len(found.networks) > 1 and not trained_on(found, silos):  # one sample less deals all others anew
         raise ValueError(
             f"{given.data} dealt to silos gives other data than {given.model} was trained on, so which expert saw "

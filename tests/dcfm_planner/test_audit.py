@@ -22,7 +22,7 @@ TASK = PlannerTask(horizon=HORIZON, channels=(8, 8), condition=8)
 def found(monkeypatch: pytest.MonkeyPatch) -> list[SegmentSet]:
     """What is cut from play data, whatever file is given: the last of these."""
     cut = [segments(KNOWN_PAIRS)]
-    monkeypatch.setattr(audit, "load_play", lambda path: path)
+    monkeypatch.setattr(audit, "open_play", lambda source: source)
     monkeypatch.setattr(audit, "cut", lambda *_: cut[-1])
     return cut
 
@@ -36,7 +36,10 @@ def configured(folder: Path, method: str, play: list[SegmentSet]) -> DictConfig:
     training = {"alpha": 0.3, "seed": 0, "border_margin": 0.0}
     publish(folder / method, experts, [s.histogram(SPACE) for s in silos], TASK, training=training, **told)
     (folder / "play.npz").touch()
-    files = {name: str(folder / "play.npz") for name in ("data", "heldout")}
+    files = {
+        "data": str(folder / "play.npz"),
+        "heldout": "minari:mine",
+    }  # of files alone it is asked whether they are there
     return OmegaConf.create({"planner": {"model": str(folder / method), **files}})
 
 
@@ -54,3 +57,10 @@ def test_experts_are_attacked_with_what_each_of_them_saw(found: list[SegmentSet]
     found.append(found[0][torch.arange(20, len(found[0].labels))])
     with pytest.raises(ValueError, match="differs in 20 of 240 segments"):
         audit.read(configs["dcfm_b"])
+
+
+def test_a_file_that_is_gone_is_told_before_any_work(found: list[SegmentSet], tmp_path: Path) -> None:
+    config = configured(tmp_path, "dcfm_b", found)
+    (tmp_path / "play.npz").unlink()
+    with pytest.raises(ValueError, match=r"planner\.data=.*play\.npz is no file; collect it"):
+        audit.read(config)

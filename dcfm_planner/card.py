@@ -1,6 +1,7 @@
 """Model cards of trained planners."""
 
 import json
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +51,22 @@ SCENES = {
     ),
 }
 """By the name of the domain, the first folder under ``dcfm_planner/weights``."""
+
+TOLD = (
+    "rule",
+    "guidance",
+    "steps",
+    "solver",
+    "seed",
+    "controller",
+    "lookahead",
+    "replan_every",
+    "warm_start",
+    "stray_distance",
+    "max_steps",
+    "terminate_at_goal",
+)
+"""Keys of evaluations that what was measured is called by, where they are not left at their defaults."""
 
 
 def planner_card(folder: Path, name: str, results: Path | None = None) -> Card:
@@ -104,13 +121,14 @@ def _measured(results: Path, weights: str) -> Iterator[Measured]:
         values = json.loads(path.read_text(encoding="utf-8"))
         if values.get("weights_sha256") != weights:
             continue
+        words = [word for word in shlex.split(values["command"]) if word.partition("=")[0] in TOLD]
         for what, found in _rates(values):
             if found["n"]:
-                yield _rate(what, found, values["command"])
+                yield _rate(", ".join([what, *words]), found, values["command"])
 
 
 def _rates(values: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """What an evaluation measured, and the rate of each; how many trials there were, and options, the card says too."""
+    """What an evaluation measured, and the rate of each; how many trials there were the card says too."""
     if "tasks" not in values:
         for kind in ("known", "novel"):
             yield f"success, {kind} pairs, protocol {values['protocol']}", values[kind]["success"]

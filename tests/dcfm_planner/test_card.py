@@ -11,6 +11,7 @@ from dcfm import artefacts
 from dcfm_planner.card import planner_card
 from dcfm_planner.evaluation.ogbench import Episode, summarise
 from dcfm_planner.models import weights_folder
+from tests.commands import REPOSITORY
 
 NAME = "cube-single/noniid/dcfm_b"
 FOLDER = weights_folder() / NAME
@@ -46,6 +47,17 @@ def test_pairs_without_trials_are_left_out(tmp_path: Path) -> None:
     rates = {"known": {"n": 4, "rate": 1.0, "low": 0.5, "high": 1.0}, "novel": {"n": 0, "rate": None}}
     values = {"protocol": "given"} | {kind: {"success": rate} for kind, rate in rates.items()}
     assert measured(tmp_path, values) == {"success, known pairs, protocol given": 4}
+
+
+def test_what_was_not_left_at_its_default_is_part_of_the_name(tmp_path: Path) -> None:
+    """Else a card has two values of one name."""
+    rate = {"n": 4, "rate": 1.0, "low": 0.5, "high": 1.0}
+    command = "python scripts/plan_eval.py trials=4 rule=joint 'guidance=[1.0, 1.0]' seed=1 out=runs/rule=joint"
+    values = {"protocol": "paper", "command": command, "known": {"success": rate}, "novel": {"success": rate}}
+    name = "success, {} pairs, protocol paper, rule=joint, guidance=[1.0, 1.0], seed=1"
+    assert measured(tmp_path, values) == {name.format(kind): 4 for kind in ("known", "novel")}
+    rows = planner_card(FOLDER, NAME, REPOSITORY / "docs/results").measured
+    assert len({(row.what, row.n) for row in rows}) == len(rows) > 4
 
 
 def test_a_domain_that_is_not_the_packages_is_loaded_from_where_its_training_found_it(tmp_path: Path) -> None:

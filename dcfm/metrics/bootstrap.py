@@ -143,17 +143,22 @@ def clustered_weights(
 def ratio(above: Estimate, below: Estimate, *, level: float = 0.95) -> Estimate:
     """The ratio of two positive statistics whose draws belong together, its interval made on the logarithm.
 
+    Each statistic's draws are moved onto its value first: the bias that draws have once more would be in numerator and
+    denominator, and make the draws' ratios differ by less than those of other samples. Where a draw so moved is not
+    positive, the logarithms are taken linearly about the values.
+
     Raises:
         ValueError: values or draws that are not positive, or of different numbers.
     """
     if not (len(above.draws) == len(below.draws) > 0):
         raise ValueError(f"{len(above.draws)} and {len(below.draws)} draws; a ratio needs as many of both, and some")
-    numbers = torch.tensor([[above.value, *above.draws], [below.value, *below.draws]], dtype=torch.float64)
-    if not (numbers > 0).all():
+    values = torch.tensor([[above.value], [below.value]], dtype=torch.float64)
+    draws = torch.tensor([above.draws, below.draws], dtype=torch.float64)
+    if not (values > 0).all() or not (draws > 0).all():
         raise ValueError("a ratio is taken of positive values only; here some value or draw is not")
-    logs = numbers.log()[0] - numbers.log()[1]
-    found = Estimate.centred(float(logs[0]), logs[1:], level=level)
-    low, value, high = (
-        float(torch.tensor(end, dtype=torch.float64).exp()) for end in (found.low, found.value, found.high)
-    )
-    return Estimate(value, low, high, found.bias, tuple(logs[1:].exp().tolist()))
+    moved = (draws - draws.mean(1, keepdim=True)) / values  # of the value
+    logs = torch.log1p(moved) if (moved > -1).all() else moved
+    found = Estimate.centred(0.0, logs[0] - logs[1], level=level)
+    middle = (values[0] / values[1]).squeeze()
+    low, high = (float(middle * torch.tensor(end, dtype=torch.float64).exp()) for end in (found.low, found.high))
+    return Estimate(float(middle), low, high, found.bias, tuple((middle * (logs[0] - logs[1]).exp()).tolist()))

@@ -17,6 +17,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from dcfm import artefacts
 from dcfm.artefacts import MANIFEST, MODEL, file_hash
+from dcfm.methods import registry
+from dcfm.records import METHOD
 from dcfm.task import EXECUTION
 
 log = logging.getLogger(__name__)
@@ -150,6 +152,12 @@ def recipe_of(training: Any) -> dict[str, Any]:
     return {key: value for key, value in training.items() if key not in NOT_OF_THE_RECIPE}
 
 
+def trained_with(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that made a published model, by its own configuration: its training's and, under
+    :data:`~dcfm.records.METHOD`, its method's, where it is not of before they were kept."""
+    return recipe_of(config.get("training", {})) | {key: config[key] for key in (METHOD,) if key in config}
+
+
 def recipe_differences(asked: Mapping[str, Any], there: Mapping[str, Any]) -> list[str]:
     """Where two recipes differ, a text a key.
 
@@ -207,8 +215,9 @@ def check_recipes(entries: Iterable[Entry], runs: Path, config_of: Callable[[Ent
         if not entry.trained(runs):
             continue
         asked = recipe_of(OmegaConf.to_container(config_of(entry), resolve=True))
-        there = artefacts.load(entry.published(runs)).config.get("training", {})
-        if wrong := recipe_differences(json.loads(json.dumps(asked)), recipe_of(there)):
+        asked[METHOD] = registry.own_settings(entry.method)
+        there = trained_with(artefacts.load(entry.published(runs)).config)
+        if wrong := recipe_differences(json.loads(json.dumps(asked)), there):
             raise ComparisonError(
                 f"{entry} was trained with other settings ({'; '.join(wrong[:5])}{'; ...' if wrong[5:] else ''}); give "
                 f"training= as then, another runs= than {runs} to train anew, or train=false to take what is there"
@@ -234,6 +243,36 @@ def check_weights(entry: Entry, metrics: Mapping[str, Any], runs: Path) -> None:
             f"its metrics are of other weights than {model}; give evaluate=true redo=true to evaluate these, or the "
             "runs= of the training that was evaluated"
         )
+
+
+def other_trainings(found: Mapping[str, Mapping[int, Any]]) -> list[str]:
+    """A warning if rows of a table, evaluations by training seed, are not of the same seeds."""
+    seeds = {method: ", ".join(map(str, by_seed)) for method, by_seed in found.items() if by_seed}
+    if len(set(seeds.values())) < 2:
+        return []
+    each = "; ".join(f"{method}: {numbers}" for method, numbers in seeds.items())
+    return [f"the rows are means over different training seeds ({each}); only equal ones compare"]
+
+
+def other_within_seeds(found: Mapping[str, Mapping[int, Mapping[str, Any]]], names: Mapping[str, str]) -> list[str]:
+    """Warnings if rows of one training seed differ in what they must have in common to be compared.
+
+    Args:
+        found: evaluations by row and training seed.
+        names: keys of evaluations, and what each is called. One that does not tell a key is taken at its word.
+    """
+    warnings = []
+    for name, what in names.items():
+        values: dict[int, dict[str, list[str]]] = {}
+        for method, by_seed in found.items():
+            for seed, metrics in by_seed.items():
+                if metrics.get(name) is not None:
+                    values.setdefault(seed, {}).setdefault(metrics[name], []).append(method)
+        for seed, held in values.items():
+            if len(held) > 1:
+                rows = "; ".join(", ".join(methods) for methods in held.values())
+                warnings.append(f"seed {seed}: {what} differ between rows ({rows}); they cannot be compared")
+    return warnings
 
 
 Key = TypeVar("Key", bound=Hashable)

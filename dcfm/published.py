@@ -21,6 +21,7 @@ from dcfm.fields import Field
 from dcfm.methods import registry
 from dcfm.methods.method import Method
 from dcfm.methods.sampling import Sampling
+from dcfm.records import METHOD
 from dcfm.silos import LabelHistogram
 from dcfm.task import Task, frozen_networks
 
@@ -139,7 +140,7 @@ def publish(
     """
     registry.make(method)  # a name that nothing loads is an error now
     weights = {f"expert{i}.{name}": value for i, expert in enumerate(experts) for name, value in expert.items()}
-    config: dict[str, Any] = {"method": method, "partition": partition}
+    config: dict[str, Any] = {"method": method, METHOD: registry.own_settings(method), "partition": partition}
     if space is not None:
         config["attributes"] = _attributes(space)
     config |= {

@@ -11,12 +11,16 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from dcfm import locks
 from dcfm.artefacts import file_hash, git_revision, write_text_atomically
 
 log = logging.getLogger(__name__)
+
+METHOD: Final = "method_settings"
+"""What records and models call :func:`dcfm.methods.registry.own_settings`. Those of before they kept it are taken at
+their word."""
 
 
 class RecordError(ValueError):
@@ -105,12 +109,13 @@ def check_method(metrics: Path, method: str, *, redo: bool = False) -> None:
 
 
 def differences(asked: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
-    """What was asked for and what a record says, where the two differ; one text a key."""
+    """What was asked for and what a record says, where the two differ; one text a key. Of :data:`METHOD` a record of
+    before says nothing."""
     plain = json.loads(json.dumps(dict(asked)))
     return [
         f"{key}: {found.get(key)!r} there, {plain.get(key)!r} asked for"
         for key in {**plain, **found}
-        if found.get(key) != plain.get(key)
+        if found.get(key) != plain.get(key) and not (key == METHOD and key not in found)
     ]
 
 

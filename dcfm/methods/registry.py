@@ -91,6 +91,14 @@ def settings_of(name: str, **changes: Any) -> dict[str, Any]:
     return settings | changes
 
 
+def own_settings(name: str) -> dict[str, Any]:
+    """What makes the method of this name what it is: :func:`settings_of` without the title, which is for people.
+
+    Results and models carry it: a method whose YAML file was changed since is another one.
+    """
+    return {key: value for key, value in settings_of(name).items() if key != "title"}
+
+
 def make(name: str, **changes: Any) -> Method:
     """The method of this name, some of its settings changed.
 

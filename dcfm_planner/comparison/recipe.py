@@ -12,6 +12,8 @@ from itertools import product
 from omegaconf import DictConfig, OmegaConf
 
 from dcfm.comparison import ComparisonError, Entry, recipe_differences, recipe_of, training_config
+from dcfm.methods import registry
+from dcfm.records import METHOD
 from dcfm_planner.comparison.settings import ComparisonSettings
 from dcfm_planner.comparison.state import State
 from dcfm_planner.domains.cube import CUBE
@@ -48,13 +50,14 @@ def recipe_warnings(settings: ComparisonSettings, states: Sequence[State]) -> li
         here = [s for s in states if (s.entry.partition, s.entry.seed) == (partition, seed) and s.recipe is not None]
         if not here:
             continue
-        # Of an entry, only partition and seed are part of a recipe: one configuration does for all methods.
+        # Of an entry, only partition and seed are part of the configuration: one does for all methods.
         asked = json.loads(
             json.dumps(recipe_of(OmegaConf.to_container(config_of(settings, here[0].entry), resolve=True)))
         )
         groups: dict[str, list[str]] = {}
         for state in here:
-            if wrong := recipe_differences(asked, state.recipe or {}):
+            own = {METHOD: registry.own_settings(state.entry.method)}
+            if wrong := recipe_differences(asked | own, state.recipe or {}):
                 groups.setdefault("; ".join(wrong), []).append(state.entry.method)
         for wrong, methods in groups.items():
             found.append(

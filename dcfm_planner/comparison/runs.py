@@ -111,7 +111,7 @@ def _select(settings: ComparisonSettings, state: State, on_progress: StageProgre
         on_candidate=lambda done, total: on_progress(f"{state.entry}: choosing how to sample", done, total),
     )
     selection.to_json(folder / records.SELECTION)
-    asked = selection_asked(settings, state.weights_hash)
+    asked = selection_asked(settings, state.entry.method, state.weights_hash)
     kept = {"chosen": selection.chosen, "provenance": state.provenance}
     dcfm_records.finish(folder / records.SELECTION_RECORD, asked, [records.SELECTION], kept)
 
@@ -121,7 +121,7 @@ def _evaluate(
 ) -> None:
     assert state.weights_hash is not None
     assert state.sampling is not None
-    asked = evaluation_asked(settings, protocol, state.weights_hash, state.sampling)
+    asked = evaluation_asked(settings, state.entry.method, protocol, state.weights_hash, state.sampling)
     folder = state.entry.results(settings.out) / protocol
     asked_for = settings.evaluation(str(state.entry.published(settings.runs)), protocol, state.sampling)
     dcfm_records.begin(folder / records.RECORD)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dcfm.artefacts import MODEL, load
-from dcfm.comparison import ComparisonError, Entry, check_list, entries_of, recipe_of
+from dcfm.comparison import ComparisonError, Entry, check_list, entries_of, trained_with
 from dcfm.methods import registry
 from dcfm.methods.method import RULES
 from dcfm.silos import PARTITIONS
@@ -32,7 +32,7 @@ def provenance(entry: Entry, runs: Path) -> dict[str, Any] | None:
     if not entry.trained(runs):
         return None
     found = load(entry.published(runs))
-    recipe = recipe_of(found.config.get("training", {}))
+    recipe = trained_with(found.config)
     return {
         "weights_sha256": found.metadata["files"][MODEL],
         "data_sha256": found.metadata["data_hash"],

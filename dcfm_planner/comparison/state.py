@@ -8,6 +8,8 @@ from typing import Any
 from dcfm import records as dcfm_records
 from dcfm.artefacts import file_hash
 from dcfm.comparison import ComparisonError, Entry
+from dcfm.methods import registry
+from dcfm.records import METHOD
 from dcfm_planner.comparison import records
 from dcfm_planner.comparison.sampling import CANDIDATES, candidates
 from dcfm_planner.comparison.settings import CONTROLS, ComparisonSettings, provenance
@@ -55,10 +57,11 @@ class State:
         return None if self.chosen is None else CANDIDATES[self.chosen]
 
 
-def selection_asked(settings: ComparisonSettings, weights_hash: str) -> dict[str, Any]:
+def selection_asked(settings: ComparisonSettings, method: str, weights_hash: str) -> dict[str, Any]:
     """What a selection must have been asked for to be this one."""
     return {
         "weights_sha256": weights_hash,
+        METHOD: registry.own_settings(method),
         "seed": settings.selection_seed,
         "plans_per_pair": settings.selection_plans,
         "candidates": {name: asdict(sampling) for name, sampling in candidates(settings.rules).items()},
@@ -66,12 +69,13 @@ def selection_asked(settings: ComparisonSettings, weights_hash: str) -> dict[str
 
 
 def evaluation_asked(
-    settings: ComparisonSettings, protocol: str, weights_hash: str, sampling: Sampling
+    settings: ComparisonSettings, method: str, protocol: str, weights_hash: str, sampling: Sampling
 ) -> dict[str, Any]:
     """What an evaluation must have been asked for to be this one."""
     given = Path(problems.__file__).parent / problems.GIVEN_FILE
     return {
         "weights_sha256": weights_hash,
+        METHOD: registry.own_settings(method),
         "sampling": asdict(sampling),
         "protocol": protocol,
         "trials": settings.trials_of(protocol),
@@ -97,7 +101,7 @@ def look(settings: ComparisonSettings, entry: Entry) -> State:
         made_with = selection.get("provenance")
     state = State(entry, trained, made_with, None, {})
     if selection is not None:
-        asked = selection_asked(settings, state.weights_hash or "none")
+        asked = selection_asked(settings, entry.method, state.weights_hash or "none")
         wrong = dcfm_records.differences(asked, selection["asked"])
         if wrong or selection.get("chosen") not in CANDIDATES:
             selection = _mismatch(settings, folder / records.SELECTION_RECORD, wrong)
@@ -111,7 +115,7 @@ def look(settings: ComparisonSettings, entry: Entry) -> State:
         if state.sampling is None or state.weights_hash is None:
             wrong = ["there is no selection that it was made after"]
         else:
-            asked = evaluation_asked(settings, protocol, state.weights_hash, state.sampling)
+            asked = evaluation_asked(settings, entry.method, protocol, state.weights_hash, state.sampling)
             wrong = dcfm_records.differences(asked, found["asked"])
         if wrong:
             _mismatch(settings, path, wrong)

@@ -21,7 +21,7 @@ from dcfm.configuration import script, typed, writable
 from dcfm.progress import Stages
 from dcfm.records import made_by, write_json
 from dcfm_xray.autoencoder import Autoencoder
-from dcfm_xray.cache import check_hashes, encode
+from dcfm_xray.cache import encode
 from dcfm_xray.sources import PhantomSource
 
 
@@ -71,7 +71,6 @@ def run(config: DictConfig) -> None:
             on_shard=lambda done, total: stages("encoding", done, total),
         )
         seconds = time.perf_counter() - begun
-        check_hashes(folder)
         measured.append(
             {
                 "rows": rows,

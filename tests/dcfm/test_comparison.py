@@ -20,10 +20,14 @@ from dcfm.comparison import (
     check_there,
     check_weights,
     entries_of,
+    other_trainings,
+    other_within_seeds,
     recipe_differences,
     recipe_of,
     training_config,
 )
+from dcfm.methods import registry
+from dcfm.records import METHOD
 
 ENTRY = Entry("noniid", "dcfm_a", 3)
 
@@ -127,6 +131,18 @@ def test_what_is_trained_otherwise_than_is_asked_for_is_refused(tmp_path: Path) 
         check_recipes([Entry("iid", "ddm", 0), ENTRY], tmp_path, lambda entry: other)
 
 
+def test_what_was_trained_by_a_method_of_other_settings_is_refused(tmp_path: Path) -> None:
+    """Its YAML file was changed since; models of before say nothing of them."""
+    entry, asked = Entry("noniid", "dcfm_b_r", 0), OmegaConf.create({"seed": 0})
+    there = registry.own_settings("dcfm_b_r")
+    for settings in (there, there | {"rounds": 10}):
+        save(entry.published(tmp_path), {"a": torch.ones(2)}, {"training": {"seed": 0}, METHOD: settings})
+        if settings == there:
+            check_recipes([entry], tmp_path, lambda entry: asked)
+    with pytest.raises(ComparisonError, match=r"method_settings\.rounds: 10 there, 3 now"):
+        check_recipes([entry], tmp_path, lambda entry: asked)
+
+
 def test_metrics_of_other_weights_are_refused(tmp_path: Path) -> None:
     check_weights(ENTRY, {"weights_sha256": "0"}, tmp_path)  # the model is not at hand
     model = trained(tmp_path) / MODEL
@@ -189,3 +205,15 @@ def test_recipes_tell_a_section_that_is_switched_off() -> None:
     assert recipe_differences(on, off) == ["student.replay: None there, {'student.replay.paths': 8} now"]
     assert recipe_differences(off, on) == ["student.replay: {'student.replay.paths': 8} there, None now"]
     assert recipe_differences(off, off) == recipe_differences(on, on) == []
+
+
+def test_rows_of_other_trainings_or_judges_are_told() -> None:
+    alike = {"a": {0: {"test": "x"}, 1: {"test": "y"}}, "b": {0: {"test": "x"}, 1: {}}}
+    assert other_trainings(alike) == other_within_seeds(alike, {"test": "tests"}) == []
+    assert other_trainings({"a": {0: {}}, "b": {0: {}, 1: {}}, "none": {}}) == [
+        "the rows are means over different training seeds (a: 0; b: 0, 1); only equal ones compare"
+    ]
+    alike["c"] = {1: {"test": "z"}}
+    assert other_within_seeds(alike, {"test": "tests", "other": "others"}) == [
+        "seed 1: tests differ between rows (a; c); they cannot be compared"
+    ]

@@ -42,6 +42,20 @@ def test_made_otherwise(record: Path) -> None:
     assert records.matching(record, {"seed": 2}, redo=True) is None
 
 
+def test_a_method_that_was_changed_is_another_one(tmp_path: Path) -> None:
+    """Of records of before its settings were kept nothing is known, and they are taken."""
+    (tmp_path / "result.json").write_text("[1]")
+    asked = {"seed": 1, records.METHOD: {"scale": 2.0}}
+    records.finish(tmp_path / "record.json", asked, ["result.json"])
+    assert records.matching(tmp_path / "record.json", asked) is not None
+    with pytest.raises(RecordError, match=r"method_settings: \{'scale': 2.0\} there, \{'scale': 3.0\} asked for"):
+        records.matching(tmp_path / "record.json", asked | {records.METHOD: {"scale": 3.0}})
+    with pytest.raises(RecordError, match="None asked for"):
+        records.matching(tmp_path / "record.json", {"seed": 1})
+    records.finish(tmp_path / "record.json", {"seed": 1}, ["result.json"])
+    assert records.matching(tmp_path / "record.json", asked) is not None
+
+
 def test_damaged(record: Path) -> None:
     (record.parent / "result.json").write_text("[2]")
     for only in (None, ["result.json"]):

@@ -79,6 +79,10 @@ def test_judged_as_dealt_or_with_digits_that_were_held_back(trained: Path, folde
         assert found["reference_sha256"] == expected["reference_sha256"]
         assert {cell: found[cell] for cell in CELLS} == {cell: expected[cell] for cell in CELLS}
     assert "held back" in found["data"]
+    labels = problem.reference.labels[:, None].roll(1, 0)
+    corrected = write_silo(tmp_path / "corrected.safetensors", problem.reference.images, labels)
+    with pytest.raises(ValueError, match="reference_labels_sha256"):
+        judged(trained, tmp_path / "b", held_back=corrected)
     with pytest.raises(EvaluationError, match="leave out digits=folder and folder=None"):
         judged(trained, tmp_path / "c", held_back=held_back, digits="folder")
     matrix = json.loads((tmp_path / "b/combinations.json").read_text())

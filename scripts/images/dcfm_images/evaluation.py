@@ -24,10 +24,11 @@ import torch
 from dcfm import records
 from dcfm.artefacts import MODEL, git_revision
 from dcfm.configuration import writable
+from dcfm.methods import registry
 from dcfm.methods.method import FULL
 from dcfm.methods.sampling import CANDIDATES, Sampling, candidates, only_candidate
 from dcfm.progress import StageProgress, silent
-from dcfm.records import write_json
+from dcfm.records import METHOD, write_json
 from dcfm.solvers import CountingField
 from dcfm.weights import fingerprint
 from dcfm_images.evaluation_settings import EvaluationError, EvaluationSettings
@@ -124,8 +125,8 @@ class Evaluation:
         """What results must have been asked for to be those of this evaluation."""
         settings = self.settings
         return {
-            **self._networks(),
-            "reference_sha256": fingerprint([{"images": self.problem.reference.images}]),
+            **self._models(),
+            **self._reference_hashes(),
             "each": settings.each,
             "seed": settings.seed,
             "solver": settings.solver,
@@ -135,11 +136,21 @@ class Evaluation:
             "bootstrap": BOOTSTRAP,
         }
 
-    def _networks(self) -> dict[str, str]:
-        """Which weights draw, read and compare. Those of the space ``digits`` are the reader's, not named twice."""
+    def _reference_hashes(self) -> dict[str, str]:
+        """Of the real digits. Labels of digits that somebody held back are that somebody's, and may be corrected; of
+        others they follow from the digits."""
+        reference = self.problem.reference
+        found = {"reference_sha256": fingerprint([{"images": reference.images}])}
+        if not self.problem.silos:
+            found["reference_labels_sha256"] = fingerprint([{"labels": reference.labels}])
+        return found
+
+    def _models(self) -> dict[str, Any]:
+        """What draws, reads and compares. The weights of the space ``digits`` are the reader's, not named twice."""
         other = self.settings.features != "digits"
         return {
             "weights_sha256": self.model.metadata["files"][MODEL],
+            METHOD: registry.own_settings(self.model.name),
             "reader_sha256": self.reader.weights_hash,
             **({"feature_weights_sha256": self.space.weights_hash} if other else {}),
         }
@@ -153,7 +164,7 @@ class Evaluation:
                     (self.out / name).unlink(missing_ok=True)
             return only
         asked: dict[str, Any] = {
-            **self._networks(),
+            **self._models(),
             "each": settings.selection_each,
             "seed": settings.selection_seed,
             "solver": settings.solver,
@@ -162,7 +173,7 @@ class Evaluation:
             "candidates": {name: asdict(c) for name, c in candidates(settings.rules).items()},
         }
         if not self.problem.silos:  # elsewhere the reference follows from the training
-            asked["reference_sha256"] = self.asked()["reference_sha256"]
+            asked |= self._reference_hashes()
         record = self.out / SELECTION_RECORD
         if (found := records.matching(record, asked, redo=self.redo)) is None:
             records.begin(record)

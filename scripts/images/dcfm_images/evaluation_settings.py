@@ -6,7 +6,7 @@ from typing import Any
 from dcfm.methods.method import FULL
 from dcfm.methods.sampling import candidates, only_candidate
 from dcfm.metrics.frechet import SampleSizeError
-from dcfm_images.features import check_features
+from dcfm_images.features import DIMENSIONS, check_features
 from dcfm_images.sampling import Solver
 
 
@@ -81,7 +81,8 @@ class EvaluationSettings:
             try:
                 check_features(self.features, each * combinations)
             except SampleSizeError as error:
-                raise SampleSizeError(f"{key}={each}: {error}") from error
+                least = DIMENSIONS[self.features] // combinations + 1
+                raise SampleSizeError(f"{key}={each}: {error}; {key}={least} gives enough") from error
 
     @property
     def chooses(self) -> bool:

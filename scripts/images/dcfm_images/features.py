@@ -50,29 +50,18 @@ class FeatureSpace:
     network: Callable[[Tensor], Tensor]
     device: torch.device
 
-    @property
-    def dimension(self) -> int:
-        """The number of features."""
-        return DIMENSIONS[self.name]
-
     @torch.no_grad()
     def features(
         self,
         pictures: UInt8[Tensor, "n 3 height width"],
-        on_batch: Callable[[int, int], None] | None = None,
     ) -> Float[Tensor, "n d"]:
         """Features of pictures, on the CPU.
 
         Args:
             pictures: red, green and blue, 0 to 255.
-            on_batch: called with (pictures done, pictures).
         """
-        found: list[Tensor] = []
-        for part in pictures.split(_BATCH[self.name]):
-            found.append(self.network(as_floats(part.to(self.device))).float().cpu())
-            if on_batch is not None:
-                on_batch(sum(map(len, found)), len(pictures))
-        return torch.cat(found)
+        parts = pictures.split(_BATCH[self.name])
+        return torch.cat([self.network(as_floats(part.to(self.device))).float().cpu() for part in parts])
 
 
 def as_floats(pictures: UInt8[Tensor, "n 3 height width"]) -> Float[Tensor, "n 3 height width"]:

@@ -36,9 +36,6 @@ from dcfm_images.reader import Reader, read
 CELLS = ("known", "novel")
 """Combinations that some silo held, and those that none did."""
 
-METRICS = ("fid", "kid", "precision", "recall")
-"""Those with a bootstrap interval."""
-
 BOOTSTRAP = "combinations keep their numbers"
 """How real pictures are drawn; results without this word drew digits whatever combination they are of."""
 

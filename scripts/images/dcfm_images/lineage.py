@@ -33,7 +33,7 @@ def problem_of(
     """
     training = model.config["training"]
     own = training.get("folder")
-    source = digits or training["digits"]
+    source = digits or ("folder" if folder is not None else training["digits"])
     if folder is None and own is not None and (source == "folder" or Path(own).exists()):
         folder = Path(own)  # one that is gone is no loss where mirrors have the same files: the silos' hash tells
     found = load_digits(folder, model.task.size, source=source)

@@ -13,7 +13,7 @@ import torch
 
 from dcfm import records
 from dcfm.artefacts import git_revision
-from dcfm.comparison import Entry, check_weights
+from dcfm.comparison import Entry, check_weights, other_trainings, other_within_seeds
 from dcfm.methods import registry
 from dcfm.metrics.bootstrap import Estimate, ratio
 from dcfm.metrics.intervals import share
@@ -35,6 +35,9 @@ PAIRED: Final = (
     "bootstrap",
 )
 """What two evaluations must have in common for their bootstrap draws to belong together."""
+
+JUDGED_BY: Final = {"reference_sha256": "real digits", "reader_sha256": "readers"}
+"""What rows of one training seed must have in common to be compared, by its name in their metrics."""
 
 CEILING: Final = "pooled"
 """Its ratio to the best baseline tells how low that of a decentralised method can be expected to get."""
@@ -218,11 +221,8 @@ def _same_digits(rows: Sequence[Evaluated]) -> bool:
 def _alike(found: Mapping[str, Evaluated]) -> dict[str, Any]:
     """What all evaluations of a partition have in common, and warnings where they differ, or are of other trainings."""
     common: dict[str, Any] = {}
-    warnings = []
-    seeds = {method: ", ".join(map(str, by_seed)) for method, by_seed in found.items() if by_seed and method != REAL}
-    if len(set(seeds.values())) > 1:
-        each = "; ".join(f"{method}: {numbers}" for method, numbers in seeds.items())
-        warnings.append(f"the rows are means over different training seeds ({each}); only equal ones compare")
+    warnings = other_trainings({method: by_seed for method, by_seed in found.items() if method != REAL})
+    warnings += other_within_seeds(found, JUDGED_BY)
     for key in COMMON:
         # The control is nothing that a solver made.
         given = [by_seed for method, by_seed in found.items() if method != REAL or key not in ("solver", "evaluations")]

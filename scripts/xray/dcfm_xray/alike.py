@@ -1,5 +1,5 @@
-"""Whether rows of a table can be compared: trained with the same seeds, judged on the same pictures, by the same
-classifier and settings. Warnings where not."""
+"""Whether rows of a table can be compared: judged on the same pictures, by the same classifier and settings. Warnings
+where not."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -13,15 +13,6 @@ JUDGED_BY: Final = {
 }
 """What two evaluations after one training seed must have in common to be compared, by its name in their metrics; the
 data of a private training are not told."""
-
-
-def other_trainings(found: Mapping[str, Mapping[int, Any]]) -> list[str]:
-    """A warning if rows are not of the same training seeds."""
-    seeds = {method: ", ".join(map(str, by_seed)) for method, by_seed in found.items() if by_seed}
-    if len(set(seeds.values())) < 2:
-        return []
-    each = "; ".join(f"{method}: {numbers}" for method, numbers in seeds.items())
-    return [f"the rows are means over different training seeds ({each}); only equal ones compare"]
 
 
 def other_judges(found: Mapping[str, Mapping[int, Any]]) -> list[str]:
@@ -43,23 +34,6 @@ def paired(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     less."""
     told = [(one.get(name), other.get(name)) for name in JUDGED_BY]
     return all(a == b for a, b in told if a is not None and b is not None)
-
-
-def other_tests(found: Mapping[str, Mapping[int, Any]]) -> list[str]:
-    """A warning if rows of one training seed were judged on other test pictures, by other classifiers, or trained on
-    other silos."""
-    warnings = []
-    for name, what in JUDGED_BY.items():
-        values: dict[int, dict[str, list[str]]] = {}
-        for method, by_seed in found.items():
-            for seed, metrics in by_seed.items():
-                if metrics.get(name) is not None:
-                    values.setdefault(seed, {}).setdefault(metrics[name], []).append(method)
-        for seed, held in values.items():
-            if len(held) > 1:
-                rows = "; ".join(", ".join(methods) for methods in held.values())
-                warnings.append(f"seed {seed}: {what} differ between rows ({rows}); they cannot be compared")
-    return warnings
 
 
 def unlike(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:

@@ -18,7 +18,7 @@ import json
 import multiprocessing
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -142,7 +142,7 @@ def encode(
 
 
 def open_cache(folder: Path, identity: dict[str, Any] | None = None) -> Cached:
-    """Open a complete cache, memory-mapped.
+    """Open a complete cache, memory-mapped, its latents compared with their hashes.
 
     Raises:
         CacheError: no cache, another one than ``identity`` says, an incomplete or a damaged one.
@@ -156,6 +156,7 @@ def open_cache(folder: Path, identity: dict[str, Any] | None = None) -> Cached:
         array = np.load(folder / LATENTS, mmap_mode="c", allow_pickle=False)
     except (OSError, EOFError, ValueError) as error:
         raise CacheError(f"{folder / LATENTS} is damaged ({error}); delete {folder} and encode again") from error
+    _check_hashes(folder, shards, array)
     skipped = {int(row): why for entry in shards for row, why in entry["unreadable"].items()}
     latents = torch.from_numpy(array)
     kept = torch.tensor([i not in skipped for i in range(len(latents))])
@@ -163,22 +164,20 @@ def open_cache(folder: Path, identity: dict[str, Any] | None = None) -> Cached:
     return Cached(latents if not skipped else latents[rows], rows, tuple(skipped.values()))
 
 
-def check_hashes(folder: Path) -> None:
-    """Read all of a cache and compare it with its shards' hashes.
-
-    Raises:
-        CacheError: bytes changed since they were written; the text names the shards.
-    """
-    given = _read_json(folder / MANIFEST)
-    array = np.load(folder / LATENTS, mmap_mode="r", allow_pickle=False)
-    size = given["shard"]
-    bad = [
-        i
-        for i in range(_number(given["rows"], size))
-        if _hash(array[i * size : (i + 1) * size]) != _read_json(folder / SHARDS / f"{i:05d}.json")["sha256"]
-    ]
+def _check_hashes(folder: Path, shards: Sequence[Mapping[str, Any]], latents: np.memmap) -> None:
+    """Read all latents once, shard by shard and not through their map, whose pages would stay in memory, and compare
+    them with their hashes: what is trained on damaged ones is damaged, and nothing else would tell."""
+    row, bad = latents[0].nbytes, []
+    with (folder / LATENTS).open("rb") as file:
+        file.seek(latents.offset)
+        for i, entry in enumerate(shards):
+            if hashlib.sha256(file.read(entry["rows"] * row)).hexdigest() != entry["sha256"]:
+                bad.append(f"{i:05d}.json")
     if bad:
-        raise CacheError(f"shards {bad} of {folder} changed since they were written; delete them under {SHARDS}/")
+        raise CacheError(
+            f"{folder / LATENTS} changed since it was written, in the shards {', '.join(bad)}; delete these files "
+            f"under {folder / SHARDS} and run again: they are encoded anew"
+        )
 
 
 def _identity(source: Source, rows: Int[Tensor, " n"], encoder: Encoder, shard: int) -> dict[str, Any]:

@@ -28,9 +28,10 @@ from torch import Tensor
 from dcfm import records
 from dcfm.artefacts import MODEL, atomically, git_revision, load_tensors, save_tensors
 from dcfm.configuration import writable
+from dcfm.methods import registry
 from dcfm.methods.sampling import CANDIDATES, only_candidate
 from dcfm.progress import StageProgress, silent
-from dcfm.records import write_json
+from dcfm.records import METHOD, write_json
 from dcfm.solvers import evaluations
 from dcfm.trainers.loop import Progress as StepProgress
 from dcfm_xray.classifier import Trained, features
@@ -125,6 +126,7 @@ class Evaluation:
         settings = json.loads(json.dumps(asdict(self.settings)))
         return {
             "weights_sha256": self.model.metadata["files"][MODEL],
+            METHOD: registry.own_settings(self.model.name),
             "judge_sha256": self.judge.metadata["files"][MODEL],
             "data_sha256": self.model.metadata["data_hash"],
             "settings": settings,

@@ -1,6 +1,7 @@
 """The NIH ChestX-ray14 folder as people download it, and grey pictures from image files of any kind."""
 
 import csv
+import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -170,7 +171,7 @@ def _open_rows(folder: Path, rows: Sequence[Mapping[str, Any]]) -> _Opened:
             left_out["rows left out"].append(f"{name}: its row is cut off")
             continue
         try:
-            findings, patient = parse(row["Finding Labels"]), int(row["Patient ID"])
+            findings, patient = parse(row["Finding Labels"]), _patient(row["Patient ID"])
         except FindingError as error:
             left_out["rows left out"].append(f"{name}: {error}")
             continue
@@ -188,6 +189,18 @@ def _open_rows(folder: Path, rows: Sequence[Mapping[str, Any]]) -> _Opened:
     return _Opened(paths, to_labels(sets), torch.tensor(patients), problems)
 
 
+def _patient(text: str) -> int:
+    """A patient's number as 64 bits hold it: longer ones, as some hospitals have, become others.
+
+    Raises:
+        ValueError: it is none.
+    """
+    number = int(text)
+    if -(1 << 63) <= number < 1 << 63:
+        return number
+    return int.from_bytes(hashlib.sha256(str(number).encode()).digest()[:8], "big") >> 1
+
+
 def _size_and_end(path: Path) -> str:
     """Bytes of a file, and the last 32 of them, which in a PNG file hold checksums of its pixels: images without
     compression have one size whatever they show."""
@@ -200,7 +213,7 @@ def _size_and_end(path: Path) -> str:
 def _read_file(path: Path, size: int) -> Picture | UnreadableImage:
     try:
         with Image.open(path) as image:
-            return to_grey(image, size)
+            return to_grey(image, size, deep=_has_sixteen_bits(path))
     except OSError as error:
         if error.errno is not None:  # the system's, which may pass; Pillow's, about the content, have none
             raise OSError(
@@ -209,19 +222,34 @@ def _read_file(path: Path, size: int) -> Picture | UnreadableImage:
                 str(path),
             ) from error
         return UnreadableImage(f"{path}: {error}")
-    except (SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # of a malformed file Pillow raises many kinds, struct.error and IndexError among them
         return UnreadableImage(f"{path}: {error}")
 
 
-def to_grey(image: Image.Image, size: int) -> Picture:
+def _has_sixteen_bits(path: Path) -> bool:
+    """Whether a PNG file stores 16 bits a channel, of which Pillow gives colours' highest eight."""
+    with path.open("rb") as file:
+        head = file.read(25)
+    return head.startswith(b"\x89PNG\r\n\x1a\n") and head[24:] == b"\x10"
+
+
+def to_grey(image: Image.Image, size: int, *, deep: bool = False) -> Picture:
     """Grey, 8 bits, ``size`` pixels a side: the longer side scaled with antialiasing, the rest padded black.
 
     Of 16 bits the highest eight are kept; colours are made grey, what is transparent shows its colour.
 
+    Args:
+        image: opened.
+        size: see above.
+        deep: its file has 16 bits a channel, also where the image has eight.
+
     Raises:
         ValueError: 16 bits of which the highest two are not used, as where 12 were stored: it would come out dark.
     """
-    if image.mode.startswith(("I", "F")):
+    wide = image.mode.startswith(("I", "F"))
+    if wide:
         values = np.asarray(image, dtype=np.float32)
         most = values.max()
         if 255 < most < _DARKEST:
@@ -229,6 +257,8 @@ def to_grey(image: Image.Image, size: int) -> Picture:
         top = 65535.0 if most > 255 else 255.0
         image = Image.fromarray((values.clip(0, top) * (255.0 / top)).round().astype(np.uint8))
     grey = image.convert("RGB").convert("L") if image.mode in ("P", "PA", "RGBA", "LA") else image.convert("L")
+    if deep and not wide and int(np.asarray(grey).max()) < _DARKEST >> 8:
+        raise ValueError("16 bits a colour with no value above 16383 would come out dark; scale its values to 65535")
     scale = size / max(grey.size)
     width, height = (max(1, round(side * scale)) for side in grey.size)
     grey = grey.resize((width, height), Image.Resampling.LANCZOS)

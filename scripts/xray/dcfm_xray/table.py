@@ -18,7 +18,17 @@ from omegaconf import DictConfig
 
 from dcfm import comparison, records
 from dcfm.artefacts import git_revision, write_text_atomically
-from dcfm.comparison import ComparisonError, Entry, attempt, check_list, check_recipes, check_weights, entries_of
+from dcfm.comparison import (
+    ComparisonError,
+    Entry,
+    attempt,
+    check_list,
+    check_recipes,
+    check_weights,
+    entries_of,
+    other_trainings,
+    other_within_seeds,
+)
 from dcfm.curves import Watch
 from dcfm.methods import registry
 from dcfm.metrics.bootstrap import Estimate, ratio
@@ -26,7 +36,7 @@ from dcfm.progress import StageProgress, silent
 from dcfm.published import resolve_device
 from dcfm.records import write_json
 from dcfm.silos import PARTITIONS
-from dcfm_xray.alike import other_judges, other_tests, other_trainings, paired, unlike
+from dcfm_xray.alike import JUDGED_BY, other_judges, paired, unlike
 from dcfm_xray.evaluation import PICTURES, evaluate
 from dcfm_xray.evaluation_settings import EvaluationSettings
 from dcfm_xray.figures import draw_bars, draw_grid, read_pictures
@@ -215,7 +225,7 @@ def _table(settings: TableSettings, partition: str, every_entry: Mapping[Entry, 
         found[method] = {seed: metrics for seed, metrics in there.items() if metrics is not None}
     every = [metrics for by_seed in found.values() for metrics in by_seed.values()]
     warnings = other_trainings(found) + unlike({method: list(by_seed.values()) for method, by_seed in found.items()})
-    warnings += other_judges(found) + other_tests(found)
+    warnings += other_judges(found) + other_within_seeds(found, JUDGED_BY)
     ratios, without = [], []
     for method in registry.contenders(settings.methods):
         both = [seed for seed in found.get(method, {}) if seed in found.get(BASELINE, {})]

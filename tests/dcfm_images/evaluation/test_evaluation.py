@@ -12,6 +12,7 @@ import torch
 
 from dcfm import records
 from dcfm.artefacts import save_tensors
+from dcfm.methods import registry
 from dcfm.methods.sampling import CANDIDATES
 from dcfm.metrics.frechet import SampleSizeError
 from dcfm.records import RecordError
@@ -135,6 +136,22 @@ def test_other_settings_are_an_error_unless_made_again(trained: Any, quick: Eval
     (out / "metrics.json").write_text("{}")
     with pytest.raises(RecordError, match="not the file"):
         judged(trained, out, other)
+
+
+def test_a_method_that_was_changed_since_gives_other_results(
+    trained: Any, quick: EvaluationSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DFD's scale is no part of its weights: results of another one must not pass for its."""
+    out, listed = tmp_path / "out", tmp_path / "registry"
+    first = judged(trained, out, quick, "dfd")
+    shutil.copytree(registry.FOLDER, listed)
+    monkeypatch.setattr(registry, "FOLDER", listed)
+    path = listed / "dfd.yaml"
+    path.write_text(path.read_text().replace("scale: 2.0", "scale: 0.001"))
+    assert registry.own_settings("dfd")["scale"] == 0.001
+    with pytest.raises(RecordError, match="method_settings"):
+        judged(trained, out, quick, "dfd")
+    assert judged(trained, out, quick, "dfd", redo=True)["novel"]["fid"] != first["novel"]["fid"]
 
 
 def test_another_method_of_the_same_weights(trained: Any, quick: EvaluationSettings, tmp_path: Path) -> None:
@@ -271,11 +288,13 @@ def test_other_digits_than_the_training_s(trained: Any, quick: EvaluationSetting
     trained.publish("dcfm_b")
     with pytest.raises(EvaluationError, match="other silos than those that the model was trained on"):
         judged(trained, tmp_path / "out", quick, digits="embedded")
+    with pytest.raises(ValueError, match=r"the folder .*nowhere does not hold train-images"):
+        judged(trained, tmp_path / "out", quick, folder=tmp_path / "nowhere")  # wherever the training took them from
     assert not (tmp_path / "out").exists()
 
 
 def test_too_few_pictures_before_any_work(trained: Any, quick: EvaluationSettings, tmp_path: Path) -> None:
-    with pytest.raises(SampleSizeError, match="at least 1281"):
+    with pytest.raises(SampleSizeError, match=r"each=4: 200 pictures .* at least 1281.*; each=26 gives enough"):
         judged(trained, tmp_path / "out", replace(quick, features="imagenet"))
     with pytest.raises(ValueError, match="each=7 pictures of a combination, and"):
         judged(trained, tmp_path / "out", replace(quick, each=7))

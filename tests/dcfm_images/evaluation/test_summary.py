@@ -54,6 +54,8 @@ def test_results_that_do_not_belong_together_have_no_ratio(settings: TableSettin
         assert f"none, since the two were not judged alike ({key})" in markdown(summarise(settings, "a command"))
         told = [warning for warning in table["warnings"] if warning.startswith(f"{key} differs between methods")]
         assert len(told) == (key != "reference_sha256"), key  # which differs from seed to seed
+        told = [w for w in table["warnings"] if w.startswith("seed 0: real digits differ between rows (")]
+        assert len(told) == (key == "reference_sha256"), table["warnings"]
 
 
 def test_rows_over_different_trainings_are_told(settings: TableSettings, trained: Any) -> None:

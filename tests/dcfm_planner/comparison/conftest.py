@@ -79,7 +79,7 @@ def write() -> Write:
             "chosen": name,
             "provenance": {"weights_sha256": weights_hash, "data_sha256": data_hash, "recipe_sha256": "recipe"},
         }
-        asked = selection_asked(settings, weights_hash)
+        asked = selection_asked(settings, entry.method, weights_hash)
         finish(folder / records.SELECTION_RECORD, asked, [records.SELECTION], kept)
         for protocol in settings.protocols if protocols is None else protocols:
             evaluation = settings.evaluation("weights", protocol, CANDIDATES[name])
@@ -102,7 +102,7 @@ def write() -> Write:
             place = folder / protocol
             write_text_atomically(place / records.METRICS, json.dumps(metrics(results, "python made up")))
             write_text_atomically(place / records.TRIALS, trials_csv(trials))
-            asked = evaluation_asked(settings, protocol, weights_hash, CANDIDATES[name])
+            asked = evaluation_asked(settings, entry.method, protocol, weights_hash, CANDIDATES[name])
             finish(place / records.RECORD, asked, [records.METRICS, records.TRIALS])
 
     return write_entry

@@ -6,10 +6,11 @@ sample's nearest neighbour? A generator that copies nothing finds it in ``T`` ha
 samples look like, and a p-value. Of equally near ones, as in data on a grid, one is taken at random.
 
 A *copy* is a generated sample that is nearer to some training sample of its combination than all but 1 % of the
-held-out samples are to theirs; by chance 1 % are. The idea is that of Meehan, Chaudhuri & Dasgupta (2020): compare
-generated-to-training with heldout-to-training distances. A generator that draws the typical and leaves out the odd has
-more than 1 % without copying; so the same share is given for the half ``T`` and, with the roles exchanged, for ``H``: a
-copier has more of the first.
+held-out samples are to theirs, these weighted to have the generated ones' shares of combinations: of a combination of
+which there is more training data all samples are nearer to it. By chance 1 % are. The idea is that of Meehan, Chaudhuri
+& Dasgupta (2020): compare generated-to-training with heldout-to-training distances. A generator that draws the typical
+and leaves out the odd has more than 1 % without copying; so the same share is given for the half ``T`` and, with the
+roles exchanged, for ``H``: a copier has more of the first.
 """
 
 from collections.abc import Mapping, Sequence
@@ -118,7 +119,7 @@ def neighbour_test(generated: Samples, training: Samples, heldout: Samples, *, s
     p = (1 + int((chance >= hit.mean() - 1e-12).sum())) / (1 + DRAWS)
     to_training, _ = nearest(generated, training)
     real, _ = nearest(other, training)
-    copies = int((to_training < real.quantile(COPY_LEVEL)).sum())
+    copies = int((to_training < _level(real, other.y, generated.y)).sum())
     low, high = wilson(copies, len(generated))
     of_half, of_heldout = _copied(generated, half, other), _copied(generated, other, half)
     ends = chance.quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
@@ -145,7 +146,28 @@ def neighbour_test(generated: Samples, training: Samples, heldout: Samples, *, s
 
 def _copied(generated: Samples, of: Samples, real: Samples) -> float:
     """Share of ``generated`` nearer to ``of`` than all but 1 % of ``real``."""
-    return float((nearest(generated, of)[0] < nearest(real, of)[0].quantile(COPY_LEVEL)).double().mean())
+    return float((nearest(generated, of)[0] < _level(nearest(real, of)[0], real.y, generated.y)).double().mean())
+
+
+def _level(
+    distances: Float[Tensor, " n"], real: Int[Tensor, "n k"], generated: Int[Tensor, "g k"]
+) -> Float[Tensor, ""]:
+    """The distance below which 1 % of real samples lie, where their combinations count as often as those of generated
+    ones, all of which are among them; linear between distances, as the quantile of equal weights."""
+    _, strata = torch.unique(torch.cat([real, generated]), dim=0, return_inverse=True)
+    ours, asked = strata[: len(real)], strata[len(real) :]
+    number = int(strata.max()) + 1
+    weights = asked.bincount(minlength=number).double() / ours.bincount(minlength=number).clamp(min=1)
+    counted = weights[ours] > 0
+    order = distances[counted].argsort()
+    sorted_, weight = distances[counted][order], weights[ours][counted][order]
+    reached = weight.cumsum(0) - weight[0]  # 0 at the nearest, all but one sample's share at the farthest
+    at = COPY_LEVEL * reached[-1]
+    above = int(torch.searchsorted(reached, at).clamp(min=1, max=len(reached) - 1)) if len(reached) > 1 else 0
+    if above == 0:
+        return sorted_[0]
+    share = (at - reached[above - 1]) / (reached[above] - reached[above - 1])
+    return torch.lerp(sorted_[above - 1], sorted_[above], share)
 
 
 def _permuted(

@@ -177,6 +177,7 @@ def test_other_test_pictures_are_other_results(runs: Path, tmp_path: Path) -> No
     assert ceiling["settings"].items() <= first["settings"].items()
     source, generator = problem.source, torch.Generator().manual_seed(settings.seed)
     rows, held = balanced_rows(source.labels, source.patients, problem.training(), feasible_sets(), settings, generator)
+    assert ceiling["held_out_images"] == int(held.sum())
     assert ceiling["distinct_training_images"] == len(rows[~held].unique()) < len(rows.unique())
     assert first["test_patients"] == len(problem.test().patients.unique())
     nameless = Nameless(len(source.labels))

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from hydra import compose, initialize_config_module
 
 from dcfm_xray.findings import label_table, to_labels
 from dcfm_xray.silos import (
@@ -15,6 +16,7 @@ from dcfm_xray.silos import (
     split_patients,
 )
 from dcfm_xray.sources import PhantomSource
+from tests.commands import REPOSITORY
 
 SOURCE = PhantomSource(6000, seed=1)
 SETTINGS = {"silos": 4, "alpha": 0.3, "test_share": 0.25, "seed": 0}
@@ -101,3 +103,17 @@ def test_silos_that_cannot_compose() -> None:
     few = PhantomSource(60, seed=1)
     with pytest.raises(SplitError, match="cannot be dealt"):
         split(few.labels, few.patients, kind="iid", withhold=True, **SETTINGS)  # type: ignore[arg-type]
+
+
+def test_patients_in_several_hospitals_are_as_many_as_the_page_says() -> None:
+    """docs/xray.md: of the default phantom, non-IID."""
+    with initialize_config_module("dcfm_configs.xray", version_base="1.3"):
+        config = compose("train")
+    source = PhantomSource(config["images"], config["seed"])
+    kept = {key: config[key] for key in ("silos", "alpha", "withhold", "test_share", "seed")}
+    found = split(source.labels, source.patients, kind=config["partition"], **kept)
+    where = [set(source.patients[rows].tolist()) for rows in found.silos]
+    every = set().union(*where)
+    several = sum(sum(patient in silo for silo in where) > 1 for patient in every)
+    page = (REPOSITORY / "docs/xray.md").read_text()
+    assert f"of the default phantom's {len(every):,} training patients {several:,} are in more than one silo" in page

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from dcfm.metrics.intervals import wilson
 from dcfm_xray.findings import FINDINGS, parse, to_labels
 from dcfm_xray.utility import Composition, utility
 
@@ -41,7 +42,7 @@ def test_by_hand() -> None:
 def test_saying_yes_wins_recall_and_costs_precision() -> None:
     everything = torch.ones(6, len(FINDINGS), dtype=torch.bool)
     found = utility(everything, LABELS, PATIENTS, {"all": SETS}, draws=20)["all"]
-    assert found["utility"]["value"] == found["utility"]["low"] == found["utility"]["high"] == 1
+    assert found["utility"]["value"] == found["utility"]["high"] == 1 > found["utility"]["low"]  # six are few
     assert found["precision"]["value"] == pytest.approx((4 / 6 + 3 / 6 + 2 / 6 + 0) / 4)
     nothing = utility(~everything, LABELS, PATIENTS, {"all": SETS}, draws=20)["all"]
     assert nothing["utility"]["value"] == 0
@@ -77,6 +78,19 @@ def test_intervals_lie_between_0_and_1_and_follow_the_seed() -> None:
             assert 0 <= found["low"] < found["value"] < found["high"] <= 1
             draws.add(tuple(found["draws"]))
     assert len(draws) == 2 * 8
+
+
+@pytest.mark.parametrize("right", [False, True])
+def test_nothing_or_all_found_is_not_certain(right: bool) -> None:
+    """Every draw is the same; the interval ends where Wilson's does, for as many patients as have each set."""
+    labels = rows("Mass", "Mass", "Mass", "Nodule", "Nodule")
+    patients = torch.tensor([0, 0, 1, 2, 2])
+    said = labels.bool() if right else rows("Hernia").repeat(5, 1).bool()
+    found = utility(said, labels, patients, {"all": rows("Mass", "Nodule")}, draws=20)["all"]
+    end = (wilson(2 * right, 2)[not right] + wilson(right, 1)[not right]) / 2
+    value = {True: {"low": pytest.approx(end), "high": 1.0}, False: {"low": 0.0, "high": pytest.approx(end)}}[right]
+    assert {name: found["utility"][name] for name in ("low", "high")} == value
+    assert found["utility"]["value"] == float(right)
 
 
 def test_a_draw_is_a_mean_over_the_sets_that_it_holds() -> None:

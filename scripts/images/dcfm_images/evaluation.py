@@ -101,6 +101,9 @@ class Evaluation:
             write_pictures(self.out / PICTURES, made, min(KEPT, settings.each))
             write_json(self.out / METRICS, content)
             records.finish(record, asked, [METRICS, PICTURES])
+        if not self.settings.chooses:  # a choice that lies there is not that of these results
+            for name in (SELECTION_RECORD, SELECTION):
+                (self.out / name).unlink(missing_ok=True)
         # Not in the record: results of before lack it, and it follows from the weights, which are in it.
         write_json(self.out / COMBINATIONS, self.problem.matrix())
         self._curves(chosen)
@@ -159,9 +162,6 @@ class Evaluation:
         """The name of the candidate that known combinations choose; ``selection.json`` is written if missing."""
         settings = self.settings
         if (only := only_candidate(settings.rules)) is not None:
-            if self.redo:  # an earlier choice is not that of these results
-                for name in (SELECTION_RECORD, SELECTION):
-                    (self.out / name).unlink(missing_ok=True)
             return only
         asked: dict[str, Any] = {
             **self._models(),

@@ -119,6 +119,9 @@ class Evaluation:
             write_json(self.out / METRICS, self._content(chosen, pictures, trained) | asked)
             write_pictures(self.out / PICTURES, pictures, min(KEPT, settings.each))
             records.finish(record, asked, [METRICS, PICTURES])
+        if only_candidate(settings.rules) is not None:  # a choice that lies there is not that of these results
+            for name in (SELECTION_RECORD, SELECTION):
+                (self.out / name).unlink(missing_ok=True)
         return dict(json.loads((self.out / METRICS).read_text(encoding="utf-8")))
 
     def asked(self) -> dict[str, Any]:
@@ -137,9 +140,6 @@ class Evaluation:
         """The name of the candidate that known sets choose; ``selection.json`` is written if missing."""
         settings = self.settings
         if (only := only_candidate(settings.rules)) is not None:
-            if self.redo:  # an earlier choice is not that of these results
-                for name in (SELECTION_RECORD, SELECTION):
-                    (self.out / name).unlink(missing_ok=True)
             return only
         asked = self.asked()
         record = self.out / SELECTION_RECORD

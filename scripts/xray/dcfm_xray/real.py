@@ -198,9 +198,9 @@ def judged(
     """What a classifier finds in test images: its utility as its thresholds are, and with thresholds at which each
     finding has one specificity on these images.
 
-    Its own thresholds were fixed on pictures that have every set equally often, which test images do not: there their
-    specificity is another, of each classifier another one. The second utility compares at equal ones. It takes the
-    thresholds from the test images' own negatives, as a point of a ROC curve does.
+    Its own thresholds were fixed on pictures that have every set equally often (real ones as far as there are enough),
+    which test images do not: there their specificity is another, of each classifier another one. The second utility
+    compares at equal ones. It takes the thresholds from the test images' own negatives, as a point of a ROC curve does.
     """
     scores = logits(trained.network, test.images)
     predicted = scores > trained.thresholds
@@ -287,6 +287,7 @@ def real_classifier(
             "settings": {name: json.loads(json.dumps(asdict(settings)))[name] for name in _ITS_SETTINGS},
             "classifier_sha256": trained.metadata["files"][MODEL],
             "training_images": int((~held).sum()),
+            "held_out_images": int(held.sum()),
             "distinct_training_images": len(place[~held].unique()),
             "unreadable_training_images": list(read.unreadable),
             "test_images": len(test),

@@ -8,11 +8,12 @@ For a set ``S`` of findings, among test images ``x`` with findings ``y`` and pre
 Utility ``U`` is the mean of ``recall(S)`` over distinct feasible sets, the empty one left out; sets that no test image
 has are left out and counted. Precision stands beside it because recall alone is won by saying yes; its mean is over
 sets that were predicted at least once. Intervals: bootstrap over patients, all images of a patient together; a draw's
-mean is over the sets that it holds.
+mean is over the sets that it holds. Where nothing or all is right, in the samples and so in every draw, the interval
+ends at the mean over sets of Wilson's bounds for as many patients as have the set.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -20,7 +21,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from dcfm.metrics.bootstrap import Estimate, clustered_weights
-from dcfm.metrics.intervals import share
+from dcfm.metrics.intervals import share, wilson
 from dcfm_xray.findings import describe, to_set
 
 
@@ -99,8 +100,8 @@ def utility(
         composition = Composition.of(predicted, labels, group)
         recall, precision = composition.recall(once), composition.precision(once)
         found[name] = {
-            "utility": _mean(recall, composition.recall(weights)),
-            "precision": _mean(precision, composition.precision(weights)),
+            "utility": _mean(recall, composition.recall(weights), _patients(composition.has, patients)),
+            "precision": _mean(precision, composition.precision(weights), _patients(composition.said, patients)),
             "sets": len(composition.sets),
             "sets_without_test_images": int(recall.isnan().sum()),
             "sets_never_predicted": int(precision.isnan().sum()),
@@ -109,11 +110,22 @@ def utility(
     return found
 
 
-def _mean(value: Float[Tensor, "1 m"], draws: Float[Tensor, "draws m"]) -> dict[str, Any] | None:
-    """Macro average and its interval, over what is not NaN."""
+def _patients(of: Bool[Tensor, "n m"], patients: Int[Tensor, " n"]) -> list[int]:
+    """Of each set, the patients with an image that counts."""
+    return [len(patients[column].unique()) for column in of.T]
+
+
+def _mean(
+    value: Float[Tensor, "1 m"], draws: Float[Tensor, "draws m"], patients: Sequence[int]
+) -> dict[str, Any] | None:
+    """Macro average and its interval, over what is not NaN; ``patients`` are those that each of the means is over."""
     whole, each = float(value.nanmean()), draws.nanmean(1)
     each = each[~each.isnan()]
     if whole != whole or not len(each):
         return None
     found = Estimate.centred(whole, each, least=0.0)
+    if whole in (0.0, 1.0):
+        bounds = [wilson(int(whole) * n, n)[whole == 0.0] for n in patients if n]
+        end = sum(bounds) / len(bounds)
+        found = replace(found, low=min(whole, end), high=max(whole, end))
     return dict(Estimate(found.value, found.low, min(found.high, 1.0), found.bias, found.draws).as_dict(draws=True))

@@ -31,6 +31,21 @@ def test_an_honest_generator_is_not_accused(generator: torch.Generator) -> None:
     assert found["copies"]["low"] < 0.02
 
 
+@pytest.mark.parametrize(("often", "rare"), [(2000, 20), (20, 2000)])
+def test_chance_is_1_in_100_whatever_the_shares_of_combinations(often: int, rare: int) -> None:
+    """Of a combination with much training data everything lies nearer to it; the held-out data have other shares."""
+    generator, shares = torch.Generator().manual_seed(3), []
+
+    def drawn(counts: tuple[int, int]) -> Samples:
+        y = torch.arange(2).repeat_interleave(torch.tensor(counts))[:, None]
+        return Samples(torch.randn(sum(counts), 2, generator=generator), y)
+
+    for _ in range(8):
+        training, heldout = drawn((often, rare)), drawn((400, 400))
+        shares.append(neighbour_test(drawn((800, 800)), training, heldout)["copies"]["value"])
+    assert 0.006 < sum(shares) / len(shares) < 0.015  # of all held-out samples alike: 0.003 or less
+
+
 def test_ties_are_no_leak(generator: torch.Generator) -> None:
     """On a coarse grid every generated sample is equally near to samples of both halves."""
     grid = torch.cartesian_prod(torch.arange(20.0), torch.arange(20.0))

@@ -249,7 +249,13 @@ def test_a_size_that_the_reader_did_not_learn_is_told(
 def test_no_choice_is_kept_that_is_not_of_the_results(trained: Any, quick: EvaluationSettings, tmp_path: Path) -> None:
     judged(trained, tmp_path, replace(quick, rules=("joint", "composed")))
     assert (tmp_path / "selection.json").exists()
+    with pytest.raises(RecordError, match="sampling"):
+        judged(trained, tmp_path, replace(quick, rules=("full",)))
+    assert (tmp_path / "selection.json").exists()  # of the results that are there still
     assert judged(trained, tmp_path, replace(quick, rules=("full",)), redo=True)["sampling"] == "full"
+    assert not list(tmp_path.glob("selection*"))
+    (tmp_path / "selection.json").write_text("of an evaluation that was cut off after its choice")
+    assert judged(trained, tmp_path, replace(quick, rules=("full",)))["sampling"] == "full"
     assert not list(tmp_path.glob("selection*"))
 
 

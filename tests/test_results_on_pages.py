@@ -71,6 +71,22 @@ def test_the_toy_s_table_of_rounds_is_the_file_s() -> None:
     assert shown == (REPOSITORY / "docs/results/communication/toy/table.md").read_text()
 
 
+def test_the_toy_s_table_of_proximal_terms_is_of_the_file() -> None:
+    page = (REPOSITORY / "docs/communication.md").read_text()
+    shown = page.partition("<!-- fedprox -->\n")[2].partition("<!-- end fedprox -->")[0]
+    points = json.loads((REPOSITORY / "docs/results/communication/fedprox/communication.json").read_text())["points"]
+    found: dict[int, list[str]] = {}
+    for point in points:  # by rounds, then by strength, none first
+        novel = point["novel"]
+        ends = 100 * max(0.0, novel["low"]), 100 * min(1.0, novel["high"])
+        found.setdefault(point["rounds"], [f"{point['models']:g}"]).append(
+            f"{100 * novel['mean']:.1f} [{ends[0]:.1f}, {ends[1]:.1f}]"
+        )
+    rows = [f"| {' | '.join([str(rounds), *cells])} |" for rounds, cells in found.items()]
+    assert shown.splitlines()[2:] == rows
+    assert len(rows) == 5
+
+
 def test_the_toy_s_table_of_silos_is_the_file_s() -> None:
     page = (REPOSITORY / "docs/scale.md").read_text()
     shown = page.partition("<!-- methods -->\n")[2].partition("<!-- end methods -->")[0]

@@ -3,7 +3,8 @@
 Of the training samples ``T`` and held-out ones ``H``, as many of each of every combination, which holds each generated
 sample's nearest neighbour? A generator that copies nothing finds it in ``T`` half of the time (Platzer & Reutterer
 2021). Which half is ``T`` is then drawn anew many times: the share's distribution if nothing were copied, whatever the
-samples look like, and a p-value. Of equally near ones, as in data on a grid, one is taken at random.
+samples look like, and a p-value; where samples of one source, as a patient's images, lie on one side together, sources
+are drawn. Of equally near ones, as in data on a grid, one is taken at random.
 
 A *copy* is a generated sample that is nearer to some training sample of its combination than all but 1 % of the
 held-out samples are to theirs, these weighted to have the generated ones' shares of combinations: of a combination of
@@ -18,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 from dcfm.metrics.bootstrap import Estimate, clustered_weights
@@ -115,7 +116,11 @@ def neighbour_test(generated: Samples, training: Samples, heldout: Samples, *, s
     witnesses = place if pool.sources is None else pool.sources[place]
     weights = clustered_weights(witnesses, DRAWS, generator).double()
     share = Estimate.centred(float(hit.mean()), (weights @ hit) / weights.sum(1), least=0.0)
-    chance = _permuted(pool.y, is_training, place, generator)
+    if pool.sources is None:
+        chance = _permuted(pool.y, is_training, place, generator)
+    else:  # which sources are the training's is drawn anew, whatever their combinations: the wider of the two
+        units = torch.unique(torch.stack([pool.sources, is_training], 1), dim=0, return_inverse=True)
+        chance = _permuted(torch.zeros(len(units[0]), 1), units[0][:, 1].bool(), units[1][place], generator)
     p = (1 + int((chance >= hit.mean() - 1e-12).sum())) / (1 + DRAWS)
     to_training, _ = nearest(generated, training)
     real, _ = nearest(other, training)
@@ -171,9 +176,9 @@ def _level(
 
 
 def _permuted(
-    y: Int[Tensor, "n k"], is_training: Bool[Tensor, " n"], place: Int[Tensor, " g"], generator: torch.Generator
+    y: Shaped[Tensor, "n k"], is_training: Bool[Tensor, " n"], place: Int[Tensor, " g"], generator: torch.Generator
 ) -> Float[Tensor, " draws"]:
-    """The share, where which real samples are training samples is drawn anew within combinations."""
+    """The share, where which real samples, or sources, are the training's is drawn anew within combinations ``y``."""
     strata = torch.unique(y, dim=0, return_inverse=True)[1]
     counts = torch.zeros(len(y), dtype=torch.float64).index_add_(0, place, torch.ones(len(place), dtype=torch.float64))
     total = torch.zeros(DRAWS, dtype=torch.float64)

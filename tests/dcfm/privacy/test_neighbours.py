@@ -165,6 +165,24 @@ def test_neighbours_of_one_source_are_one_witness(generator: torch.Generator) ->
     assert grouped["high"] - grouped["low"] > 2.5 * (alone["high"] - alone["low"])
 
 
+def test_p_is_of_sources_where_samples_have_some() -> None:
+    """Ten like images of each of a few patients are hardly more evidence than one of each."""
+    generator, small, widths = torch.Generator().manual_seed(5), 0, []
+    for seed in range(40):
+        real = [torch.randn(8, 2, generator=generator).repeat_interleave(10, 0) for _ in range(2)]
+        real = [x + 0.3 * torch.randn(80, 2, generator=generator) for x in real]
+        made = Samples(torch.randn(300, 2, generator=generator), torch.zeros(300, 1, dtype=torch.long))
+        y, patients = torch.zeros(80, 1, dtype=torch.long), torch.arange(8).repeat_interleave(10)
+        several = [Samples(x, y, patients + 8 * side) for side, x in enumerate(real)]
+        alone = [Samples(x, y) for x in real]
+        one, other = (neighbour_test(made, *both, seed=seed)["nearer_to_training"] for both in (several, alone))
+        small += one["p"] < 0.1
+        wide, narrow = (found["by_chance"][1] - found["by_chance"][0] for found in (one, other))
+        widths.append(wide / narrow)
+    assert small <= 9  # 4 expected
+    assert sum(widths) / len(widths) > 1.2
+
+
 def test_sources_are_known_where_those_of_each_part_are() -> None:
     x, y = torch.zeros(2, 1), torch.zeros(2, 1, dtype=torch.long)
     named = Samples(x, y, torch.tensor([3, 4]))

@@ -26,6 +26,8 @@ DIMENSIONS: Final = {"digits": FEATURES, "imagenet": 1280, "inception": 2048}
 """The names, and how many samples a space needs at least, less one."""
 
 _BATCH: Final = {"digits": 512, "imagenet": 64, "inception": 32}
+_ON_CPU: Final = _BATCH | {"imagenet": 2, "inception": 2}
+"""More pictures of 224 or 299 pixels do not fit into a processor's cache: 64 at once take 3.6 times as long."""
 _IMAGENET_MEAN: Final = (0.485, 0.456, 0.406)
 _IMAGENET_STD: Final = (0.229, 0.224, 0.225)
 
@@ -60,7 +62,7 @@ class FeatureSpace:
         Args:
             pictures: red, green and blue, 0 to 255.
         """
-        parts = pictures.split(_BATCH[self.name])
+        parts = pictures.split((_ON_CPU if self.device.type == "cpu" else _BATCH)[self.name])
         return torch.cat([self.network(as_floats(part.to(self.device))).float().cpu() for part in parts])
 
 

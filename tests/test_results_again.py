@@ -15,6 +15,7 @@ from tests.commands import REPOSITORY, script_module
 RESULTS: Final = REPOSITORY / "docs/results"
 
 ELSEWHERE: Final = {
+    "images/quick_disjoint_seeds": ("images/quick_disjoint", "images/quick_disjoint_seeds"),
     "images/quick_seeds": ("images/quick", "images/quick_seeds"),
     "planner_table/four/given": ("planner_table/four/chosen",),
     "planner_table/four/three_trainings": ("planner_table/four/chosen",),

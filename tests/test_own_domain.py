@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 from pathlib import Path
 
 import pytest
@@ -10,6 +9,7 @@ import pytest
 from dcfm_planner.domains.maze import PointMaze
 from dcfm_planner.models import ModelError, available, load_planner
 from tests.commands import REPOSITORY, run_script
+from tests.pages import block
 
 PAGE = (REPOSITORY / "docs" / "own-domain.md").read_text()
 SMALL = [
@@ -25,14 +25,8 @@ SMALL = [
 ]
 
 
-def block(language: str) -> str:
-    found = re.search(rf"```{language}\n(.*?)```", PAGE, flags=re.DOTALL)
-    assert found is not None
-    return found[1]
-
-
 def test_the_page_shows_the_packages_maze() -> None:
-    assert block("py") == (REPOSITORY / "dcfm_planner" / "domains" / "maze.py").read_text()
+    assert block(PAGE, "py") == (REPOSITORY / "dcfm_planner" / "domains" / "maze.py").read_text()
 
 
 def run(folder: Path, script: str, *overrides: str) -> str:
@@ -45,7 +39,7 @@ def run(folder: Path, script: str, *overrides: str) -> str:
 def test_trained_and_evaluated_by_the_same_scripts_from_outside(tmp_path: Path) -> None:
     folder = tmp_path / "mine"
     (folder / "domain").mkdir(parents=True)
-    (folder / "my_domain.py").write_text(block("py"))
+    (folder / "my_domain.py").write_text(block(PAGE, "py"))
     (folder / "domain" / "mine.yaml").write_text("_target_: my_domain.PointMaze\nwalks: 24\n")
     said = run(folder, "train_planner", *SMALL, f"data={tmp_path / 'walks.npz'}", f"out={tmp_path / 'out'}")
     assert "dcfm_b" in said

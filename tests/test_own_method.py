@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.commands import REPOSITORY, run_script
+from tests.pages import block
 
 PAGE = (REPOSITORY / "docs" / "methods.md").read_text().partition("### In a package of your own")[2]
 TINY = [
@@ -26,12 +26,6 @@ TINY = [
 ]
 
 
-def block(language: str) -> str:
-    found = re.search(rf"```{language}\n(.*?)```", PAGE, flags=re.DOTALL)
-    assert found is not None
-    return found[1]
-
-
 @pytest.fixture
 def package(tmp_path: Path) -> Path:
     """The page's package, installed into a folder by pip, without anything from elsewhere."""
@@ -39,9 +33,9 @@ def package(tmp_path: Path) -> Path:
     (source / "my_methods").mkdir(parents=True)
     for name, text in {
         "my_methods/__init__.py": "",
-        "my_methods/fedprox.py": block("py"),
-        "my_methods/fedprox.yaml": block("yaml"),
-        "pyproject.toml": block("toml"),
+        "my_methods/fedprox.py": block(PAGE, "py"),
+        "my_methods/fedprox.yaml": block(PAGE, "yaml"),
+        "pyproject.toml": block(PAGE, "toml"),
     }.items():
         (source / name).write_text(text)
     pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation", "--no-index"]

@@ -42,10 +42,11 @@ from dcfm.seeds import training_seed
 from dcfm.silos import LabelHistogram, Silo, check_silos, file_stem, silos_hash
 from dcfm.task import Task, check_network
 from dcfm.trainers import parallel
-from dcfm.trainers.fedavg import FedAvgConfig, Part, RoundCheckpoint, moving_average, train_part, weighted_mean
+from dcfm.trainers.fedavg import FedAvgConfig, Part, RoundCheckpoint, train_part
 from dcfm.trainers.local import LocalConfig, check_data
 from dcfm.trainers.loop import Progress
 from dcfm.trainers.peers import PeerConfig, choose_peers
+from dcfm.trainers.server import GlobalModel
 from dcfm.trainers.student import StudentConfig
 from dcfm.weights import Weights, fingerprint
 
@@ -193,20 +194,19 @@ class Federation:
         if start is None:
             torch.manual_seed(self.seed)
             start = {key: value.clone() for key, value in self.task.network().state_dict().items()}
-        done, weights, average = checkpoint.restore(start, exchange.ledger)
-        if not done:  # what the mean is weighted by, once
+        model = checkpoint.restore(start, exchange.ledger)
+        if not model.done:  # what the mean is weighted by, once
             forget_snapshots(folder)
             for silo, histogram in zip(self.silos, self.histograms, strict=True):
                 exchange.upload(silo.name, "histogram", histogram.state_dict())
-        with closing(self._rounds(name, config, exchange, weights, done)) as rounds:
-            for number, weights in enumerate(rounds, done):
-                average = moving_average(average, weights, config.decay(number))
-                due = (number + 1) % config.checkpoint_every == 0
+        with closing(self._rounds(name, config, exchange, model)) as rounds:
+            for model in rounds:
+                due = model.done % config.checkpoint_every == 0
                 if due or config.long:
-                    checkpoint.store(number + 1, weights, average, exchange.ledger)
-                    _remove(self._within(folder, number))  # which the stored round makes needless
-                if self.snapshots and (due or number + 1 == config.rounds) and parallel.is_first():
-                    keep_snapshot(folder, (number + 1) * config.steps, average)
+                    checkpoint.store(model, exchange.ledger)
+                    _remove(self._within(folder, model.done - 1))  # which the stored round makes needless
+                if self.snapshots and (due or model.done == config.rounds) and parallel.is_first():
+                    keep_snapshot(folder, model.done * config.steps, model.average)
         exchange.ledger.to_jsonl(messages)
         metrics = None
         if config.privacy is not None:
@@ -214,31 +214,31 @@ class Federation:
             costs = {s.name: spent_in_all(config.privacy, len(s), batch, steps, earlier) for s in self.silos}
             metrics = {"privacy": costs}
         if parallel.is_first():
-            artefacts.save(folder, average, identity, metrics=metrics, data_hash=data_hash)
+            artefacts.save(folder, model.average, identity, metrics=metrics, data_hash=data_hash)
         parallel.wait()
         checkpoint.path.unlink(missing_ok=True)
-        return average
+        return model.average
 
     def _rounds(
-        self, name: str, config: FedAvgConfig, exchange: Exchange, weights: Weights, done: int
-    ) -> Generator[Weights, None, None]:
-        """The global weights after each round from number ``done`` on, which starts from ``weights``."""
+        self, name: str, config: FedAvgConfig, exchange: Exchange, model: GlobalModel
+    ) -> Generator[GlobalModel, None, None]:
+        """Where averaging stands after each round that is left."""
         counts = [histogram.total for histogram in self.histograms]
         # Long rounds are shown step by step where they are trained, others when they are over.
         shows = self._shows(name) if parallel.is_first() and not config.long else []
-        if done < config.rounds:
+        if model.done < config.rounds:
             for show in shows:
-                show(done * config.steps, config.rounds * config.steps, {})  # a bar from the start
-        _remove(self._within(self.out / name, done - 1))  # of a round that was stored, and then cut off
+                show(model.done * config.steps, config.rounds * config.steps, {})  # a bar from the start
+        _remove(self._within(self.out / name, model.done - 1))  # of a round that was stored, and then cut off
         training = uuid.uuid4().hex
         with pool(self.workers) as run:
-            for number in range(done, config.rounds):
-                parts = self._parts(training, name, config, exchange, weights, number)
+            for number in range(model.done, config.rounds):
+                parts = self._parts(training, name, config, exchange, model.weights, number)
                 moved, terms = zip(*run(train_part, parts, repeat(self.task), repeat(self.device)), strict=True)
                 uploaded = [exchange.upload(s.name, "weights", w) for s, w in zip(self.silos, moved, strict=True)]
-                weights = weighted_mean(uploaded, counts)
+                model = model.advance(uploaded, counts, config.server, config.decay(number))
                 _show_round(shows, config, number, terms)
-                yield weights
+                yield model
 
     def _parts(
         self, training: str, name: str, config: FedAvgConfig, exchange: Exchange, weights: Weights, number: int

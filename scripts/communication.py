@@ -2,6 +2,7 @@
 
     python scripts/communication.py
     python scripts/communication.py 'proximal=[null,0.1,1]' averaging=[fedflow_l] once=[] out=runs/communication-fedprox
+    python scripts/communication.py 'server=[{rule:adam,learning_rate:0.01}]' once=[] out=runs/server
     python scripts/communication.py silos=4 rounds=[1,4,16] averaging=[fedflow_l] seeds=[0] out=runs/communication-4
 
 A silo takes as many optimizer steps whatever the rounds, but for a remainder. Prints a table and writes it to ``out``
@@ -21,7 +22,7 @@ from dcfm.toy.communication import Study, check_overrides, draw, run, table
 from dcfm.toy.points import write_study
 from dcfm.toy.problem import ProblemSettings
 from dcfm.toy.score import Sampling
-from dcfm.toy.training import read_training
+from dcfm.toy.training import read_server, read_training
 
 
 @dataclass
@@ -31,6 +32,7 @@ class Settings:
     rounds: list[int]
     averaging: list[str]
     proximal: list[float | None]
+    server: list[Any]
     steps: int
     once: list[str]
     partition: str
@@ -75,6 +77,7 @@ def main(config: DictConfig) -> None:
         given.steps,
         tuple(given.once),
         tuple(given.proximal),
+        tuple(None if server is None else read_server(server, "server") for server in given.server),
     )
     out = writable(given.out)
     plain = OmegaConf.to_container(config, resolve=True)

@@ -23,7 +23,8 @@ from flwr.supercore.run import Run
 from dcfm.artefacts import load_tensors, save_tensors
 from dcfm.federated.members import Members
 from dcfm.federated.parcels import scalars
-from dcfm.trainers.fedavg import FedAvgConfig, moving_average, weighted_mean
+from dcfm.trainers.fedavg import FedAvgConfig
+from dcfm.trainers.server import GlobalModel
 from dcfm.weights import Weights
 
 
@@ -108,7 +109,8 @@ def _reply(weights: Weights, count: int) -> RecordDict:
 
 
 class FedFlow(FedAvg):
-    """Federated averaging as in :mod:`dcfm.trainers.fedavg`: the mean in float64, and a moving average over rounds.
+    """Federated averaging as in :mod:`dcfm.trainers.fedavg`: the mean in float64, the server's optimizer, if any, and a
+    moving average over rounds.
 
     Where it stands is on disk after each round, and it goes on from there.
 
@@ -122,44 +124,37 @@ class FedFlow(FedAvg):
     def __init__(self, config: FedAvgConfig, state: Path, received: Path, start: Weights) -> None:
         super().__init__(fraction_evaluate=0.0, min_train_nodes=1, min_available_nodes=1)
         self.config, self.state, self.received = config, state, received
-        self.done, self.weights, self.average = _restored(state) if state.exists() else (0, start, start)
+        self.model = _restored(state) if state.exists() else GlobalModel.start(start)
 
     def run(self, grid: Grid) -> Weights:
         """All rounds that are left; returns the moving average."""
-        if self.done < self.config.rounds:
-            self.start(grid, ArrayRecord(self.weights), num_rounds=self.config.rounds - self.done)
-        return self.average
+        if self.model.done < self.config.rounds:
+            self.start(grid, ArrayRecord(self.model.weights), num_rounds=self.config.rounds - self.model.done)
+        return self.model.average
 
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
         """Of the first round that is not done, whatever Flower counts."""
-        return super().configure_train(self.done + 1, arrays, config, grid)
+        return super().configure_train(self.model.done + 1, arrays, config, grid)
 
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
-        """The mean, weighted by the silos' sample counts."""
+        """One round more, of the mean that is weighted by the silos' sample counts."""
         contents = [reply.content for reply in replies]
         uploaded = [dict(content.array_records["arrays"].to_torch_state_dict()) for content in contents]
         counts = [int(content.metric_records["metrics"]["num-examples"]) for content in contents]  # type: ignore[arg-type]
-        self.weights = weighted_mean(uploaded, counts)
-        average = moving_average(self.average, self.weights, self.config.decay(self.done))
-        self.average, self.done = average, self.done + 1
-        save_tensors(
-            self.state,
-            {f"weights.{k}": v for k, v in self.weights.items()}
-            | {f"average.{k}": v for k, v in self.average.items()}
-            | {"done": torch.tensor(self.done)},
-        )
-        shutil.rmtree(self.received / label_of(self.done - 1), ignore_errors=True)
-        return ArrayRecord(self.weights), None
+        self.model = self.model.advance(uploaded, counts, self.config.server, self.config.decay(self.model.done))
+        save_tensors(self.state, self.model.tensors() | {DONE: torch.tensor(self.model.done)})
+        shutil.rmtree(self.received / label_of(self.model.done - 1), ignore_errors=True)
+        return ArrayRecord(self.model.weights), None
 
 
-def _restored(path: Path) -> tuple[int, Weights, Weights]:
+DONE = "done"
+"""Name of the number of rounds among the stored tensors."""
+
+
+def _restored(path: Path) -> GlobalModel:
     tensors = load_tensors(path)
-    parts = [
-        {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-        for prefix in ("weights.", "average.")
-    ]
-    return int(tensors["done"]), parts[0], parts[1]
+    return GlobalModel.from_tensors(int(tensors.pop(DONE)), tensors)

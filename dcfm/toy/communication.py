@@ -4,16 +4,19 @@ Federated averaging is trained with few long rounds up to many short ones, a sil
 same but for a remainder; the learning rate falls along one half cosine over all of them
 (:class:`~dcfm.trainers.fedavg.FedAvgConfig`), and the last global weights are the result. Beside it stand the methods
 that pass networks once or a few times. Averaging may tie silos to where a round began (FedProx,
-:func:`~dcfm.trainers.fedavg.proximal_loss`), with one strength or more.
+:func:`~dcfm.trainers.fedavg.proximal_loss`), with one strength or more, and its server may have an optimizer
+(:mod:`dcfm.trainers.server`), one or more.
 
-A *point* (:mod:`dcfm.toy.points`) is a method and, where it averages, a number of rounds and a strength, over seeds.
-Its trainings and records lie in ``out/rounds<T>`` or ``out/rounds<T>-proximal<mu>``, of the other methods in
-``out/once``; a run that was interrupted goes on from there.
+A *point* (:mod:`dcfm.toy.points`) is a method and, where it averages, a number of rounds, a strength and an optimizer,
+over seeds. Its trainings and records lie in ``out/rounds<T>``, followed by the strength and the optimizer, of the other
+methods in ``out/once``; a run that was interrupted goes on from there.
 """
 
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,12 +26,50 @@ from dcfm.artefacts import atomically
 from dcfm.markup import markdown_table
 from dcfm.toy.cell import Cell, spread
 from dcfm.toy.points import HEADER, Part, Point, draw_shares, numbers, run_parts
+from dcfm.trainers.server import ServerConfig
 
 AVERAGING: Final = ("fedflow", "fedflow_l", "factored")
 """The methods that train in rounds of averaging."""
 
-REPLACED: Final = ("fedavg_rounds", "fedavg_ema", "fedavg_continuous", "fedavg_proximal", "fedavg.steps")
+REPLACED: Final = (
+    *(f"fedavg_{name}" for name in ("rounds", "ema", "continuous", "proximal", "server")),
+    "fedavg.steps",
+)
 """Settings of averaging that the study gives itself."""
+
+
+@dataclass(frozen=True)
+class Averaging:
+    """How a point averages.
+
+    Args:
+        rounds: how often.
+        proximal: ``mu`` of FedProx, if there is.
+        server: the server's optimizer, if it has one.
+    """
+
+    rounds: int
+    proximal: float | None = None
+    server: ServerConfig | None = None
+
+    def settings(self) -> dict[str, Any]:
+        """What it changes of a training."""
+        server = None if self.server is None else asdict(self.server)
+        ties = {"fedavg_proximal": self.proximal, "fedavg_server": server}
+        changed = {key: value for key, value in ties.items() if value is not None}
+        return {"fedavg_rounds": self.rounds, "fedavg_ema": 0.0, "fedavg_continuous": True, **changed}
+
+    @property
+    def said(self) -> dict[str, Any]:
+        """What a point says of it."""
+        said = {"rounds": self.rounds, "proximal": self.proximal, "server": self.server and str(self.server)}
+        return {key: value for key, value in said.items() if value is not None}
+
+    @property
+    def folder(self) -> str:
+        """Of its trainings."""
+        parts = [f"{key}{value:g}" for key, value in self.said.items() if key != "server"]
+        return "-".join([*parts, *(re.split("[ ,]+", str(self.server)) if self.server else [])])
 
 
 @dataclass(frozen=True)
@@ -42,6 +83,7 @@ class Study:
         steps: optimizer steps of a silo in all rounds together.
         once: other methods, which train as the cells say.
         proximal: ``mu`` of FedProx for all that average, each a point; ``None``: averaging as it is.
+        server: optimizers of the server, likewise; ``None``: the mean is the next round's start.
 
     Raises:
         ValueError: nothing to compare, a method in the wrong place, or rounds that the steps do not fill.
@@ -53,6 +95,7 @@ class Study:
     steps: int
     once: tuple[str, ...]
     proximal: tuple[float | None, ...] = (None,)
+    server: tuple[ServerConfig | None, ...] = (None,)
 
     def __post_init__(self) -> None:
         wrong = [name for name in self.averaging if name not in AVERAGING]
@@ -75,46 +118,44 @@ class Study:
                 f"proximal={list(self.proximal)}; give null (averaging as it is) or numbers above 0, none twice"
             )
 
-    def averaged(self, rounds: int, proximal: float | None = None) -> tuple[Cell, ...]:
-        """The cells whose averaging methods share the steps among so many rounds."""
-        return tuple(replace(cell, tuned=self._tuned(cell, rounds, proximal)) for cell in self.cells)
+        if not self.server or len(set(self.server)) != len(self.server):
+            raise ValueError(f"server={list(self.server)}; give null (the mean itself) or optimizers, none twice")
 
-    def _tuned(self, cell: Cell, rounds: int, proximal: float | None) -> dict[str, dict[str, Any]]:
+    def averaged(self, averaging: Averaging) -> tuple[Cell, ...]:
+        """The cells whose averaging methods share the steps among so many rounds."""
+        return tuple(replace(cell, tuned=self._tuned(cell, averaging)) for cell in self.cells)
+
+    def _tuned(self, cell: Cell, averaging: Averaging) -> dict[str, dict[str, Any]]:
         tuned = {name: cell.tuned.get(name, {}) for name in self.averaging}
-        shared = {"fedavg_rounds": rounds, "fedavg_ema": 0.0, "fedavg_continuous": True}
-        shared |= {} if proximal is None else {"fedavg_proximal": proximal}
-        steps = {"steps": self.steps // rounds}
+        shared, steps = averaging.settings(), {"steps": self.steps // averaging.rounds}
         return {name: {**own, **shared, "fedavg": {**own.get("fedavg", {}), **steps}} for name, own in tuned.items()}
+
+    def _averagings(self) -> list[Averaging]:
+        return [Averaging(*each) for each in product(self.rounds, self.proximal, self.server)] if self.averaging else []
 
     def parts(self, out: Path) -> list[Part]:
         """What is trained together, in order."""
         once = [Part(self.cells, self.once, out / "once", {"rounds": None})] if self.once else []
-        places = [(t, mu) for t in self.rounds for mu in self.proximal] if self.averaging else []
         return once + [
-            Part(
-                self.averaged(t, mu),
-                self.averaging,
-                out / (f"rounds{t}" if mu is None else f"rounds{t}-proximal{mu:g}"),
-                {"rounds": t} if mu is None else {"rounds": t, "proximal": mu},
-            )
-            for t, mu in places
+            Part(self.averaged(each), self.averaging, out / each.folder, each.said) for each in self._averagings()
         ]
 
     def trainings(self) -> int:
         """How many methods are trained in all."""
-        return len(self.cells) * (len(self.once) + len(self.averaging) * len(self.rounds) * len(self.proximal))
+        return len(self.cells) * (len(self.once) + len(self.averaging) * len(self._averagings()))
 
 
 def check_overrides(overrides: Sequence[str], averaging: Sequence[str]) -> None:
-    """Raise ``ValueError`` for settings of averaging that a study replaces, whatever is given: rounds, steps and the
-    proximal term are its own keys, and few long rounds take no moving average and a rate that falls within them."""
+    """Raise ``ValueError`` for settings of averaging that a study replaces, whatever is given: rounds, steps, the
+    proximal term and the server's optimizer are its own keys, and few long rounds take no moving average and a rate
+    that falls within them."""
     sections = ("training", *(f"tuned.{name}" for name in averaging))
     for override in spread(overrides):
         key = override.partition("=")[0].lstrip("+")
         if any(key == f"{section}.{name}" for section in sections for name in REPLACED):
             raise ValueError(
-                f"{override} changes nothing: averaging takes rounds=, steps= and proximal= of this script; leave "
-                "it out"
+                f"{override} changes nothing: averaging takes rounds=, steps=, proximal= and server= of this script; "
+                "leave it out"
             )
 
 
@@ -131,8 +172,8 @@ def table(points: Sequence[Point]) -> str:
 
 
 def _title(point: Point) -> str:
-    mu = point.get("proximal")
-    return point["title"] if mu is None else f"{point['title']}, proximal {mu:g}"
+    mu, server = point.get("proximal"), point.get("server")
+    return ", ".join([point["title"], *([] if mu is None else [f"proximal {mu:g}"]), *([server] if server else [])])
 
 
 BESIDE: Final = 0.9

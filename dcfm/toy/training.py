@@ -12,6 +12,7 @@ from dcfm.trainers.local import LocalConfig
 from dcfm.trainers.loop import LoopConfig
 from dcfm.trainers.objective import IndependenceConfig, ObjectiveConfig
 from dcfm.trainers.peers import PeerConfig
+from dcfm.trainers.server import RULES, ServerConfig
 from dcfm.trainers.student import ReplayConfig, StudentConfig
 
 
@@ -63,7 +64,7 @@ class Training:
         fedavg: of FedFlow and the factored network, a round.
         fedavg_rounds: of the same.
         fedavg_ema: decay over rounds of the averaged global weights.
-        fedavg_continuous, fedavg_proximal: see :class:`~dcfm.trainers.fedavg.FedAvgConfig`.
+        fedavg_continuous, fedavg_proximal, fedavg_server: see :class:`~dcfm.trainers.fedavg.FedAvgConfig`.
         pooled: of the pooled network.
 
     Raises:
@@ -87,6 +88,7 @@ class Training:
     fedavg_ema: float = 0.8
     fedavg_continuous: bool | None = None
     fedavg_proximal: float | None = None
+    fedavg_server: ServerConfig | None = None
     pooled: Phase = Phase(2000, 3e-3, 0.01, 0.01, weight=5.0, labels="global")
 
     def __post_init__(self) -> None:
@@ -123,6 +125,7 @@ class Training:
                 ema=self.fedavg_ema,
                 continuous=self.fedavg_continuous,
                 proximal=self.fedavg_proximal,
+                server=self.fedavg_server,
                 objective=self.fedavg.objective,
             ),
             pooled=LocalConfig(self._loop(self.pooled), self.pooled.objective),
@@ -147,31 +150,51 @@ T = TypeVar("T", Training, Phase)
 
 
 def _read(default: T, given: Mapping[str, Any], where: str) -> T:
-    changes: dict[str, Any] = {}
     kinds = {f.name: f.type for f in fields(default)}
-    for key, value in given.items():
-        if key not in kinds:
-            raise ValueError(f"unknown key {where}.{key}; the keys are {', '.join(kinds)}")
-        before = getattr(default, key)
-        if isinstance(before, Phase):
-            if not isinstance(value, Mapping):
-                raise ValueError(f"{where}.{key}={value!r}; give the keys {', '.join(f.name for f in fields(before))}")
-            changes[key] = _read(before, value, f"{where}.{key}")
-        elif bool in get_args(kinds[key]):  # false is nothing, which leaves older settings as they were written
-            if value is not None and not isinstance(value, bool):
-                raise ValueError(f"{where}.{key}={value!r}; give true or false")
-            changes[key] = value or None
-        elif isinstance(before, str) or isinstance(value, bool):
-            if not isinstance(before, str) or not isinstance(value, str):
-                raise ValueError(f"{where}.{key}={value!r}; give a {type(before).__name__}")
-            changes[key] = value
-        elif before is None:
-            like = 0.0 if float in get_args(kinds[key]) else 0
-            changes[key] = None if value is None else _number(like, value, f"{where}.{key}")
-        else:
-            changes[key] = _number(before, value, f"{where}.{key}")
+    if unknown := [key for key in given if key not in kinds]:
+        raise ValueError(f"unknown key {where}.{unknown[0]}; the keys are {', '.join(kinds)}")
+    changes = {k: _value(getattr(default, k), kinds[k], value, f"{where}.{k}") for k, value in given.items()}
     try:
         return replace(default, **changes)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error
+
+
+def _value(before: Any, kind: Any, value: Any, where: str) -> Any:
+    """A setting's new value, of the kind that it is declared as."""
+    if isinstance(before, Phase):
+        if not isinstance(value, Mapping):
+            raise ValueError(f"{where}={value!r}; give the keys {', '.join(f.name for f in fields(before))}")
+        return _read(before, value, where)
+    if ServerConfig in get_args(kind):
+        return None if value is None else read_server(value, where)
+    if bool in get_args(kind):  # false is nothing, which leaves older settings as they were written
+        if value is not None and not isinstance(value, bool):
+            raise ValueError(f"{where}={value!r}; give true or false")
+        return value or None
+    if isinstance(before, str) or isinstance(value, bool):
+        if not isinstance(before, str) or not isinstance(value, str):
+            raise ValueError(f"{where}={value!r}; give a {type(before).__name__}")
+        return value
+    if type(None) in get_args(kind):
+        return None if value is None else _number(0.0 if float in get_args(kind) else 0, value, where)
+    return _number(before, value, where)
+
+
+def read_server(given: Any, where: str) -> ServerConfig:
+    """A server optimizer from plain data.
+
+    Raises:
+        ValueError: no mapping, an unknown key or rule, or a value of the wrong type or out of range.
+    """
+    keys = {f.name: f.default for f in fields(ServerConfig)}
+    if not isinstance(given, Mapping) or "rule" not in given or set(given) - set(keys):
+        raise ValueError(
+            f"{where}={given!r}; give the rule, {' or '.join(RULES)}, and what you like of {', '.join(keys)}"
+        )
+    numbers = {key: _number(1.0, value, f"{where}.{key}") for key, value in given.items() if key != "rule"}
+    try:
+        return ServerConfig(given["rule"], **numbers)
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from error
 

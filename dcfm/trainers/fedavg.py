@@ -6,11 +6,11 @@ optimizer is made anew each round, as in the source; the learning rate falls ove
 the source leaves open, and the result is a moving average of the global weights, as for every other method here.
 
 Silos that differ drift apart within a long round. FedProx (Li et al. 2020) ties each to where its round began by a term
-more, ``mu/2 ||theta - theta_r||^2``.
+more, ``mu/2 ||theta - theta_r||^2``. What the server makes of the mean is in :mod:`dcfm.trainers.server`.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from dcfm.trainers.local import local_loss
 from dcfm.trainers.loop import LoopConfig, Loss, Progress, ResumeError, fit
 from dcfm.trainers.objective import ObjectiveConfig, own_labels
 from dcfm.trainers.parallel import ranks
+from dcfm.trainers.server import GlobalModel, ServerConfig
 from dcfm.weights import Weights, fingerprint
 
 LONG_ROUND = 500
@@ -54,6 +55,7 @@ class FedAvgConfig:
         checkpoint_every: rounds between checkpoints; rounds of more than :data:`LONG_ROUND` steps have one each, and
             some within.
         proximal: ``mu`` of FedProx, see :func:`proximal_loss`; ``None``: federated averaging as it is.
+        server: the server's optimizer (FedAvgM, FedAdam); ``None``: the silos' mean is the next round's start.
         objective: of the silos; ``independence.weight = 0`` is FedFlow without "+L".
         privacy: make the silos' trainings differentially private; not if ``None``.
     """
@@ -70,6 +72,7 @@ class FedAvgConfig:
     ema: float = 0.8
     checkpoint_every: int = 10
     proximal: float | None = None
+    server: ServerConfig | None = None
     objective: ObjectiveConfig = field(default_factory=own_labels)
     privacy: PrivacyConfig | None = None
 
@@ -162,35 +165,9 @@ def train_round(
     )
 
 
-def weighted_mean(weights: Sequence[Weights], counts: Sequence[int]) -> Weights:
-    """``sum_a n_a w_a / sum_a n_a``, tensor by tensor.
-
-    Raises:
-        ValueError: no weights, as many counts as weights not given, or a count below 1.
-    """
-    if not weights or len(weights) != len(counts) or min(counts) < 1:
-        raise ValueError(f"{len(weights)} sets of weights and counts {list(counts)}; give one count of at least 1 each")
-    total = sum(counts)
-
-    def mean(name: str, value: Tensor) -> Tensor:
-        # In float64, so that the mean of equal weights is these weights.
-        found = sum((n / total * w[name].double() for w, n in zip(weights, counts, strict=True)), torch.zeros(()))
-        return (found if value.is_floating_point() else found.round()).to(value.dtype)
-
-    return {name: mean(name, value) for name, value in weights[0].items()}
-
-
-def moving_average(average: Weights, weights: Weights, decay: float) -> Weights:
-    """``decay * average + (1 - decay) * weights``; whole numbers, e.g. a count of batches, as they are."""
-    return {
-        name: torch.lerp(value, average[name], decay) if value.is_floating_point() else value
-        for name, value in weights.items()
-    }
-
-
 @dataclass(frozen=True)
 class RoundCheckpoint:
-    """Where federated averaging stands, on disk: global weights, their moving average, rounds done, messages so far.
+    """Where federated averaging stands, on disk: the global model, rounds done, messages so far.
 
     Args:
         path: of the weights.
@@ -207,22 +184,21 @@ class RoundCheckpoint:
     def _described(self) -> str:
         return json.dumps({"identity": self.identity, "data": self.data_hash}, sort_keys=True)
 
-    def store(self, done: int, weights: Weights, average: Weights, ledger: Ledger) -> None:
+    def store(self, model: GlobalModel, ledger: Ledger) -> None:
         """Write all of it."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         ledger.to_jsonl(self.messages)
-        tensors = {f"weights.{k}": v for k, v in weights.items()} | {f"average.{k}": v for k, v in average.items()}
-        metadata = {"run": self._described(), "done": str(done), "messages": str(len(ledger.messages))}
-        save_tensors(self.path, tensors, metadata=metadata)
+        metadata = {"run": self._described(), "done": str(model.done), "messages": str(len(ledger.messages))}
+        save_tensors(self.path, model.tensors(), metadata=metadata)
 
-    def restore(self, start: Weights, ledger: Ledger) -> tuple[int, Weights, Weights]:
-        """Rounds done, weights and their average: as stored, or ``start``. Past messages go into ``ledger``.
+    def restore(self, start: Weights, ledger: Ledger) -> GlobalModel:
+        """As stored, or before the first round from ``start``. Past messages go into ``ledger``.
 
         Raises:
             ResumeError: the checkpoint is unreadable or of another run.
         """
         if not self.path.exists():
-            return 0, start, start
+            return GlobalModel.start(start)
         remedy = f"give the old settings back, or delete {self.path} to start anew"
         try:
             with safe_open(self.path, framework="pt") as file:
@@ -234,11 +210,7 @@ class RoundCheckpoint:
             raise ResumeError(f"{self.path} was written with {metadata.get('run')}; {remedy}")
         past = Ledger.from_jsonl(self.messages, ledger.model_size).messages[: int(metadata["messages"])]
         ledger.messages[:] = past
-        parts = [
-            {key.removeprefix(name): value for key, value in tensors.items() if key.startswith(name)}
-            for name in ("weights.", "average.")
-        ]
-        return int(metadata["done"]), parts[0], parts[1]
+        return GlobalModel.from_tensors(int(metadata["done"]), tensors)
 
 
 _network: dict[str, nn.Module] = {}

@@ -18,6 +18,7 @@ from dcfm.silos import Silo
 from dcfm.trainers import fedavg
 from dcfm.trainers.fedavg import FedAvgConfig
 from dcfm.trainers.loop import Progress
+from dcfm.trainers.server import ServerConfig
 from tests.dcfm.federation import TASK, Cut, CutAt, federation, silos
 from tests.dcfm.trainers.toy import ToyTask
 
@@ -68,6 +69,20 @@ def test_averaging_has_a_loss_curve_a_silo_and_one_that_goes_on(tmp_path: Path) 
         assert curve["step"] == list(range(1, 13))
         assert np.isfinite(curve["loss"]).all()
     assert read["whole"]["silo0"]["loss"] != read["whole"]["silo1"]["loss"]
+
+
+@pytest.mark.parametrize("rule", ["momentum", "adam"])
+def test_a_server_with_an_optimizer_goes_on_with_its_moments(rule: str, tmp_path: Path) -> None:
+    config = FedAvgConfig(rounds=4, steps=3, batch=8, checkpoint_every=1, server=ServerConfig(rule, 0.5))
+    run = federation(tmp_path / "cut", progress=CutAt(tmp_path / "cut", 8))
+    with pytest.raises(Cut):
+        run.fedavg("fedflow", config, run.exchange())
+    found = [
+        federation(tmp_path / name).fedavg("fedflow", settings, federation(tmp_path / name).exchange())
+        for name, settings in (("whole", config), ("cut", config), ("without", replace(config, server=None)))
+    ]
+    assert all(torch.equal(value, found[1][name]) for name, value in found[0].items())
+    assert any(not torch.equal(value, found[2][name]) for name, value in found[0].items())
 
 
 def test_long_rounds_go_on_within(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

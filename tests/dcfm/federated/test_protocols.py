@@ -35,6 +35,17 @@ def test_equals_the_in_process_federation(protocol: str, tmp_path: Path) -> None
     assert (sampled.name, sampled.partition, of_federation(sampled)) == (protocol, "noniid", True)
 
 
+def test_a_server_s_optimizer_is_the_same(tmp_path: Path) -> None:
+    given = ("protocol=fedflow", "silos=3", "training.fedavg_server={rule: adam, learning_rate: 0.1}", *TINY)
+    overrides = (f"out={tmp_path / 'f'}", *given)
+    serve(LocalGrid(overrides), composed(overrides))
+    averages = [
+        in_process(part, tmp_path / name)[0] for part, name in ((overrides, "p"), ((*given[:2], *TINY), "plain"))
+    ]
+    assert_equal(federated(tmp_path / "f"), averages[0])
+    assert any(not torch.equal(value, averages[1][0][name]) for name, value in averages[0][0].items())
+
+
 def test_a_few_peers_a_round_are_the_same_few(tmp_path: Path) -> None:
     few = ("protocol=dcfm_a", "silos=4", "training.rounds=2", "training.peers_per_round=1", *TINY)
     overrides = (f"out={tmp_path / 'f'}", *few)

@@ -7,10 +7,11 @@ import torch
 from safetensors.torch import load_file
 
 from dcfm.toy.cell import Cell
-from dcfm.toy.communication import Study, check_overrides, draw, run, table
+from dcfm.toy.communication import Averaging, Study, check_overrides, draw, run, table
 from dcfm.toy.problem import ProblemSettings
 from dcfm.toy.score import Sampling
 from dcfm.toy.training import Phase, Training
+from dcfm.trainers.server import ServerConfig
 
 TRAINING = Training(
     8, 1, 16, stage_one=Phase(steps=2), peers=Phase(steps=2), student=Phase(steps=2), pooled=Phase(steps=2)
@@ -37,7 +38,7 @@ def study(**changes: object) -> Study:
 
 @pytest.mark.parametrize("rounds", [1, 3, 7])
 def test_rounds_share_a_silos_steps(rounds: int) -> None:
-    for averaged in study(rounds=(rounds,)).averaged(rounds):
+    for averaged in study(rounds=(rounds,)).averaged(Averaging(rounds)):
         config = averaged.training_of("fedflow_l").recipe().fedavg
         assert (config.rounds, config.steps) == (rounds, 7 // rounds)
         assert (config.ema, config.continuous) == (0.0, True)
@@ -45,12 +46,18 @@ def test_rounds_share_a_silos_steps(rounds: int) -> None:
         assert averaged.training_of("dcfm_b") == TRAINING
 
 
-REPLACED = "changes nothing: averaging takes rounds=, steps= and proximal="
+REPLACED = "changes nothing: averaging takes rounds=, steps=, proximal= and server="
 
 
 @pytest.mark.parametrize(
     "key",
-    ["training.fedavg_ema", "training.fedavg_proximal", "training.fedavg.steps", "+tuned.fedflow_l.fedavg_rounds"],
+    [
+        "training.fedavg_ema",
+        "training.fedavg_proximal",
+        "training.fedavg_server",
+        "training.fedavg.steps",
+        "+tuned.fedflow_l.fedavg_rounds",
+    ],
 )
 def test_settings_that_the_study_replaces_are_refused(key: str) -> None:
     with pytest.raises(ValueError, match=REPLACED):
@@ -63,7 +70,7 @@ def test_settings_that_the_study_replaces_are_refused(key: str) -> None:
 
 def test_each_strength_of_the_proximal_term_is_a_point(tmp_path: Path) -> None:
     tied = study(once=(), rounds=(2,), proximal=(None, 100.0), cells=(cell(0),))
-    assert [c.training_of("fedflow_l").recipe().fedavg.proximal for c in tied.averaged(2, 100.0)] == [100.0]
+    assert [c.training_of("fedflow_l").recipe().fedavg.proximal for c in tied.averaged(Averaging(2, 100.0))] == [100.0]
     points = run(tied, tmp_path, 0)
     assert [(p["title"], p["rounds"], p.get("proximal")) for p in points] == [
         ("FedFlow+L", 2, None),
@@ -75,6 +82,20 @@ def test_each_strength_of_the_proximal_term_is_a_point(tmp_path: Path) -> None:
     assert "| FedFlow+L, proximal 100 | 2 | 4 |" in table(points)
     draw(points, tmp_path / "picture.png")
     assert len(points) == tied.trainings()
+
+
+def test_each_optimizer_of_the_server_is_a_point(tmp_path: Path) -> None:
+    servers = (None, ServerConfig("momentum", momentum=0.5), ServerConfig("adam", 0.1))
+    compared = study(once=(), rounds=(2,), server=servers, cells=(cell(0),))
+    points = run(compared, tmp_path, 0)
+    assert [p.get("server") for p in points] == [None, "momentum 1, momentum 0.5", "adam 0.1"]
+    folders = ("rounds2", "rounds2-momentum-1-momentum-0.5", "rounds2-adam-0.1")
+    results = [tmp_path / folder / cell(0).name / "trainings" for folder in folders]
+    weights = [load_file(next(folder.rglob("model.safetensors"))) for folder in results]
+    for other in weights[1:]:
+        assert any(not torch.equal(weights[0][name], other[name]) for name in other)
+    assert "| FedFlow+L, adam 0.1 | 2 | 4 |" in table(points)
+    assert len(points) == compared.trainings()
 
 
 def test_points_count_the_models_that_a_silo_passes(tmp_path: Path) -> None:
@@ -136,6 +157,8 @@ def test_a_problem_without_novel_combinations_has_known_ones(tmp_path: Path) -> 
         ({"proximal": ()}, "give null .* or numbers above 0"),
         ({"proximal": (0.0,)}, "give null .* or numbers above 0"),
         ({"proximal": (1.0, 1.0)}, "none twice"),
+        ({"server": ()}, "give null .* or optimizers, none twice"),
+        ({"server": (ServerConfig("adam"), ServerConfig("adam"))}, "none twice"),
     ],
 )
 def test_bad_settings(changes: dict[str, object], message: str) -> None:

@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 from dcfm.attributes import MaskRates
 from dcfm.toy.problem import ProblemSettings, make_problem, read_problem
 from dcfm.toy.training import Phase, Training, read_training
+from dcfm.trainers.server import ServerConfig
 
 
 @pytest.mark.parametrize("attributes", [2, 3, 4, 5])
@@ -102,6 +103,9 @@ def test_a_recipe_is_made_of_the_given_numbers() -> None:
     assert recipe.student.objective.masks.full == pytest.approx(1 - 0.2 - Training().student.uncond)
     assert {c.loop.batch for c in (recipe.stage_one, recipe.peers, recipe.student, recipe.pooled)} == {32}
     assert read_training({}) == Training()
+    server = {"rule": "momentum", "momentum": 0.5}
+    assert read_training({"fedavg_server": server}).recipe().fedavg.server == ServerConfig("momentum", momentum=0.5)
+    assert recipe.fedavg.server is None
 
 
 def test_every_phase_trains_by_its_own_numbers() -> None:
@@ -145,6 +149,14 @@ def test_defaults_are_those_of_the_configuration() -> None:
         ({"student": {"marg": 1.2}}, "mask rates"),
         ({"width": 0}, "width=0"),
         ({"batch": True}, "training.batch=True"),
+        ({"fedavg_server": "adam"}, "training.fedavg_server='adam'; give the rule, momentum or adam"),
+        ({"fedavg_server": {"momentum": 0.5}}, "give the rule, momentum or adam"),
+        ({"fedavg_server": {"rule": "adam", "eta": 1}}, "what you like of rule, learning_rate, momentum"),
+        ({"fedavg_server": {"rule": "sgd"}}, "training.fedavg_server: rule='sgd' of the server is unknown"),
+        (
+            {"fedavg_server": {"rule": "adam", "learning_rate": "fast"}},
+            "learning_rate=.fast.; give a number",
+        ),
     ],
 )
 def test_bad_training_settings(given: dict, message: str) -> None:

@@ -1,4 +1,4 @@
-"""Federated averaging: the mean, the schedule, and what one silo alone makes of it."""
+"""Federated averaging: the schedule, and what one silo alone makes of it."""
 
 from copy import deepcopy
 from dataclasses import replace
@@ -12,33 +12,12 @@ from torch import nn
 from dcfm.artefacts import plain_settings
 from dcfm.attributes import MaskRates
 from dcfm.trainers import fedavg
-from dcfm.trainers.fedavg import FedAvgConfig, moving_average, proximal_loss, train_round, weighted_mean
+from dcfm.trainers.fedavg import FedAvgConfig, proximal_loss, train_round
 from dcfm.trainers.loop import ResumeError
 from dcfm.trainers.objective import ObjectiveConfig
 from tests.dcfm.trainers.toy import ToyTask, silo_data
 
 CONFIG = FedAvgConfig(rounds=10, steps=3, batch=8, warmup=1, objective=ObjectiveConfig(MaskRates(0.8, 0.1, 0.1)))
-
-
-def test_the_mean_is_weighted_by_counts() -> None:
-    weights = [{"w": torch.tensor([0.0, 4.0])}, {"w": torch.tensor([8.0, 4.0])}]
-    assert weighted_mean(weights, [3, 1])["w"].tolist() == [2.0, 4.0]
-    assert torch.equal(weighted_mean([weights[1]], [5])["w"], weights[1]["w"])
-    with pytest.raises(ValueError, match="give one count of at least 1 each"):
-        weighted_mean(weights, [3, 0])
-
-
-def test_equal_weights_average_to_themselves() -> None:
-    torch.manual_seed(0)
-    weights = ToyTask(8).network().state_dict()
-    weights["batches"] = torch.tensor(7)  # a count, as some normalisations have
-    mean = weighted_mean([weights] * 3, [2067, 2364, 543])
-    assert all(torch.equal(mean[name], weights[name]) for name in weights)
-
-
-def test_moving_average() -> None:
-    average = moving_average({"w": torch.tensor(1.0)}, {"w": torch.tensor(2.0)}, 0.75)
-    assert float(average["w"]) == 1.25
 
 
 def test_the_rate_falls_over_rounds_not_within() -> None:
@@ -124,7 +103,7 @@ def test_a_stronger_proximal_term_leaves_a_silo_nearer_to_its_start() -> None:
 def test_settings() -> None:
     with pytest.raises(ValueError, match=r"proximal=0\.0 must be positive"):
         FedAvgConfig(proximal=0.0)
-    assert "proximal" not in plain_settings(FedAvgConfig())  # what was trained before there was one counts on
+    assert not {"proximal", "server"} & set(plain_settings(FedAvgConfig()))  # what was trained before these counts on
 
     with pytest.raises(ValueError, match="rounds and checkpoint_every"):
         FedAvgConfig(rounds=0)

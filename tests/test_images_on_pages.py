@@ -78,12 +78,35 @@ def test_ratios_where_silos_share_no_combination_are_over_both_trainings() -> No
     a, b, r, averaged = said
     assert f"DDM+L's novel FID DCFM-A has {a} times, DCFM-B {b}, DCFM-B+R {r} and FedFlow+L {averaged}." in page
     assert f"DCFM-A's novel FID is {a} times DDM+L's**, DCFM-B's {b} and DCFM-B+R's {r};" in page
-    folder = results / "quick_disjoint_imagenet/disjoint/seed0"
-    other = {name: {0: read_metrics(folder / name)} for name in methods}
-    ratios = [ratio_to(other[name], other["ddm_l"], "novel") for name in methods[:3]]
-    a, b, r = (interval(ratio) for ratio in ratios if ratio is not None)
-    assert f"this lead over DDM+L nearly goes: {a}, {b} and {r} times" in page
-    assert f"DCFM-A's novel FID is {a} times DDM+L's, DCFM-B+R's {r}, and DCFM-B's" in page
+
+
+def test_what_imagenet_s_features_say_is_what_the_files_do() -> None:
+    """Over both trainings, and of each."""
+    text = (REPOSITORY / "docs/images_results.md").read_text()
+    shown = text.partition("<!-- imagenet -->\n")[2].partition("<!-- end imagenet -->")[0].splitlines()[2:]
+    folder = REPOSITORY / "docs/results/images/quick_disjoint_imagenet"
+    table = json.loads((folder / "table.json").read_text())
+    rows = [row for row in table["tables"][0]["rows"] if row["run"]]
+    trained = [row["method"] for row in rows if row["method"] != "real"]
+    found = {name: {seed: read_metrics(folder / f"disjoint/seed{seed}" / name) for seed in (0, 1)} for name in trained}
+    ratios = {name: ratio_to(found[name], found["ddm_l"], "novel") for name in trained}
+    assert len(trained) == 5
+    for line, row in zip(shown, rows, strict=True):
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        novel, name = row["novel"], row["method"]
+        rate = novel["accuracy_both"]
+        accuracy = f"{100 * rate['rate']:.1f} [{100 * rate['low']:.1f}, {100 * rate['high']:.1f}]"
+        assert cells[1:3] == [interval(row[cell]["fid"]) for cell in ("known", "novel")]
+        assert cells[5:] == [accuracy, interval(novel["precision"]), interval(novel["recall"])]
+        each = [f"{by['novel']['fid']['value']:.2f}" for by in found.get(name, {}).values()]
+        assert cells[3] == ", ".join(each)
+        assert cells[4] == ("" if name == "ddm_l" or ratios.get(name) is None else interval(ratios[name]))
+    page = " ".join(text.split())
+    a, b, r = (interval(ratios[name]) for name in ("dcfm_a", "dcfm_b", "dcfm_b_r"))
+    assert f"this lead over DDM+L is smaller, and DCFM-B's is gone: {a}, {b} and {r} times" in page
+    assert (
+        f"DCFM-A has {a} times DDM+L's novel FID, DCFM-B+R {r}, and DCFM-B, whose student leaves out most, {b}." in page
+    )
 
 
 def test_known_combinations_score_rounds_as_the_page_says() -> None:

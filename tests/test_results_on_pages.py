@@ -290,3 +290,20 @@ def test_specificities_on_the_x_ray_page_are_the_files() -> None:
         every = json.loads(path.read_text())["specificity_on_test"].values()
         found.append(f"{100 * sum(every) / len(every):.1f}")
     assert said == found
+
+
+def test_the_x_ray_tables_of_hospitals_that_share_no_set_are_the_files() -> None:
+    """Rows of the page, by name and by the way of sampling after it."""
+    page = (REPOSITORY / "docs/xray_results.md").read_text().partition("## Four hospitals that share no set")[2]
+    shown = [row for line in page.splitlines() if len(row := [c.strip() for c in line.strip("|").split("|")]) == 9]
+    tables: dict[str, dict[str, list[str]]] = {}
+    for way in ("plain", "chosen", "fixed"):
+        text = (REPOSITORY / "docs/results/xray/disjoint" / way / "table.md").read_text()
+        rows = [[c.strip() for c in line.strip("|").split("|")] for line in text.splitlines()]
+        tables[way] = {row[0]: [row[i] for i in (1, 2, 6, 7, 5, 9, 10, 11)] for row in rows if len(row) == 13}
+    ways = iter(["plain"] * 6 + ["chosen"] * 3 + ["fixed"] * 4)
+    for name, *figures in (row for row in shown[:17] if row[1][:1].isdigit()):
+        expected = tables[next(ways)][name.partition(",")[0]]
+        expected[4] = expected[4].partition(" (")[0]  # without how many sets are predicted
+        assert figures == expected, name
+    assert next(ways, None) is None

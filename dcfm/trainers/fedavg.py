@@ -81,6 +81,11 @@ class FedAvgConfig:
             raise ValueError(f"rounds and checkpoint_every must be at least 1, ema in [0, 1): {self}")
         if self.proximal is not None and not self.proximal > 0:
             raise ValueError(f"proximal={self.proximal} must be positive; without the term give null")
+        if not isinstance(self.server, ServerConfig | None):
+            raise ValueError(
+                f"server={self.server}; give null or, of a server's optimizer, "
+                "{_target_: dcfm.trainers.server.ServerConfig, rule: adam, learning_rate: 0.01}"
+            )
         self.loop(0)
 
     @property

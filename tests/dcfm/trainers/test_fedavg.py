@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from hydra import compose, initialize_config_module
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
 from torch import nn
 
 from dcfm.artefacts import plain_settings
@@ -15,6 +18,7 @@ from dcfm.trainers import fedavg
 from dcfm.trainers.fedavg import FedAvgConfig, proximal_loss, train_round
 from dcfm.trainers.loop import ResumeError
 from dcfm.trainers.objective import ObjectiveConfig
+from dcfm.trainers.server import ServerConfig
 from tests.dcfm.trainers.toy import ToyTask, silo_data
 
 CONFIG = FedAvgConfig(rounds=10, steps=3, batch=8, warmup=1, objective=ObjectiveConfig(MaskRates(0.8, 0.1, 0.1)))
@@ -107,6 +111,14 @@ def test_settings() -> None:
 
     with pytest.raises(ValueError, match="rounds and checkpoint_every"):
         FedAvgConfig(rounds=0)
+    with initialize_config_module("dcfm_configs", version_base="1.3"):
+        unnamed, named = (
+            compose("train_planner", overrides=[f"fedavg.server={{{kind}rule: adam, learning_rate: 0.01}}"]).fedavg
+            for kind in ("", "_target_: dcfm.trainers.server.ServerConfig, ")
+        )
+    with pytest.raises(InstantiationException, match="server"):  # in tests the types' own check
+        instantiate(unnamed)
+    assert instantiate(named).server == ServerConfig("adam", 0.01)
     with pytest.raises(ValueError, match="learning_rate"):
         FedAvgConfig(learning_rate=-1.0)
 

@@ -81,6 +81,7 @@ class Federation:
     snapshots: bool = False
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "out", Path(self.out))
         check_silos(self.task.space, self.silos)
         check_network(self.task)
 
@@ -188,7 +189,8 @@ class Federation:
         identity = identity_of(self.task, name, plain_settings(config), self.seed, started_from)
         messages = folder.with_name(f"{name}.messages.jsonl")
         if (found := finished(folder, identity, data_hash, template)) is not None:
-            exchange.ledger.messages += Ledger.from_jsonl(messages, exchange.ledger.model_size).messages
+            least = 2 * config.rounds * len(self.silos)
+            exchange.ledger.messages += Ledger.from_jsonl(messages, exchange.ledger.model_size, least).messages
             return found
         checkpoint = RoundCheckpoint(folder.with_name(f"{name}.checkpoint.safetensors"), messages, identity, data_hash)
         if start is None:

@@ -114,15 +114,20 @@ class Ledger:
         write_text_atomically(path, "".join(message.line() for message in self.messages))
 
     @classmethod
-    def from_jsonl(cls, path: str | Path, model_size: int) -> "Ledger":
+    def from_jsonl(cls, path: str | Path, model_size: int, least: int = 0) -> "Ledger":
         """Read what :meth:`to_jsonl` wrote, to go on with after an interruption.
 
         Raises:
-            ValueError: there is none, or it is damaged.
+            ValueError: there is none, it is damaged, or has fewer than ``least`` messages.
         """
         try:
             lines = Path(path).read_text(encoding="utf-8").splitlines()
-            return cls(model_size, [Message(**json.loads(line)) for line in lines])
+            messages = [Message(**json.loads(line)) for line in lines]
+            if bad := [m for m in messages if not (_whole(m.bytes) and _whole(m.values) and m.kind in KINDS)]:
+                raise ValueError(f"bytes, values and kind of a message cannot be: {bad[0].line().strip()}")
+            if len(messages) < least:
+                raise ValueError(f"it has {len(messages)} messages, at least {least} had passed")
+            return cls(model_size, messages)
         except FileNotFoundError as error:
             raise ValueError(
                 f"{path}, the ledger of a finished training, is gone; put it back, or train anew"
@@ -281,6 +286,10 @@ class Exchange:
         )
 
 
+def _whole(number: object) -> bool:
+    return isinstance(number, int) and not isinstance(number, bool) and number >= 0
+
+
 def _check_weights(payload: Payload, exchange: Exchange) -> None:
     template = exchange.template
     check_architecture(payload, template)
@@ -329,7 +338,16 @@ def _check_sums(payload: Payload, exchange: Exchange) -> None:
     if count < FEWEST_SUMMED:
         raise ValueError(f"sums of {float(count):g} samples would show them; sum at least {FEWEST_SUMMED}")
     check_finite(payload)
+    least = total.double().square() / count.double() * (1 - SLACK)  # by Cauchy and Schwarz
+    if count != count.round() or (squares.double() < least).any():
+        raise ValueError(
+            f"no {float(count):g} samples have these sums: the count is whole, and no square of a sum is above the "
+            "count times the sum of squares"
+        )
 
+
+SLACK: Final = 1e-3
+"""How far sums of squares may fall short by rounding, as a fraction."""
 
 KINDS: Final[dict[str, Callable[[Payload, Exchange], None]]] = {
     "weights": _check_weights,

@@ -24,7 +24,7 @@ from dcfm.silos import Silo, silos_hash
 from dcfm.task import Task, build_network, task_settings
 from dcfm.trainers import parallel
 from dcfm.trainers.local import LocalConfig, train_local
-from dcfm.trainers.loop import Progress
+from dcfm.trainers.loop import LoopConfig, Progress
 from dcfm.trainers.peers import train_peers
 from dcfm.trainers.student import train_student
 from dcfm.weights import Weights
@@ -128,6 +128,16 @@ def run_job(
         return _run_job(job, task, seed, device, factory, snapshots)
 
 
+def _tell_of_warmup(job: TrainingJob) -> None:
+    """A training that is cut short by steps= alone never reaches its learning rate."""
+    loop = LoopConfig(**job.settings["loop"])
+    if loop.warmup > loop.steps > 0 and parallel.is_first():
+        log.warning(
+            "%s: the learning rate rises over warmup=%d steps, and steps=%d reach %.2g of %.2g",
+            *(job.name, loop.warmup, loop.steps, loop.rate(loop.steps - 1), loop.learning_rate),
+        )
+
+
 def spent_in_all(
     privacy: PrivacyConfig, samples: int, batch: int, steps: int, earlier: Sequence[LocalConfig]
 ) -> dict[str, Any]:
@@ -176,6 +186,7 @@ def _run_job(
     identity = identity_of(task, job.name, job.settings, seed, job.started_from)
     if (found := finished(job.folder, identity, data_hash, task.network().state_dict())) is not None:
         return found
+    _tell_of_warmup(job)
     checkpoint = job.folder.with_name(job.folder.name + ".checkpoint.safetensors")
     if not checkpoint.exists():
         forget_snapshots(job.folder)

@@ -19,6 +19,9 @@ from dcfm.weights import fingerprint
 
 PARTITIONS: Final = ("iid", "noniid", "disjoint")
 
+MOST_SAMPLES: Final = 2**53
+"""Of a silo, so that sums over silos stay exact."""
+
 
 @dataclass(frozen=True, eq=False)
 class LabelHistogram:
@@ -30,7 +33,8 @@ class LabelHistogram:
         cardinalities: ``|Y_i|`` of each attribute.
 
     Raises:
-        ValueError: no combination, a value outside its attribute, a count below one, or rows repeated or out of order.
+        ValueError: no combination, a value outside its attribute, a count below one, more than
+            :data:`MOST_SAMPLES` samples, or rows repeated or out of order.
     """
 
     combinations: Int[Tensor, "m k"]
@@ -47,6 +51,8 @@ class LabelHistogram:
         AttributeSpace.from_cardinalities(*self.cardinalities).check_labels(self.combinations)
         if (self.counts < 1).any():
             raise ValueError(f"a count is {int(self.counts.min())}; leave out combinations that do not occur")
+        if float(self.counts.double().sum()) > MOST_SAMPLES:
+            raise ValueError(f"its label histogram counts more than {MOST_SAMPLES} samples")
         if not torch.equal(torch.unique(self.combinations, dim=0), self.combinations):
             raise ValueError("combinations repeat or are out of order; use LabelHistogram.from_labels")
 
@@ -139,6 +145,11 @@ class Silo:
     labels: Int[Tensor, "labels k"] = field(repr=False)
 
     def __post_init__(self) -> None:
+        for what, given in (("data", self.data), ("labels", self.labels)):
+            if not isinstance(given, Tensor):
+                raise ValueError(
+                    f"silo {self.name!r}: its {what} are {type(given).__name__}; give torch.as_tensor(...)"
+                )
         if len(self.data) != len(self.labels):
             raise ValueError(
                 f"silo {self.name!r} has {len(self.data)} samples and {len(self.labels)} labels; each sample needs one"

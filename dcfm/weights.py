@@ -2,10 +2,15 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from typing import Final
 
+import torch
 from torch import Tensor
 
 Weights = dict[str, Tensor]
+
+NOT_IN_NUMPY: Final = (torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2)
+"""Types whose bytes are told without it."""
 
 
 def check_architecture(weights: Mapping[str, Tensor], template: Mapping[str, Tensor]) -> None:
@@ -42,7 +47,10 @@ def fingerprint(weights: Sequence[Mapping[str, Tensor]]) -> str:
     for part in weights:
         for name in sorted(part):
             digest.update(f"{name}{tuple(part[name].shape)}".encode())
-            digest.update(part[name].detach().cpu().contiguous().numpy().tobytes())
+            value = part[name].detach().cpu().contiguous()
+            if value.dtype in NOT_IN_NUMPY:
+                value = value.reshape(-1).view(torch.uint8)
+            digest.update(value.numpy().tobytes())
     return digest.hexdigest()
 
 

@@ -42,6 +42,7 @@ from dcfm.seeds import training_seed
 from dcfm.silos import LabelHistogram
 from dcfm.task import build_network
 from dcfm.trainers.fedavg import train_round
+from dcfm.trainers.local import check_data
 from dcfm.weights import Weights, fingerprint
 
 log = logging.getLogger(__name__)
@@ -58,10 +59,14 @@ def introduce(node: Node, parcel: Parcel) -> Parcel:
     """Who this is: number and label histogram.
 
     Raises:
-        ValueError: the work folder is another silo's, or the data is too small to be trained on privately.
+        ValueError: the work folder is another silo's, the device cannot be used, or the data is no such task's or too
+            small to be trained on privately: now, and not hours later.
     """
     claim(node.data)
-    recipe, samples = node.problem.recipe, {node.name: len(node.silo())}
+    silo, recipe = node.silo(), node.problem.recipe
+    check_data(node.problem.task, silo.data, silo.labels)
+    log.debug("this silo trains on %s", node.device)  # which looks whether it can be used
+    samples = {node.name: len(silo)}
     check_sizes(recipe.stage_one.privacy, recipe.stage_one.loop.batch, samples)
     check_sizes(recipe.fedavg.privacy, recipe.fedavg.batch, samples)
     return {"scalars": scalars(number=node.number), "histogram": node.histogram().state_dict()}

@@ -153,7 +153,7 @@ class Members:
         Raises:
             TooFewSilos: see above.
         """
-        answers = self._asked(label, question, parcels)
+        answers = self._asked(label, question, parcels, needed=True)
         self.check()
         self._note(label, answers)
         return answers
@@ -174,11 +174,14 @@ class Members:
             self._left_out.note(label, self.dropped)
             self._left_out.write()
 
-    def _asked(self, label: str, question: str, parcels: Mapping[int, Parcel]) -> dict[int, Parcel]:
+    def _asked(
+        self, label: str, question: str, parcels: Mapping[int, Parcel], needed: bool = False
+    ) -> dict[int, Parcel]:
+        """Answers by number. Where they are ``needed``, the others are not waited for once too few silos are left."""
         self._phase, begun = label, self.clock()
         self.leave_out(label)
         wanted = {n: parcel for n, parcel in parcels.items() if n not in self.dropped}
-        answers = {n: kept for n in wanted if (kept := self._kept(label, n)) is not None}
+        answers = {n: kept for n in wanted if (kept := self._kept(label, n, wanted[n])) is not None}
         waiting = {n: parcel for n, parcel in wanted.items() if n not in answers}
         failures: Counter[int] = Counter()
         end = self.clock() + self.settings.deadline
@@ -193,6 +196,8 @@ class Members:
             before = len(waiting)
             self._collect(waiting, answers, failures)
             if len(waiting) < before:
+                if needed and self._lacking():
+                    self.check()
                 self.report("running", waiting)
             if waiting:
                 self.pause(POLL)
@@ -205,21 +210,24 @@ class Members:
 
     def check(self) -> None:
         """Raise :class:`TooFewSilos` unless those that are left can go on; writes the status."""
-        left, reason = self.numbers, None
-        if len(left) < self.settings.fewest:
-            reason = f"{len(left)} silos are left, {self.settings.fewest} are needed"
-        else:
-            try:
-                self.space.check_coverage(LabelHistogram.merge([self.histograms[n] for n in left]).combinations)
-            except ValueError as error:
-                reason = f"the silos that are left do not suffice: {error}"
-        if reason is None:
+        if (reason := self._lacking()) is None:
             self.report("running")
             return
         gone = "; ".join(f"{self.name(n)} {why}" for n, why in sorted(self.dropped.items())) or "none was left out"
         strangers = f"; {told}" if (told := self._introductions.told()) else ""
         kept = f"All that was received is kept in {self.out}; start the run again"
         raise TooFewSilos(f"{reason} ({gone}{strangers}). {kept}")
+
+    def _lacking(self) -> str | None:
+        """Why those that are left cannot go on, if they cannot."""
+        left = self.numbers
+        if len(left) < self.settings.fewest:
+            return f"{len(left)} silos are left, {self.settings.fewest} are needed"
+        try:
+            self.space.check_coverage(LabelHistogram.merge([self.histograms[n] for n in left]).combinations)
+        except ValueError as error:
+            return f"the silos that are left do not suffice: {error}"
+        return None
 
     def _write_ledger(self) -> None:
         """Before what it tells of can no longer be told again: a question goes out, or an answer counts as there."""
@@ -361,7 +369,7 @@ class Members:
         except Exception as error:  # whatever a silo sends, the others go on
             self._drop(number, f"was rejected at {flight.question}: {said(error)}")
         else:
-            self._keep(self._phase, number, answer)
+            self._keep(self._phase, number, answer, waiting[number])
             answers[number] = answer
         del waiting[number]
 
@@ -377,12 +385,14 @@ class Members:
             del self.exchange.ledger.messages[before:]
             raise
 
-    def _keep(self, label: str, number: int, parcel: Parcel) -> None:
+    def _keep(self, label: str, number: int, parcel: Parcel, sent: Parcel | None = None) -> None:
         self._write_ledger()
-        received.keep(self.out / "received" / label / str(number), parcel)
+        question = "" if sent is None else received.question_of(sent)
+        received.keep(self.out / "received" / label / str(number), parcel, question)
 
-    def _kept(self, label: str, number: int) -> Parcel | None:
-        return received.kept(self.out / "received" / label / str(number))
+    def _kept(self, label: str, number: int, sent: Parcel | None = None) -> Parcel | None:
+        question = "" if sent is None else received.question_of(sent)
+        return received.kept(self.out / "received" / label / str(number), question)
 
     def _drop(self, number: int, why: str) -> None:
         self.dropped[number] = why

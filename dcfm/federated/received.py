@@ -5,20 +5,30 @@ import shutil
 from pathlib import Path
 from typing import Final
 
+from safetensors import SafetensorError, safe_open
+
 from dcfm.artefacts import load_tensors, save_tensors
 from dcfm.federated.parcels import Parcel, scalar, scalars
+from dcfm.weights import fingerprint
 
 log = logging.getLogger(__name__)
 
 COMPLETE: Final = "complete"
 """The file that is written last; it says how many entries the parcel has."""
 
+QUESTION: Final = "question"
 
-def keep(folder: Path, parcel: Parcel) -> None:
-    """Write a parcel into a folder of its own."""
+
+def question_of(parcel: Parcel) -> str:
+    """What was sent, as a hash: an answer is one to this question alone."""
+    return fingerprint([{f"{key} {name}": value for key, part in parcel.items() for name, value in part.items()}])
+
+
+def keep(folder: Path, parcel: Parcel, question: str = "") -> None:
+    """Write a parcel into a folder of its own, with the question that it answers, if it is to be told from others."""
     for key, payload in parcel.items():
         save_tensors(folder / f"{key}.safetensors", payload)
-    save_tensors(folder / f"{COMPLETE}.safetensors", scalars(entries=len(parcel)))
+    save_tensors(folder / f"{COMPLETE}.safetensors", scalars(entries=len(parcel)), metadata={QUESTION: question})
 
 
 def forget(folder: Path) -> None:
@@ -27,17 +37,23 @@ def forget(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def kept(folder: Path) -> Parcel | None:
-    """What :func:`keep` wrote, or ``None``, so that it is asked for again, if there is nothing or it is damaged."""
+def kept(folder: Path, question: str = "") -> Parcel | None:
+    """What :func:`keep` wrote, or ``None``, so that it is asked for again, if there is nothing, it is damaged, or the
+    answer to another question."""
     complete = folder / f"{COMPLETE}.safetensors"
     if not complete.exists():
         return None
     try:
+        with safe_open(complete, framework="pt") as file:
+            answered = (file.metadata() or {}).get(QUESTION, "")
+        if answered and question and answered != question:
+            log.warning("%s answers another question than this one, which is asked again", folder)
+            return None
         entries = scalar({"scalars": load_tensors(complete)}, "entries")
         paths = [path for path in folder.glob("*.safetensors") if path != complete]
         if len(paths) != entries:
             raise ValueError(f"{len(paths)} of {entries} entries are there")
         return {path.stem: load_tensors(path) for path in paths}
-    except ValueError as error:
+    except (ValueError, SafetensorError, OSError) as error:
         log.warning("%s is damaged, and asked for again: %s", folder, error)
         return None

@@ -49,13 +49,19 @@ def sampling_rate(batch: int, samples: int) -> float:
 
 
 def check_sizes(privacy: PrivacyConfig | None, batch: int, samples: Mapping[str, int]) -> None:
-    """Raise ``ValueError``, before any silo trains, if one has too few ``samples`` for private batches."""
+    """Raise ``ValueError``, before any silo trains, if one has too few ``samples`` for private batches, or so many that
+    ``delta`` protects nothing: publishing one sample in ``n`` whole has a ``delta`` of ``1/n``."""
     if privacy is not None:
         for silo, number in samples.items():
             try:
                 sampling_rate(batch, number)
             except ValueError as error:
                 raise ValueError(f"silo {silo!r}: {error}") from error
+            if privacy.delta >= 1 / number:
+                raise ValueError(
+                    f"silo {silo!r}: delta={privacy.delta:g} is no protection of {number} samples; give one well below "
+                    f"1/{number} = {1 / number:.2g}"
+                )
 
 
 def spent(

@@ -10,6 +10,7 @@ more, ``mu/2 ||theta - theta_r||^2``. What the server makes of the mean is in :m
 """
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -79,7 +80,7 @@ class FedAvgConfig:
     def __post_init__(self) -> None:
         if min(self.rounds, self.checkpoint_every) < 1 or not 0 <= self.ema < 1:
             raise ValueError(f"rounds and checkpoint_every must be at least 1, ema in [0, 1): {self}")
-        if self.proximal is not None and not self.proximal > 0:
+        if self.proximal is not None and not 0 < self.proximal < math.inf:
             raise ValueError(f"proximal={self.proximal} must be positive; without the term give null")
         if not isinstance(self.server, ServerConfig | None):
             raise ValueError(
@@ -213,7 +214,8 @@ class RoundCheckpoint:
             raise ResumeError(f"{self.path} is not a readable checkpoint ({error}); {remedy}") from error
         if metadata.get("run") != self._described():
             raise ResumeError(f"{self.path} was written with {metadata.get('run')}; {remedy}")
-        past = Ledger.from_jsonl(self.messages, ledger.model_size).messages[: int(metadata["messages"])]
+        passed = int(metadata["messages"])
+        past = Ledger.from_jsonl(self.messages, ledger.model_size, passed).messages[:passed]
         ledger.messages[:] = past
         return GlobalModel.from_tensors(int(metadata["done"]), tensors)
 

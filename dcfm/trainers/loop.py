@@ -23,6 +23,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from dcfm.artefacts import save_tensors
 from dcfm.trainers import parallel
+from dcfm.weights import fingerprint
 
 Loss = Callable[[nn.Module, int, torch.Generator], dict[str, Tensor]]
 """Given the network, the step (from 0) and the generator: the terms of the loss and, under ``"loss"``, their sum."""
@@ -65,11 +66,15 @@ class LoopConfig:
                 f"steps={self.steps}, batch={self.batch} and checkpoint_every={self.checkpoint_every} must be at least "
                 f"1 and warmup={self.warmup} at least 0"
             )
-        if not (self.learning_rate > 0 and self.clip > 0 and 0 <= self.ema < 1 and 0 <= self.floor <= 1):
+        if any(number != int(number) for number in (self.steps, self.batch, self.checkpoint_every, self.warmup)):
+            raise ValueError(f"steps, batch, checkpoint_every and warmup are whole numbers: {self}")
+        if not (0 < self.learning_rate < math.inf and self.clip > 0 and 0 <= self.ema < 1 and 0 <= self.floor <= 1):
             raise ValueError(
                 f"learning_rate={self.learning_rate} and clip={self.clip} must be positive, ema={self.ema} in [0, 1), "
                 f"floor={self.floor} in [0, 1]"
             )
+        if not 0 <= self.weight_decay < math.inf:
+            raise ValueError(f"weight_decay={self.weight_decay} must be at least 0")
 
     def rate(self, step: int) -> float:
         """Learning rate of step number ``step``, counted from 0."""
@@ -176,6 +181,10 @@ def _average(average: nn.Module, network: nn.Module, decay: float) -> None:
         kept.copy_(buffer)  # e.g. running statistics, which are averages already
 
 
+SHA256: Final = "sha256"
+"""Name of a checkpoint's hash over its tensors, in its metadata."""
+
+
 def _store(
     path: Path,
     identity: str,
@@ -195,7 +204,7 @@ def _store(
     if generator.device.type == "cuda":
         tensors["torch.cuda"] = torch.cuda.get_rng_state(generator.device)
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_tensors(path, tensors, metadata={"identity": identity, "step": str(step)})
+    save_tensors(path, tensors, metadata={"identity": identity, "step": str(step), SHA256: fingerprint([tensors])})
 
 
 def _agrees(written: str, identity: str) -> bool:
@@ -222,6 +231,10 @@ def _restore(
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
     except Exception as error:
         raise ResumeError(f"{path} is not a readable checkpoint ({error}); {remedy}") from error
+    if metadata.get(SHA256, "") not in ("", fingerprint([tensors])):  # checkpoints of before lack it
+        raise ResumeError(
+            f"{path} was changed or damaged since it was written: its hash differs; delete it to start anew"
+        )
     if not _agrees(metadata.get("identity", ""), identity):
         raise ResumeError(f"{path} was written with {metadata.get('identity')}, this run has {identity}; {remedy}")
 
@@ -239,6 +252,8 @@ def _restore(
         name, entry = key.rsplit(".", 1)
         state.setdefault(names[name], {})[entry] = value
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    if "generator" not in tensors or "step" not in metadata:
+        raise ResumeError(f"{path} lacks its random numbers' state or its step; delete it to start anew")
     if tensors["generator"].shape != generator.get_state().shape:
         raise ResumeError(
             f"{path} was written on another kind of device than {generator.device}, with other random numbers; go on "

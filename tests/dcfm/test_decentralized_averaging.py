@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -49,6 +50,20 @@ def test_messages_of_before_an_averaging_are_not_its_own(tmp_path: Path) -> None
     assert {(m.kind, m.peer) for m in resumed} == {("weights", "server"), ("histogram", "server")}
     assert len(resumed) == 3 * 2 * 2 + 2  # rounds, down and up, silos; and a histogram of each
     assert train() == resumed
+
+
+def test_a_ledger_that_lost_lines_is_refused(tmp_path: Path) -> None:
+    """Of a finished averaging and of one that goes on: what silos passed would be counted too low."""
+    config = FedAvgConfig(rounds=3, steps=2, batch=8, checkpoint_every=1)
+    for name, error in (("whole", None), ("cut", Cut)):
+        run = federation(tmp_path / name, progress=None if error is None else CutAt(tmp_path / name, 5))
+        with nullcontext() if error is None else pytest.raises(error):
+            run.fedavg("fedflow", config, run.exchange())
+        path = tmp_path / name / "fedflow.messages.jsonl"
+        path.write_text("".join(path.read_text().splitlines(keepends=True)[:3]))
+        again = federation(tmp_path / name)
+        with pytest.raises(ValueError, match=r"it has 3 messages, at least \d+ had passed"):
+            again.fedavg("fedflow", config, again.exchange())
 
 
 def test_averaging_has_a_loss_curve_a_silo_and_one_that_goes_on(tmp_path: Path) -> None:

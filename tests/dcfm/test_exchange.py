@@ -202,6 +202,19 @@ class TestLedger:
         with pytest.raises(ValueError, match="is no ledger"):
             Ledger.from_jsonl(path, 8)
 
+    def test_lines_that_were_taken_away_or_changed(
+        self, exchange: Exchange, weights: dict[str, Tensor], tmp_path: Path
+    ) -> None:
+        """What passed would be counted too low."""
+        path = tmp_path / "ledger.jsonl"
+        exchange.upload("a", "weights", weights)
+        exchange.ledger.to_jsonl(path)
+        with pytest.raises(ValueError, match="it has 1 messages, at least 2 had passed"):
+            Ledger.from_jsonl(path, 8, least=2)
+        path.write_text(path.read_text().replace('"kind": "weights"', '"kind": "rows"'))
+        with pytest.raises(ValueError, match="bytes, values and kind of a message cannot be"):
+            Ledger.from_jsonl(path, 8)
+
 
 class TestRejections:
     @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -222,6 +235,19 @@ class TestRejections:
         for kind, payload in (("scalars", {"loss": torch.tensor(float("inf"))}), ("sums", sums)):
             with pytest.raises(ValueError, match="NaN or infinity"):
                 exchange.upload("a", kind, payload)
+
+    def test_sums_that_no_samples_have(self, exchange: Exchange, silo: Silo) -> None:
+        """By which samples could pass as sums."""
+        usual = sums_of(silo.data)
+        for wrong in (
+            {"count": torch.tensor(16.5)},
+            {"sum_of_squares": -usual["sum_of_squares"]},
+            {"sum": usual["sum"] * 99},
+        ):
+            with pytest.raises(ValueError, match="samples have these sums"):
+                exchange.upload("a", "sums", usual | wrong)
+        same = sums_of(torch.full((30, 3), 0.1))  # without any spread: equal but for rounding
+        exchange.upload("a", "sums", same)
 
     def test_too_many_scalars(self, exchange: Exchange) -> None:
         scalars = {f"loss{i}": torch.tensor(float(i)) for i in range(MOST_SCALARS + 1)}

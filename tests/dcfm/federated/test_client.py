@@ -330,6 +330,14 @@ def test_two_silos_do_not_share_a_folder(node: Node) -> None:
         introduce(neighbour, {})
 
 
+def test_data_and_device_that_cannot_be_trained_on_are_said_on_arrival(node: Node) -> None:
+    with pytest.raises(ValueError, match="device 'cuda' cannot be used"):
+        introduce(replace(node, settings=replace(node.settings, device="cuda")), {})
+    write_silo(node.data, node.silo().data[:, :1], node.silo().labels)
+    with pytest.raises(ValueError, match=r"samples have shape \(1,\); this task's have \(2,\)"):
+        introduce(node, {})
+
+
 @pytest.mark.parametrize("section", ["stage_one", "fedavg"])
 def test_data_too_small_for_private_batches_is_said_on_arrival(section: str, node: Node) -> None:
     problem: Any = replace(node.problem, sections=(section,))  # type: ignore[type-var]

@@ -216,6 +216,21 @@ def test_silos_that_do_not_cover_the_attributes_are_too_few(tmp_path: Path) -> N
         run(tmp_path, {"answers": {0: with_weights(not_a_number)}}, "partition=noniid", "silos=2", "fewest=1")
 
 
+def test_what_can_no_longer_succeed_is_not_waited_for(tmp_path: Path) -> None:
+    """One silo is rejected, another is silent: with too few left nobody waits for it, or blames it."""
+
+    def silent(message: Message, context: Context) -> Message | None:
+        return None if message.metadata.message_type == "train.stage_one" else app(message, context)
+
+    answers = {1: with_weights(not_a_number), 2: silent}
+    with pytest.raises(
+        TooFewSilos,
+        match=r"2 silos are left, 3 are needed \(silo1 was rejected at train\.stage_one[^(]*lower the learning rate\)",
+    ):
+        run(tmp_path, {"answers": answers}, "fewest=3", "deadline=600")
+    assert list(status(tmp_path)["left_out"]) == ["silo1"]
+
+
 def test_a_straggler_has_a_deadline(tmp_path: Path) -> None:
     def silent(message: Message, context: Context) -> Message | None:
         return None if message.metadata.message_type == "train.stage_one" else app(message, context)
@@ -365,9 +380,9 @@ def test_the_ledger_tells_of_a_message_before_anything_rests_on_it(
             compare("asked")
         push(self, question, node, number, parcel)
 
-    def kept(folder: Path, parcel: Parcel) -> None:
+    def kept(folder: Path, parcel: Parcel, question: str) -> None:
         compare("kept")
-        keep(folder, parcel)
+        keep(folder, parcel, question)
 
     monkeypatch.setattr(Members, "_push", pushed)
     monkeypatch.setattr(members.received, "keep", kept)

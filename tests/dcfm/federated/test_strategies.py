@@ -45,6 +45,18 @@ def test_a_strategy_of_flower_trains_the_silos(
     assert all(torch.equal(repeated[name], value) for name, value in result.arrays.to_torch_state_dict().items())
 
 
+def test_another_start_is_another_question(silos: tuple[Members, LocalGrid, ArrayRecord]) -> None:
+    """Answers of an earlier strategy in the same folder are none to it."""
+    members, grid, start = silos
+    first = FedAvg(fraction_evaluate=0.0).start(SiloGrid(members), start, num_rounds=1)
+    asked = len(grid.asked)
+    other = ArrayRecord({name: value + 1 for name, value in start.to_torch_state_dict().items()})
+    second = FedAvg(fraction_evaluate=0.0).start(SiloGrid(members), other, num_rounds=1)
+    assert len(grid.asked) == asked + len(members.numbers)
+    results = [result.arrays.to_torch_state_dict() for result in (first, second)]
+    assert any(not torch.allclose(value, results[1][name], atol=0.1) for name, value in results[0].items())
+
+
 @pytest.mark.parametrize(
     "strategy",
     [

@@ -11,7 +11,7 @@ from dcfm.artefacts import load
 from dcfm.decentralized import Federation
 from dcfm.methods import registry
 from dcfm.methods.method import Recipe
-from dcfm.privacy.accounting import epsilon, sampling_rate, spent
+from dcfm.privacy.accounting import check_sizes, epsilon, sampling_rate, spent
 from dcfm.privacy.settings import PrivacyConfig
 from dcfm.trainers.fedavg import FedAvgConfig
 from dcfm.trainers.local import LocalConfig
@@ -54,6 +54,18 @@ def test_a_batch_is_at_most_all_samples() -> None:
     for batch in (0, 9):
         with pytest.raises(ValueError, match="batch <= samples"):
             sampling_rate(batch, 8)
+
+
+def test_a_delta_that_protects_nobody_is_refused() -> None:
+    """One sample in n could be published whole with a delta of 1/n."""
+    check_sizes(PrivacyConfig(1.0, delta=1e-4), 20, {"a": 1000})
+    with pytest.raises(
+        ValueError, match=r"silo 'b': delta=0\.001 is no protection of 1000 samples; give one well below"
+    ):
+        check_sizes(PrivacyConfig(1.0, delta=1e-3), 20, {"a": 900, "b": 1000})
+    for limits in ({"noise_multiplier": float("inf")}, {"noise_multiplier": 1.0, "max_grad_norm": float("inf")}):
+        with pytest.raises(ValueError, match="must be positive numbers"):
+            PrivacyConfig(**limits)
 
 
 def test_it_is_not_negative() -> None:

@@ -98,11 +98,41 @@ def test_checkpoint_of_another_kind_of_device_is_refused(tmp_path: Path) -> None
     checkpoint = tmp_path / "run.safetensors"
     fit(fresh(), regression, CONFIG, seed=1, checkpoint=checkpoint, stop_after=5)
     with safe_open(checkpoint, framework="pt") as file:
-        metadata = file.metadata()
+        metadata = {key: value for key, value in file.metadata().items() if key != "sha256"}
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
     save_file(tensors | {"generator": torch.zeros(16, dtype=torch.uint8)}, checkpoint, metadata)
     with pytest.raises(ResumeError, match=r"another kind of device than cpu.* device= as it was, or delete"):
         fit(fresh(), regression, CONFIG, seed=1, checkpoint=checkpoint)
+
+
+def test_a_checkpoint_that_was_damaged_is_refused(tmp_path: Path) -> None:
+    """A bit of a tensor is another one; or, in one of before hashes were kept, the random numbers' state is gone."""
+    checkpoint = tmp_path / "run.safetensors"
+    fit(fresh(), regression, CONFIG, seed=1, checkpoint=checkpoint, stop_after=5)
+    content = bytearray(checkpoint.read_bytes())
+    content[-5] ^= 1
+    checkpoint.write_bytes(content)
+    with pytest.raises(ResumeError, match="was changed or damaged since it was written"):
+        fit(fresh(), regression, CONFIG, seed=1, checkpoint=checkpoint)
+    with safe_open(checkpoint, framework="pt") as file:
+        metadata = {key: value for key, value in file.metadata().items() if key != "sha256"}
+        tensors = {key: file.get_tensor(key) for key in file.keys() if key != "generator"}  # noqa: SIM118 - not a dict
+    save_file(tensors, checkpoint, metadata)
+    with pytest.raises(ResumeError, match="lacks its random numbers' state"):
+        fit(fresh(), regression, CONFIG, seed=1, checkpoint=checkpoint)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"weight_decay": -1.0}, "weight_decay=-1.0 must be at least 0"),
+        ({"weight_decay": float("nan")}, "weight_decay=nan"),
+        ({"learning_rate": float("inf")}, "learning_rate=inf"),
+    ],
+)
+def test_settings_that_torch_would_refuse_later_are_refused_at_once(given: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        LoopConfig(**given)
 
 
 def test_checkpoint_of_another_architecture_or_none_at_all(tmp_path: Path) -> None:

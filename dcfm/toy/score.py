@@ -1,6 +1,7 @@
 """Scoring a field on the toy: samples of each combination, their share in the queried mode, their distance to it."""
 
 from dataclasses import dataclass
+from typing import Final
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -49,6 +50,14 @@ def hits(mixture: Mixture, combinations: Int[Tensor, "m k"], x: Float[Tensor, "m
     return mixture.within(x.flatten(0, 1), y).reshape(x.shape[:2])
 
 
+FARTHEST: Final = torch.finfo(torch.float32).max
+"""What counts as the distance of samples that a field which diverged has carried beyond all numbers."""
+
+
+def _finite(distance: float) -> float:
+    return distance if distance < FARTHEST else FARTHEST
+
+
 def score_samples(
     mixture: Mixture,
     combinations: Int[Tensor, "m k"],
@@ -74,7 +83,7 @@ def score_samples(
                 "share": k / n,
                 "low": low,
                 "high": high,
-                "sliced_wasserstein": sliced_wasserstein(x[row], truth, generator),
+                "sliced_wasserstein": _finite(sliced_wasserstein(x[row], truth, generator)),
             }
         )
     return records

@@ -312,7 +312,8 @@ def _raised_elsewhere(error: ValueError) -> str:
     file, line = re.findall(r'File "([^"]+)", line (\d+)', way)[-1]
     specs = [spec for name in OWN if (spec := importlib.util.find_spec(name))]
     folders = [folder for spec in specs for folder in spec.submodule_search_locations or ()]
-    if file == sys.argv[0] or any(Path(file).is_relative_to(folder) for folder in folders):
+    own = Path(file).resolve() == Path(sys.argv[0]).resolve()  # which is as it was typed
+    if own or any(Path(file).is_relative_to(folder) for folder in folders):
         return ""
     return f" (raised in {file}, line {line}; DCFM_TRACEBACK=1 shows the way there)"
 

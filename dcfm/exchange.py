@@ -304,10 +304,13 @@ def _check_weights(payload: Payload, exchange: Exchange) -> None:
 
 
 def _check_histogram(payload: Payload, exchange: Exchange) -> None:
-    given, space = LabelHistogram.from_state_dict(payload).cardinalities, exchange.space
-    if space is not None and given != space.cardinalities:
-        shown = f"{str(given[:8])[:-1]}, ...)" if len(given) > 8 else str(given)
-        raise ValueError(f"it is over attributes of {shown} values, the task's have {space.cardinalities}")
+    said, space = payload.get("cardinalities"), exchange.space
+    if space is not None and said is not None:  # first: a histogram is as large as the values that it claims
+        given = tuple(said.reshape(-1)[: max(space.size, 8) + 1].tolist())
+        if given != space.cardinalities:
+            shown = f"{str(given[:8])[:-1]}, ...)" if len(given) > 8 else str(given)
+            raise ValueError(f"it is over attributes of {shown} values, the task's have {space.cardinalities}")
+    LabelHistogram.from_state_dict(payload)
 
 
 def _check_numbers(payload: Payload) -> None:

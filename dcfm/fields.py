@@ -101,6 +101,26 @@ def check_values(y: Int[Tensor, "batch k"], null: Int[Tensor, " k"]) -> None:
         raise ValueError(f"label {int(y[row, i])} of attribute {i}, which has 0 to {int(null[i]) - 1} and null")
 
 
+@dataclass(frozen=True)
+class Checked:
+    """A field that refuses labels which are neither values nor null tokens, see :func:`check_values`."""
+
+    field: Field
+    null: Int[Tensor, " k"]
+
+    def __call__(
+        self,
+        x: Float[Tensor, " batch *shape"],
+        t: Float[Tensor, " batch"],
+        y: Int[Tensor, "batch k"],
+        held: Bool[Tensor, " batch *shape"] | None = None,
+    ) -> Float[Tensor, " batch *shape"]:
+        check_values(y, self.null)
+        if len(y) != len(x):
+            raise ValueError(f"{len(y)} labels for {len(x)} samples; give one a sample")
+        return self.field(x, t, y, held)
+
+
 def _check_guidance(weights: Sequence[float] | None, null: Int[Tensor, " k"]) -> None:
     if weights is not None and len(weights) != len(null):
         raise ValueError(f"guidance {list(weights)} has {len(weights)} weights; give one an attribute, {len(null)}")

@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from dcfm.fields import Field, value_weights
+from dcfm.fields import Field, check_values, value_weights
 from dcfm.silos import LabelHistogram
 
 PRIORS = ("labels", "size")
@@ -152,6 +152,7 @@ class EnergyMixture:
         if self.prior == "labels":
             prior = label_weights(self.histograms, y)
         else:
+            check_values(y, torch.tensor(self.histograms[0].cardinalities))
             totals = torch.tensor([float(h.total) for h in self.histograms], device=x.device)
             prior = (totals / totals.sum()).expand(len(y), -1)
         velocities = _answers(self.experts, prior > 0, x, t, y, held)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from dcfm import artefacts
 from dcfm.attributes import AttributeSpace
-from dcfm.fields import Field
+from dcfm.fields import Checked, Field
 from dcfm.methods import registry
 from dcfm.methods.method import Method
 from dcfm.methods.sampling import Sampling
@@ -84,8 +84,10 @@ class Published:
         return self.method.field(self.networks, self.histograms, self.task.space.null, rule, guidance)
 
     def sampled(self, sampling: Sampling) -> Field:
-        """The field of one of :data:`dcfm.methods.sampling.CANDIDATES`, or of another such way."""
-        return sampling.field(self.method, self.networks, self.histograms, self.task.space.null)
+        """The field of one of :data:`dcfm.methods.sampling.CANDIDATES`, or of another such way; it refuses labels that
+        are none of the attribute space's."""
+        null = self.task.space.null
+        return Checked(sampling.field(self.method, self.networks, self.histograms, null), null)
 
 
 def resolve_device(device: str) -> torch.device:
@@ -183,7 +185,7 @@ def load_published(
             LabelHistogram(torch.tensor(s["combinations"]), torch.tensor(s["counts"]), task.space.cardinalities)
             for s in config["silos"]
         ]
-        method, partition = registry.make(config["method"]), config["partition"]
+        method, partition = _method(config), config["partition"]
     except (KeyError, TypeError) as error:
         raise ModelError(f"{folder} is an artefact, but not of {what} ({error!r}); choose another folder") from error
     networks = _networks(found.weights, method.task(task), folder, device)
@@ -196,6 +198,14 @@ def load_published(
             f"field ({error}); publish what its training returned"
         ) from error
     return model
+
+
+def _method(config: Mapping[str, Any]) -> Method:
+    """The registry's method of the model's name, with the settings that the model was published with: the registry's
+    may have changed since."""
+    name, kept = config["method"], config.get(METHOD, {})
+    now = registry.own_settings(name)
+    return registry.make(name, **{k: v for k, v in kept.items() if k in now and k != "_target_" and now[k] != v})
 
 
 def publish_task(

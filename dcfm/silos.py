@@ -48,13 +48,22 @@ class LabelHistogram:
                 f"combinations of shape {shape} and counts of shape {tuple(self.counts.shape)} make no histogram over "
                 f"{len(self.cardinalities)} attributes; expected (m, {len(self.cardinalities)}) and (m,) with m >= 1"
             )
-        AttributeSpace.from_cardinalities(*self.cardinalities).check_labels(self.combinations)
+        self._check_values()  # not by a space, whose names of as many values as are claimed may fill all memory
         if (self.counts < 1).any():
             raise ValueError(f"a count is {int(self.counts.min())}; leave out combinations that do not occur")
         if float(self.counts.double().sum()) > MOST_SAMPLES:
             raise ValueError(f"its label histogram counts more than {MOST_SAMPLES} samples")
         if not torch.equal(torch.unique(self.combinations, dim=0), self.combinations):
             raise ValueError("combinations repeat or are out of order; use LabelHistogram.from_labels")
+
+    def _check_values(self) -> None:
+        if min(self.cardinalities) < 2:
+            raise ValueError(f"attributes of {self.cardinalities} values; an attribute needs at least two")
+        check_whole(self.combinations)
+        top = torch.tensor(self.cardinalities) - 1
+        if (bad := (self.combinations < 0) | (self.combinations > top)).any():
+            row, i = (int(place) for place in bad.nonzero()[0])
+            raise ValueError(f"label {row} has a{i}={int(self.combinations[row, i])}; allowed are 0 to {int(top[i])}")
 
     @classmethod
     def from_labels(cls, y: Int[Tensor, "n k"], cardinalities: tuple[int, ...]) -> "LabelHistogram":

@@ -72,7 +72,13 @@ class PlannerAgent:
 
     @classmethod
     def load(
-        cls, name_or_path: str | Path, *, device: str = "auto", sampling: Sampling | None = None
+        cls,
+        name_or_path: str | Path,
+        *,
+        device: str = "auto",
+        sampling: Sampling | None = None,
+        controller: Controller | None = None,
+        options: ExecutionOptions | None = None,
     ) -> "PlannerAgent":
         """Load a shipped planner by name, such as ``cube-single/noniid/dcfm_b``, or any by the path of its folder.
 
@@ -80,12 +86,13 @@ class PlannerAgent:
             name_or_path: of the planner.
             device: ``auto``, ``cpu``, ``cuda``.
             sampling: how it plans; as the shipped ones do if not given, which may not be the best of another method's.
+            controller, options: how plans are executed, e.g. ``ExecutionOptions(replan_every=8)``.
 
         Raises:
             dcfm_planner.models.ModelError: no such name or folder; the text lists what there is.
             dcfm.artefacts.ArtefactError: what is there is truncated, damaged, or of another architecture.
         """
-        return cls(load_planner(name_or_path, device=device, sampling=sampling).planner)
+        return cls(load_planner(name_or_path, device=device, sampling=sampling).planner, controller, options)
 
     def reset(
         self,

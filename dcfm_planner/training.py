@@ -115,7 +115,41 @@ def read_domain(config: Any) -> Domain:
             f"{', '.join(missing)}"
         )
     labels_of(domain.space, domain.novel)
+    if len(set(map(tuple, domain.novel))) < len(domain.novel):
+        raise ValueError(f"{domain.name}: novel names a combination twice: {list(map(tuple, domain.novel))}")
+    if domain.guidance is not None and len(domain.guidance) != domain.space.size:
+        raise ValueError(
+            f"{domain.name}: guidance {tuple(domain.guidance)} has {len(domain.guidance)} weights; give one an "
+            f"attribute, {domain.space.size}"
+        )
+    try:
+        domain.space.check_coverage(split(domain)["known"])
+    except ValueError as error:
+        raise ValueError(f"{domain.name}: what its novel combinations leave does not suffice: {error}") from error
     return domain
+
+
+def check_segments(segments: Segments | SegmentSet, domain: Domain, horizon: int) -> None:
+    """Raise ``ValueError`` unless there are finite trajectories of the layout, and one label of the space for each:
+    what is trained on labels of other trajectories learns nonsense without a word."""
+    trajectories, labels = segments.trajectories, segments.labels
+    if not (isinstance(trajectories, torch.Tensor) and isinstance(labels, torch.Tensor)):
+        kinds = f"{type(trajectories).__name__} and {type(labels).__name__}"
+        raise ValueError(f"{domain.name}: its segments are {kinds}; give tensors of trajectories and labels")
+    wanted = (len(trajectories), horizon, domain.layout.width), (len(trajectories), domain.space.size)
+    if (found := (tuple(trajectories.shape), tuple(labels.shape))) != wanted:
+        raise ValueError(
+            f"{domain.name}: trajectories and labels of its segments have shapes {found[0]} and {found[1]}; "
+            f"{wanted[0]} and {wanted[1]} belong together"
+        )
+    try:
+        domain.space.check_labels(labels)
+    except ValueError as error:
+        raise ValueError(f"{domain.name}: {error}") from error
+    if bad := int((~trajectories.isfinite()).flatten(1).any(1).sum()):
+        raise ValueError(
+            f"{domain.name}: {bad} of {len(trajectories)} trajectories hold NaN or infinity; leave them out"
+        )
 
 
 def read_planner_task(cfg: DictConfig) -> PlannerTask:
@@ -162,6 +196,7 @@ def train(
     task = read_planner_task(cfg)
     writable(given.out)
     segments = domain.segments(given.data, task.horizon, given.workers, collecting)
+    check_segments(segments, domain, task.horizon)
     log.info("segments: %s", segments.counts)
     silos = deal(segments, given.partition, given.silos, alpha=given.alpha, seed=given.seed, domain=domain)
     log.info("silos:\n%s", describe_silos(silos, domain.space))

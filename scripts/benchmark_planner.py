@@ -26,10 +26,10 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from dcfm.artefacts import write_text_atomically
-from dcfm.configuration import script, typed, writable
+from dcfm.configuration import check_same_settings, script, typed, writable
 from dcfm.metrics.intervals import mean_interval
 from dcfm.records import made_by
 from dcfm_planner.controllers import TrackEffector
@@ -210,6 +210,7 @@ def run(config: DictConfig) -> None:
     """Measure, print, write."""
     settings = read_settings(config)
     out = writable(settings.out or f"runs/benchmark/{planner_label(settings.weights, '', '')}")
+    check_same_settings(out, config, made="benchmark.json")
     torch.set_num_threads(1)
     here = machine()
     loaded = load_planner(settings.weights, device=settings.device)
@@ -234,6 +235,7 @@ def run(config: DictConfig) -> None:
     def ends(clock: str) -> str:
         return f"{ratio[clock]['low']:.2f} to {ratio[clock]['high']:.2f}".rjust(14)
 
+    write_text_atomically(out / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
     write_text_atomically(out / "benchmark.json", json.dumps(values, indent=2) + "\n")
     print(
         f"{here['cpu']}, {here['cores']} cores, load {here['load_average']}, torch {here['torch']}; "

@@ -4,10 +4,11 @@
     python scripts/federate.py protocol=dcfm_b task=toy engine=deployment out=runs/loopback
 
 This machine deals the data to silo files first (``out/silos``); with several machines each silo brings its own, see
-docs/federation.md. Ctrl-C ends the run, with engine=running too; the same command goes on from what was received. Exit
-status 1: too few silos were left.
+docs/federation.md. Ctrl-C or SIGTERM ends the run, with engine=running too; the same command goes on from what was
+received. Exit status 1: too few silos were left.
 """
 
+import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -51,6 +52,9 @@ def run(config: DictConfig, overrides: list[str]) -> None:
 @script("federate", "the same command goes on from what was received")
 def main(config: DictConfig) -> None:
     """One line for each thing that can be wrong."""
+    signal.signal(
+        signal.SIGTERM, signal.default_int_handler
+    )  # of timeout, systemd, Slurm: ends all that was begun, too
     try:
         run(config, list(HydraConfig.get().overrides.task))
     except FlowerError as error:

@@ -24,6 +24,10 @@ def test_measures_and_writes(tmp_path: Path) -> None:
     # Evaluating does the bare steps too; clocks on a busy machine leave it at that.
     assert evaluation["seconds"]["cpu"] > 0.8 * evaluation["bare_stepping_seconds"]["cpu"]
     assert evaluation["turns"] == evaluation["ratio"]["cpu"]["runs"] == 2
+    other = run("repeats=1", "batch=2", "trials=2", "turns=2", f"out={tmp_path}", "weights=cube-single/noniid/dcfm_a")
+    assert "weights" in other.stderr
+    assert other.returncode != 0
+    assert json.loads((tmp_path / "benchmark.json").read_text()) == values
     assert evaluation["ratio"]["cpu"]["low"] < evaluation["ratio"]["cpu"]["mean"] < evaluation["ratio"]["cpu"]["high"]
 
 

@@ -1,6 +1,8 @@
 """The scripts of the toy and of communication: tiny runs from start to end, one clear error a bad input."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from subprocess import CompletedProcess
 from types import ModuleType
@@ -10,7 +12,7 @@ from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
 
 from dcfm.methods import registry
-from tests.commands import run_script, script_module
+from tests.commands import REPOSITORY, run_script, script_module
 
 TINY = (
     "samples=40",
@@ -42,6 +44,14 @@ def script() -> ModuleType:
 def configured(name: str, *overrides: str):
     with initialize_config_module("dcfm_configs", version_base="1.3"):
         return compose(name, overrides=list(overrides))
+
+
+def test_an_error_of_the_script_s_own_is_not_called_somebody_elses() -> None:
+    """However the script is named on the command line."""
+    for script in ("scripts/toy.py", str(REPOSITORY / "scripts/toy.py")):
+        done = subprocess.run([sys.executable, script, "methods=3"], cwd=REPOSITORY, capture_output=True, text=True)
+        assert done.stderr.startswith("error: methods=3")
+        assert "raised in" not in done.stderr
 
 
 def test_the_documented_command_writes_what_it_promises(script: ModuleType, tmp_path: Path) -> None:

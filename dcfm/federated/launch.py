@@ -17,6 +17,7 @@ from dcfm.federated.server import START, claimed, status_path
 from dcfm.federated.settings import Settings, composed, quoted, written
 from dcfm.federated.silo_files import silo_path, write_silo
 from dcfm.federated.tasks import FederatedTask, read_run
+from dcfm.published import resolve_device
 from dcfm.silos import check_silos
 from dcfm.task import check_network
 
@@ -48,6 +49,8 @@ def federate(config: DictConfig, overrides: Sequence[str], follow: Follow | None
     """
     settings, problem = read_run(config)
     check_network(problem.task)
+    if settings.superlink is None:  # whose silos are this machine's
+        resolve_device(settings.device)
     out = Path(settings.out).resolve()
     given = written([*(o for o in overrides if not o.startswith("out=")), f"out={quoted(str(out))}"])
     composed(given)  # as server and silos will: what they cannot read, or nobody reads, is an error now

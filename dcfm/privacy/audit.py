@@ -206,6 +206,8 @@ def table(records: Sequence[Mapping[str, Any]]) -> str:
     def cell(estimate: Mapping[str, float] | None) -> str:
         if estimate is None:
             return "too few"
+        if estimate.get("too_few"):
+            return f"{estimate['value']:.3f} (too few)"
         return f"{estimate['value']:.3f} [{estimate['low']:.3f}, {estimate['high']:.3f}]"
 
     head = ("target", "members", "others", "AUC", "TPR at 1 % FPR", "nearer to training", "p", "copies", "of held-out")

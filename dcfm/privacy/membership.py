@@ -58,6 +58,11 @@ def matching_scores(
     return found
 
 
+FEWEST: Final = 4
+SPARSE: Final = 0.25
+"""Combinations of fewer samples than the first may have at most this share of the weight, for an interval to be one."""
+
+
 @dataclass(frozen=True, eq=False)
 class Contest:
     """Scores of members and non-members in comparable numbers; low scores speak for membership.
@@ -143,7 +148,8 @@ class Contest:
 
     def result(self, seed: int = 0) -> Mapping[str, Any]:
         """AUC and true positive rates, each with the 95 % percentile interval of a bootstrap within combinations, of
-        sources where they are known."""
+        sources where they are known. The interval is all of [0, 1], ``too_few``, where combinations of fewer than
+        :data:`FEWEST` samples on a side weigh more than :data:`SPARSE`: one that is drawn for itself does not vary."""
         generator = torch.Generator().manual_seed(seed)
         rates = [rate for rate in FALSE_POSITIVES if rate * len(self.others) >= 1]
         values = self.roc(torch.ones(1, len(self.members)), torch.ones(1, len(self.others)), rates)[:, 0]
@@ -153,10 +159,18 @@ class Contest:
         draws = torch.cat(blocks, dim=1)
         names = ["auc", *(f"tpr_at_fpr_{rate:g}" for rate in rates)]
         found = {name: _interval(float(v), d) for name, v, d in zip(names, values, draws, strict=True)}
+        if self._few():
+            found = {name: {**estimate, "low": 0.0, "high": 1.0, "too_few": True} for name, estimate in found.items()}
         numbers = {"members": len(self.members), "non_members": len(self.others)}
         if self.sources is not None:
             numbers |= {f"{name}_sources": len(s.unique()) for name, s in zip(numbers, self.sources, strict=True)}
         return {**numbers, **found}
+
+    def _few(self) -> bool:
+        scarce = [s for s, n in zip(*self.other_strata.unique(return_counts=True), strict=True) if n < FEWEST]
+        scarce += [s for s, n in zip(*self.member_strata.unique(return_counts=True), strict=True) if n < FEWEST]
+        share = torch.isin(self.member_strata, torch.tensor(scarce)).double().mean() if scarce else 0.0
+        return bool(share > SPARSE)
 
     def _drawn(
         self, draws: int, generator: torch.Generator

@@ -97,8 +97,8 @@ def tests(evaluated: Sequence[Evaluated]) -> list[dict[str, Any]]:
         {"method": a, "baseline": b, "cell": cell, **asdict(found[a].minus(found[b], cell))}
         for cell, a, b in product(("novel", "known"), registry.contenders(found), registry.baselines(found))
     ]
-    corrected = holm([test["p"] for test in compared])
-    return [test | {"p_holm": p} for test, p in zip(compared, corrected, strict=True)]
+    corrected = iter(holm([test["p"] for test in compared if test["n"]]))
+    return [test | {"p_holm": next(corrected) if test["n"] else 1.0} for test in compared]
 
 
 def composition(evaluated: Sequence[Evaluated]) -> list[dict[str, Any]]:

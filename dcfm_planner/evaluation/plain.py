@@ -165,19 +165,40 @@ class PlainBench:
         rngs = [np.random.default_rng([cell, int(index)]) for index in problems.index]
         ends = [self.domain.draw_ends(row, rng) for row, rng in zip(problems.labels.tolist(), rngs, strict=True)]
         starts, goals = (np.stack([np.asarray(pair[i], dtype=np.float64) for pair in ends]) for i in (0, 1))
+        if not (np.isfinite(starts).all() and np.isfinite(goals).all()):
+            raise ProblemError(f"{self.domain.name}: draw_ends() gave starts or goals that are not finite")
         none = HeldEntries.none(len(problems), self.planner.horizon, self.domain.layout)
         return none.with_history(starts[:, None]).with_goal(goals)
+
+    def _reasons(self, plan: Mapping[str, np.ndarray], labels: Int[np.ndarray, " k"]) -> tuple[str, ...]:
+        found = self.domain.check(plan, labels.tolist())
+        if isinstance(found, str) or not isinstance(found, Sequence) or any(not isinstance(r, str) for r in found):
+            raise ProblemError(
+                f"{self.domain.name}: check() gave {found!r}; it gives a sequence of reasons, perhaps empty"
+            )
+        return tuple(found)
+
+    def _check_run(self, states: np.ndarray, reached: np.ndarray) -> None:
+        """An execution that is not what it says would make a wrong table."""
+        least = self.domain.layout.columns[self.domain.layout.goal].stop
+        wide = states.ndim == 2 and states.shape[1] >= least
+        if not wide or reached.shape != states.shape[:1] or not 1 <= len(reached) <= self.max_steps + 1:
+            raise ProblemError(
+                f"{self.domain.name}: execute() gave states of shape {states.shape}, reached of shape {reached.shape}; "
+                f"both have a row a time, 1 to {self.max_steps + 1}, and a state at least {least} numbers"
+            )
 
     def _trial(self, arm: str, problems: Problems, i: int, plan: Mapping[str, np.ndarray]) -> PlainTrial:
         labels: Int[np.ndarray, " k"] = problems.labels[i]
         layout = self.domain.layout
         column = layout.columns[layout.goal].slice
         path = plan[layout.goal]
-        reasons = tuple(self.domain.check(plan, labels.tolist()))
+        reasons = self._reasons(plan, labels)
         details: dict[str, Any] = {}
         if not reasons:
             done = self.domain.execute(plan, labels.tolist(), self.max_steps)
             reached = np.asarray(done.reached)
+            self._check_run(np.asarray(done.states), reached)
             details = {
                 "at_start": bool(reached[0]),
                 "reached": bool(reached[-1]),

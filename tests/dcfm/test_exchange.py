@@ -249,6 +249,17 @@ class TestRejections:
         same = sums_of(torch.full((30, 3), 0.1))  # without any spread: equal but for rounding
         exchange.upload("a", "sums", same)
 
+    def test_a_histogram_of_more_values_than_the_task_s(self, weights: dict[str, Tensor]) -> None:
+        """Whatever it claims is compared first, and names of so many values, which would fill all memory, are not made."""
+        exchange = Exchange(SILOS, template=weights, space=AttributeSpace.from_cardinalities(2, 2))
+        claimed = {
+            "combinations": torch.tensor([[0, 0]]),
+            "counts": torch.tensor([5]),
+            "cardinalities": torch.tensor([2**40] * 2),
+        }
+        with pytest.raises(ValueError, match="values, the task's have"):
+            exchange.upload("a", "histogram", claimed)
+
     def test_too_many_scalars(self, exchange: Exchange) -> None:
         scalars = {f"loss{i}": torch.tensor(float(i)) for i in range(MOST_SCALARS + 1)}
         with pytest.raises(ValueError, match=f"65 tensors.*give 1 to {MOST_SCALARS}"):

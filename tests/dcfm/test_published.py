@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from dcfm.attributes import AttributeSpace
 from dcfm.fields import Composed, Routed
+from dcfm.methods import registry
+from dcfm.methods.sampling import Sampling
 from dcfm.published import (
     ModelError,
     check_dealt,
@@ -94,6 +96,25 @@ def test_round_trip(tmp_path: Path) -> None:
         assert torch.equal(mine.combinations, theirs.combinations)
         assert torch.equal(mine.counts, theirs.counts)
     assert torch.equal(found.known, SPACE.combinations()[:5])  # what some silo holds
+
+
+def test_a_model_keeps_its_method_s_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the registry says by now: another scale is another field."""
+    published(tmp_path, "dfd_l")
+    settings = registry.settings_of
+    monkeypatch.setattr(registry, "settings_of", lambda name, **changes: {**settings(name), "scale": 0.0, **changes})
+    assert registry.make("dfd_l").scale == 0.0
+    assert load_published(tmp_path, build, CPU, what="a plain model").method.scale == 2.0
+
+
+def test_what_is_sampled_refuses_labels_that_are_none(tmp_path: Path) -> None:
+    """A network may take them without a word, and answer something else."""
+    published(tmp_path, "dcfm_b", 1)
+    field = load_published(tmp_path, build, CPU, what="a plain model").sampled(Sampling("joint"))
+    x, t = torch.randn(2, 2), torch.rand(2)
+    assert field(x, t, SPACE.null.expand(2, -1)).shape == x.shape
+    with pytest.raises(ValueError, match="label 7 of attribute 1, which has 0 to 2 and null"):
+        field(x, t, torch.tensor([[0, 7], [0, 1]]))
 
 
 def test_experts_come_back_in_their_order(tmp_path: Path) -> None:

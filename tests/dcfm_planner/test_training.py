@@ -1,6 +1,9 @@
 """From segments to silos: the diagonal moves stay out, partitions cover, and bad data is refused by name."""
 
+import inspect
+from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,13 +12,21 @@ from hydra import compose, initialize_config_module
 
 from dcfm.attributes import CoverageError
 from dcfm.decentralized import Federation
-from dcfm_planner.domains.cube import CubeSingle
+from dcfm_planner.domains.cube import CUBE, CubeSingle
 from dcfm_planner.domains.maze import PointMaze
 from dcfm_planner.layout import TRANSITION
 from dcfm_planner.quadrants import KNOWN_PAIRS, NOVEL_PAIRS, SPACE, pair_labels
 from dcfm_planner.segments import SegmentSet
 from dcfm_planner.task import PlannerTask
-from dcfm_planner.training import deal, describe_silos, read_domain, read_planner_task, train, without_novel
+from dcfm_planner.training import (
+    check_segments,
+    deal,
+    describe_silos,
+    read_domain,
+    read_planner_task,
+    train,
+    without_novel,
+)
 
 HORIZON = 16
 
@@ -51,6 +62,61 @@ def test_no_silo_holds_a_diagonal_move(kind: str) -> None:
     again = deal(everything, kind, 2, alpha=0.3, seed=0)
     assert all(torch.equal(a.data, b.data) for a, b in zip(silos, again, strict=True))
     assert "TL-TR" in describe_silos(silos, SPACE)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"labels": 1}, r"shapes \(240, 16, 17\) and \(239, 2\); \(240, 16, 17\) and \(240, 2\) belong together"),
+        ({"labels": "column"}, r"and \(240, 1\)"),
+        ({"labels": "beyond"}, "label"),
+        ({"labels": "array"}, "give tensors of trajectories and labels"),
+        ({"trajectories": "nan"}, "1 of 240 trajectories hold NaN or infinity"),
+        ({"trajectories": "short"}, r"shapes \(240, 15, 17\)"),
+    ],
+)
+def test_segments_that_do_not_belong_together_are_refused(change: dict, message: str) -> None:
+    """What is trained on labels of other trajectories learns nonsense without a word."""
+    good = segments(KNOWN_PAIRS)
+    check_segments(good, CUBE, HORIZON)
+    trajectories, labels = good.trajectories.clone(), good.labels
+    kind = next(iter(change.values()))
+    if kind == "nan":
+        trajectories[3, 2, 1] = float("nan")
+    others = {1: labels[1:], "column": labels[:, :1], "beyond": labels + 3, "array": labels.numpy()}
+    wrong = SimpleNamespace(
+        trajectories=trajectories[:, 1:] if kind == "short" else trajectories, labels=others.get(kind, labels)
+    )
+    with pytest.raises(ValueError, match=message):
+        inspect.unwrap(check_segments)(wrong, CUBE, HORIZON)
+
+
+@dataclass(frozen=True)
+class Twice(PointMaze):
+    novel = (("A", "E"), ("A", "E"))
+
+
+@dataclass(frozen=True)
+class OneWeight(PointMaze):
+    guidance = (1.0,)
+
+
+@dataclass(frozen=True)
+class NoneFromA(PointMaze):
+    novel = tuple(("A", goal) for goal in PointMaze.space.values[1])
+
+
+@pytest.mark.parametrize(
+    ("domain", "message"),
+    [
+        (Twice, "novel names a combination twice"),
+        (OneWeight, "has 1 weights; give one an attribute, 2"),
+        (NoneFromA, "what its novel combinations leave does not suffice"),
+    ],
+)
+def test_a_domain_that_could_never_train_is_refused_at_once(domain: type[PointMaze], message: str) -> None:
+    with pytest.raises(ValueError, match=f"pointmaze-large: .*{message}"):
+        read_domain({"_target_": f"{__name__}.{domain.__name__}"})
 
 
 def test_what_no_silo_gets_is_said(caplog: pytest.LogCaptureFixture) -> None:

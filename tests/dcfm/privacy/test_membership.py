@@ -50,6 +50,18 @@ def test_combinations_of_one_side_only_are_left_out() -> None:
         Contest(torch.zeros(1), torch.zeros(1), torch.tensor([0]), torch.tensor([1]))
 
 
+def test_an_interval_of_few_a_combination_is_none(generator: torch.Generator) -> None:
+    """One sample of a combination is drawn as itself every time: nothing would tell that it could be another."""
+    for others, few in ((1, True), (3, True), (40, False)):
+        y = [torch.arange(3).repeat_interleave(n)[:, None] for n in (20, others)]
+        auc = Contest.of(*(torch.randn(len(part), generator=generator) for part in y), *y).result()["auc"]
+        assert auc.get("too_few", False) is few
+        assert ((auc["low"], auc["high"]) == (0.0, 1.0)) is few
+    y = [torch.tensor([[0]] * 90 + [[1]] * 10), torch.tensor([[0]] * 60 + [[1]])]
+    scores = [torch.randn(len(part), generator=generator) for part in y]
+    assert "too_few" not in Contest.of(*scores, *y).result()["auc"]  # a tenth of the weight
+
+
 def test_copies_of_a_source_are_no_further_witnesses(generator: torch.Generator) -> None:
     """Nine copies of each of 100 samples tell as much as the 100 do."""
     scores = torch.randn(100, generator=generator), torch.randn(100, generator=generator) + 0.3

@@ -63,6 +63,18 @@ def test_numbers_are_those_of_the_table(settings: ComparisonSettings, write) -> 
     assert "python made up" in page
 
 
+def test_what_was_not_compared_makes_no_p_larger(settings: ComparisonSettings, write) -> None:
+    """A baseline of another training has no problem in common with ours."""
+    several = replace(settings, seeds=(0, 1), methods=("fedflow_l", "ddm_l", "dcfm_b"))
+    write(several, Entry("noniid", "dcfm_b", 0), {NOVEL: range(12), KNOWN: range(12)})
+    write(several, Entry("noniid", "ddm_l", 0), {NOVEL: range(3), KNOWN: range(9)})
+    alone = {t["cell"]: t["p_holm"] for t in summary.tests(collect(several).at("noniid", "paper"))}
+    write(several, Entry("noniid", "fedflow_l", 1), {NOVEL: range(12), KNOWN: range(12)})
+    found = summary.tests(collect(several).at("noniid", "paper"))
+    assert {t["cell"]: t["p_holm"] for t in found if t["baseline"] == "ddm_l"} == alone
+    assert {t["p_holm"] for t in found if t["n"] == 0} == {1.0}
+
+
 def test_trainings_are_paired_in_their_order(settings: ComparisonSettings, write) -> None:
     several = replace(settings, seeds=(0, 1))
     for seed, (mine, its) in enumerate([(12, 12), (6, 0)]):

@@ -1,9 +1,11 @@
 """Plain trials: a planner that knows the walk succeeds where its labels fit, what is given is held, controls differ."""
 
+import inspect
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from dcfm_planner.domain import Executed
 from dcfm_planner.domains.maze import LAYOUT, PointMaze, inside
 from dcfm_planner.evaluation import report
 from dcfm_planner.evaluation.plain import PlainBench, PlainTrial
+from dcfm_planner.evaluation.problems import ProblemError
 from dcfm_planner.evaluation.report import metrics, table, write_report
 from dcfm_planner.evaluation.run import EvaluationError, EvaluationSettings, Results
 from dcfm_planner.evaluation.success import NEVER
@@ -94,6 +97,43 @@ def test_the_last_step_counts(
     assert (trial.at_start, trial.success, trial.first_touch) == (at_start, success, first_touch)
     assert trial.reached == trial.success
     assert trial.steps == timing.steps == 7
+
+
+@dataclass(frozen=True)
+class Wrong(PointMaze):
+    """Its answers are none."""
+
+    answers: str = "text"
+
+    def check(self, plan: Mapping[str, np.ndarray], labels: Sequence[int]) -> Any:
+        return "the start is elsewhere" if self.answers == "text" else []
+
+    def execute(self, plan: Mapping[str, np.ndarray], labels: Sequence[int], max_steps: int) -> Executed:
+        steps = 2 * max_steps if self.answers == "long" else 3
+        reached = np.ones(2 if self.answers == "short" else steps + 1, dtype=bool)
+        return inspect.unwrap(Executed)(np.zeros((steps + 1, 2)), reached, strict=False)
+
+    def draw_ends(self, labels: Sequence[int], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        return np.full(2, np.nan), np.zeros(2)
+
+
+@pytest.mark.parametrize(
+    ("answers", "message"),
+    [
+        ("text", r"check\(\) gave 'the start is elsewhere'; it gives a sequence of reasons"),
+        (
+            "long",
+            r"execute\(\) gave states of shape \(15, 2\), reached of shape \(15,\); both have a row a time, 1 to 8",
+        ),
+        ("ends", r"draw_ends\(\) gave starts or goals that are not finite"),
+    ],
+)
+def test_answers_of_a_domain_that_would_make_a_wrong_table_are_refused(
+    planner: Planner, answers: str, message: str
+) -> None:
+    problems = settings().make_problems()["known"].chunks(1)[0]
+    with pytest.raises(ProblemError, match=message):
+        PlainBench(Wrong(walks=1, answers=answers), planner, answers == "ends", 7).run(problems)
 
 
 @dataclass(frozen=True)

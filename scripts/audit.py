@@ -8,35 +8,19 @@ Prints a table and writes ``audit.json``, ``table.txt`` and ``config.yaml`` to `
 docs/privacy.md.
 """
 
-from dataclasses import dataclass
-from typing import Any
-
 from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
 from dcfm.artefacts import write_text_atomically
-from dcfm.configuration import check_same_settings, script, typed, writable
+from dcfm.configuration import check_same_settings, script, writable
 from dcfm.privacy.audit import AuditSettings, audit, read_subject, table
 from dcfm.records import made_by, write_json
-
-
-@dataclass
-class Settings:
-    """The keys of configs/audit.yaml and their types; those of ``subject`` its own reader looks at."""
-
-    subject: Any
-    noises: int
-    most: int
-    generated: int
-    seed: int
-    out: str
 
 
 @script("audit", "nothing was written")
 def main(config: DictConfig) -> None:
     """Read or train the model, attack it, write, print."""
-    given = typed(config, Settings, "audit")
-    settings = AuditSettings(given.noises, given.most, given.generated, given.seed)
+    settings = AuditSettings(config.noises, config.most, config.generated, config.seed)
     out = writable(config.out)
     check_same_settings(out, config, made="audit.json")
     subject = read_subject(config)

@@ -136,7 +136,7 @@ class AuditSettings:
         seed: of all of it.
 
     Raises:
-        ValueError: a number below 1.
+        ValueError: a number below 1, or one that is not whole.
     """
 
     noises: int = 4
@@ -145,8 +145,10 @@ class AuditSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if min(self.noises, self.most, self.generated) < 1:
-            raise ValueError(f"noises, most and generated must be at least 1: {self}")
+        if any(type(number) is not int for number in (self.noises, self.most, self.generated, self.seed)):
+            raise ValueError(f"noises, most, generated and seed must be whole numbers: {self}")
+        if min(self.noises, self.most, self.generated) < 1 or self.seed < 0:
+            raise ValueError(f"noises, most and generated must be at least 1, the seed at least 0: {self}")
 
 
 def audit(

@@ -250,7 +250,7 @@ class TestRejections:
         exchange.upload("a", "sums", same)
 
     def test_a_histogram_of_more_values_than_the_task_s(self, weights: dict[str, Tensor]) -> None:
-        """Whatever it claims is compared first, and names of so many values, which would fill all memory, are not made."""
+        """Whatever it claims is compared first; names of so many values would fill all memory."""
         exchange = Exchange(SILOS, template=weights, space=AttributeSpace.from_cardinalities(2, 2))
         claimed = {
             "combinations": torch.tensor([[0, 0]]),

@@ -1,6 +1,7 @@
 """The exchange: the only door between silos, and the ledger of everything that went through it.
 
-Four kinds of message pass, each checked to be what it says, so that no sample can:
+Four kinds of message pass, each checked to be what it says. That keeps mistakes in; a method that means to can still
+write a sample's numbers into weights, scalars or sums, so read one before you run it on data that must not leave:
 
 ==============  ===========================================================================================
 ``weights``     names, shapes and types of the declared architecture, finite

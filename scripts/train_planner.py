@@ -24,7 +24,10 @@ from dcfm_planner.training import Settings, read_domain, train
 log = logging.getLogger("train_planner")
 
 
-@script("train_planner", "nothing is lost: the same command goes on from the last checkpoints")
+@script(
+    "train_planner",
+    "the same command goes on from the last checkpoints, and from collected episodes where the domain keeps them",
+)
 def main(cfg: DictConfig) -> None:
     """Check the settings, collect play data if there is none, train, publish."""
     given, domain = typed(cfg, Settings, "train_planner"), read_domain(cfg.domain)

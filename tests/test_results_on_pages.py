@@ -66,12 +66,13 @@ def test_the_toy_s_table_of_rounds_is_the_file_s() -> None:
     assert shown == (REPOSITORY / "docs/results/communication/toy/table.md").read_text()
 
 
-def test_the_toy_s_table_of_proximal_terms_is_of_the_file() -> None:
+@pytest.mark.parametrize(("name", "lines"), [("fedprox", 5), ("server", 4)])
+def test_the_toy_s_tables_of_other_averaging_are_of_the_files(name: str, lines: int) -> None:
     page = (REPOSITORY / "docs/communication.md").read_text()
-    shown = page.partition("<!-- fedprox -->\n")[2].partition("<!-- end fedprox -->")[0]
-    points = json.loads((REPOSITORY / "docs/results/communication/fedprox/communication.json").read_text())["points"]
+    shown = page.partition(f"<!-- {name} -->\n")[2].partition(f"<!-- end {name} -->")[0]
+    points = json.loads((REPOSITORY / f"docs/results/communication/{name}/communication.json").read_text())["points"]
     found: dict[int, list[str]] = {}
-    for point in points:  # by rounds, then by strength, none first
+    for point in points:  # by rounds, then by strength or optimizer, none first
         novel = point["novel"]
         ends = 100 * max(0.0, novel["low"]), 100 * min(1.0, novel["high"])
         found.setdefault(point["rounds"], [f"{point['models']:g}"]).append(
@@ -79,7 +80,7 @@ def test_the_toy_s_table_of_proximal_terms_is_of_the_file() -> None:
         )
     rows = [f"| {' | '.join([str(rounds), *cells])} |" for rounds, cells in found.items()]
     assert shown.splitlines()[2:] == rows
-    assert len(rows) == 5
+    assert len(rows) == lines
 
 
 def test_the_toy_s_table_of_silos_is_the_file_s() -> None:

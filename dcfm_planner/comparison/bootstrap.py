@@ -6,7 +6,7 @@ many trainings as there are, with replacement, and as many problems as there are
 every training that it took (Davison & Hinkley 1997, Section 3.8, for the former); the interval is the percentiles of
 the draws' means over all their trials. Of two or three trainings it is too narrow where they differ by more than their
 trials' noise, since of the variance between ``S`` trainings it has ``(S - 1) / S``, and too wide where they do not: the
-variance within a training counts ``(3 S - 2) / S`` times, twice of two.
+trials' own noise counts ``(3 S - 2) / S`` times, twice of two; what a problem decides for all trainings counts once.
 """
 
 import numpy as np

@@ -18,7 +18,7 @@ import dcfm_envs
 from dcfm.artefacts import ArtefactError
 from dcfm_envs.scene import STATE_SLICES
 from dcfm_planner import PlannerAgent
-from dcfm_planner.controllers import PlannedActions
+from dcfm_planner.controllers import PlannedActions, TrackEffector
 from dcfm_planner.domains import maze
 from dcfm_planner.execution import ExecutionOptions
 from dcfm_planner.layout import COLUMNS
@@ -46,6 +46,13 @@ def moving(observations: np.ndarray) -> np.ndarray:
     found = observations.copy()
     found[..., STATE_SLICES["joint_velocity"]] = 0.1
     return found
+
+
+def test_how_it_executes_can_be_given_where_it_is_loaded() -> None:
+    options, controller = ExecutionOptions(replan_every=8), TrackEffector(lookahead=3)
+    agent = PlannerAgent.load("cube-single/noniid/dcfm_b", device="cpu", options=options, controller=controller)
+    assert (agent.options, agent.controller) == (options, controller)
+    assert PlannerAgent.load("cube-single/noniid/dcfm_b", device="cpu").options == ExecutionOptions()
 
 
 def test_importing_the_package_does_not_import_mujoco() -> None:

@@ -40,7 +40,7 @@ from dcfm.jobs import (
 from dcfm.privacy.accounting import check_sizes
 from dcfm.seeds import training_seed
 from dcfm.silos import LabelHistogram, Silo, check_silos, file_stem, silos_hash
-from dcfm.task import Task, check_network
+from dcfm.task import Task, check_network, parameter_names
 from dcfm.trainers import parallel
 from dcfm.trainers.fedavg import FedAvgConfig, Part, RoundCheckpoint, train_part
 from dcfm.trainers.local import LocalConfig, check_data
@@ -226,6 +226,7 @@ class Federation:
     ) -> Generator[GlobalModel, None, None]:
         """Where averaging stands after each round that is left."""
         counts = [histogram.total for histogram in self.histograms]
+        parameters = parameter_names(self.task)
         # Long rounds are shown step by step where they are trained, others when they are over.
         shows = self._shows(name) if parallel.is_first() and not config.long else []
         if model.done < config.rounds:
@@ -238,7 +239,7 @@ class Federation:
                 parts = self._parts(training, name, config, exchange, model.weights, number)
                 moved, terms = zip(*run(train_part, parts, repeat(self.task), repeat(self.device)), strict=True)
                 uploaded = [exchange.upload(s.name, "weights", w) for s, w in zip(self.silos, moved, strict=True)]
-                model = model.advance(uploaded, counts, config.server, config.decay(number))
+                model = model.advance(uploaded, counts, config.server, config.decay(number), parameters)
                 _show_round(shows, config, number, terms)
                 yield model
 

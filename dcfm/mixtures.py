@@ -114,8 +114,9 @@ def energy_weights(
     epsilon = x - t.reshape(-1, *(1,) * (x.ndim - 1)) * velocities
     if held is not None:
         epsilon = epsilon.masked_fill(held, 0.0)
-    energy = epsilon.flatten(2).square().sum(2).T
-    return (prior.to(energy.dtype).log() - 0.5 * scale * energy).softmax(1)
+    whole = epsilon.to(torch.promote_types(epsilon.dtype, torch.float32))  # half precision loses what tells them apart
+    energy = whole.flatten(2).square().sum(2).T
+    return (prior.to(energy.dtype).log() - 0.5 * scale * energy).softmax(1).to(x.dtype)
 
 
 @dataclass(frozen=True)

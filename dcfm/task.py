@@ -100,6 +100,11 @@ def check_network(task: Task) -> None:
         )
 
 
+def parameter_names(task: Task) -> frozenset[str]:
+    """Of the entries of the network's ``state_dict()`` those that are trained; others are statistics and constants."""
+    return frozenset(name for name, _ in task.network().named_parameters())
+
+
 def build_network(task: Task, weights: Weights, device: torch.device | str = "cpu") -> nn.Module:
     """The task's network with these weights; draws nothing from torch's generator.
 

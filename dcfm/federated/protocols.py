@@ -17,6 +17,7 @@ from dcfm.federated.strategies import FedFlow, SiloGrid, label_of
 from dcfm.federated.tasks import FederatedTask, own_recipe
 from dcfm.jobs import TrainingJob, run_job
 from dcfm.published import resolve_device
+from dcfm.task import parameter_names
 from dcfm.trainers.peers import choose_peers
 from dcfm.weights import Weights, fingerprint
 
@@ -140,7 +141,9 @@ def fedflow(members: Members, problem: FederatedTask, start: Weights | None = No
         torch.manual_seed(members.settings.seed)
         start = {name: value.clone() for name, value in problem.task.network().state_dict().items()}
     config = own_recipe(members.settings.protocol, problem.recipe).fedavg
-    strategy = FedFlow(config, members.out / "fedavg.safetensors", members.out / "received", start)
+    strategy = FedFlow(
+        config, members.out / "fedavg.safetensors", members.out / "received", start, parameter_names(problem.task)
+    )
     average = strategy.run(SiloGrid(members))
     members.leave_out(label_of(config.rounds - 1))  # also where no round was left to ask for
     members.deliver({n: {"weights": average} for n in members.numbers})

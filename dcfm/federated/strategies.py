@@ -10,7 +10,7 @@ DCFM's phases are questions of different kinds, each asked once; see :mod:`dcfm.
 """
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import NoReturn
 
@@ -119,11 +119,14 @@ class FedFlow(FedAvg):
         state: file of what it goes on from.
         received: folder of answers, which are deleted once they are averaged.
         start: the first global weights.
+        parameters: names of what the server's optimizer steps, see :func:`~dcfm.task.parameter_names`.
     """
 
-    def __init__(self, config: FedAvgConfig, state: Path, received: Path, start: Weights) -> None:
+    def __init__(
+        self, config: FedAvgConfig, state: Path, received: Path, start: Weights, parameters: Collection[str]
+    ) -> None:
         super().__init__(fraction_evaluate=0.0, min_train_nodes=1, min_available_nodes=1)
-        self.config, self.state, self.received = config, state, received
+        self.config, self.state, self.received, self.parameters = config, state, received, parameters
         self.model = _restored(state) if state.exists() else GlobalModel.start(start)
 
     def run(self, grid: Grid) -> Weights:
@@ -145,7 +148,8 @@ class FedFlow(FedAvg):
         contents = [reply.content for reply in replies]
         uploaded = [dict(content.array_records["arrays"].to_torch_state_dict()) for content in contents]
         counts = [int(content.metric_records["metrics"]["num-examples"]) for content in contents]  # type: ignore[arg-type]
-        self.model = self.model.advance(uploaded, counts, self.config.server, self.config.decay(self.model.done))
+        decay = self.config.decay(self.model.done)
+        self.model = self.model.advance(uploaded, counts, self.config.server, decay, self.parameters)
         save_tensors(self.state, self.model.tensors() | {DONE: torch.tensor(self.model.done)})
         shutil.rmtree(self.received / label_of(self.model.done - 1), ignore_errors=True)
         return ArrayRecord(self.model.weights), None

@@ -8,7 +8,8 @@ are drawn. Of equally near ones, as in data on a grid, one is taken at random.
 
 A *copy* is a generated sample that is nearer to some training sample of its combination than all but 1 % of the
 held-out samples are to theirs, these weighted to have the generated ones' shares of combinations: of a combination of
-which there is more training data all samples are nearer to it. By chance 1 % are. The idea is that of Meehan, Chaudhuri
+which there is more training data all samples are nearer to it. By chance some 1 % are, a little more of few held-out
+samples, ``(0.01 (n - 1) + 1) / (n + 1)`` of ``n``. The idea is that of Meehan, Chaudhuri
 & Dasgupta (2020): compare generated-to-training with heldout-to-training distances. A generator that draws the typical
 and leaves out the odd has more than 1 % without copying; so the same share is given for the half ``T`` and, with the
 roles exchanged, for ``H``: a copier has more of the first.
@@ -125,7 +126,7 @@ def neighbour_test(generated: Samples, training: Samples, heldout: Samples, *, s
     to_training, _ = nearest(generated, training)
     real, _ = nearest(other, training)
     copies = int((to_training < _level(real, other.y, generated.y)).sum())
-    low, high = wilson(copies, len(generated))
+    low, high = wilson(copies, len(generated))  # given the level; that of few held-out samples varies besides
     of_half, of_heldout = _copied(generated, half, other), _copied(generated, other, half)
     ends = chance.quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
     return {
@@ -140,7 +141,7 @@ def neighbour_test(generated: Samples, training: Samples, heldout: Samples, *, s
             "by_chance": ends,
             "p": p,
         },
-        "copies": {"value": copies / len(generated), "low": low, "high": high, "by_chance": COPY_LEVEL},
+        "copies": {"value": copies / len(generated), "low": low, "high": high, "by_chance": _chance(len(other))},
         "copies_of_as_many": {"training": of_half, "held_out": of_heldout},
         "median_distance": {
             "generated_to_training": float(to_training.median()),
@@ -152,6 +153,11 @@ def neighbour_test(generated: Samples, training: Samples, heldout: Samples, *, s
 def _copied(generated: Samples, of: Samples, real: Samples) -> float:
     """Share of ``generated`` nearer to ``of`` than all but 1 % of ``real``."""
     return float((nearest(generated, of)[0] < _level(nearest(real, of)[0], real.y, generated.y)).double().mean())
+
+
+def _chance(held_out: int) -> float:
+    """The share of new samples below the 1 % quantile, interpolated, of so many others like them."""
+    return (COPY_LEVEL * (held_out - 1) + 1) / (held_out + 1)
 
 
 def _level(

@@ -10,7 +10,8 @@ The mean ``m`` of what silos send back is the next round's start (McMahan et al.
 Neither passes more between silos than averaging does.
 """
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
@@ -43,9 +44,11 @@ class ServerConfig:
     def __post_init__(self) -> None:
         if self.rule not in RULES:
             raise ValueError(f"rule={self.rule!r} of the server is unknown; the rules are {', '.join(RULES)}")
-        if not (self.learning_rate > 0 and self.adaptivity > 0 and 0 <= self.momentum < 1 and 0 <= self.second < 1):
+        steps = (self.learning_rate, self.adaptivity)
+        if not (all(0 < s < math.inf for s in steps) and 0 <= self.momentum < 1 and 0 <= self.second < 1):
             raise ValueError(
-                f"the server's learning_rate and adaptivity must be positive, momentum and second in [0, 1): {self}"
+                f"the server's learning_rate and adaptivity must be positive numbers, momentum and second in [0, 1): "
+                f"{self!r}"
             )
 
     def __str__(self) -> str:
@@ -55,13 +58,14 @@ class ServerConfig:
         return ", ".join([f"{self.rule} {self.learning_rate:g}", *changed])
 
     def step(
-        self, weights: Weights, mean: Weights, moments: Mapping[str, Weights]
+        self, weights: Weights, mean: Weights, moments: Mapping[str, Weights], parameters: Collection[str]
     ) -> tuple[Weights, dict[str, Weights]]:
-        """The next global weights and moments, from the silos' mean. Whole numbers, e.g. counts, are the mean's."""
+        """The next global weights and moments, from the silos' mean. What is no parameter, as batch norm's statistics,
+        is the mean's: a step could carry a variance below zero."""
         moved, first, second = dict(mean), {}, {}
         old_first, old_second = moments.get("first", {}), moments.get("second", {})
         for name, start in weights.items():
-            if not start.is_floating_point():
+            if name not in parameters:
                 continue
             way = mean[name] - start
             before = old_first.get(name, torch.zeros_like(start))
@@ -98,7 +102,12 @@ class GlobalModel:
         return cls(0, weights, weights)
 
     def advance(
-        self, uploaded: Sequence[Weights], counts: Sequence[int], server: ServerConfig | None, decay: float
+        self,
+        uploaded: Sequence[Weights],
+        counts: Sequence[int],
+        server: ServerConfig | None,
+        decay: float,
+        parameters: Collection[str],
     ) -> "GlobalModel":
         """After one round more.
 
@@ -106,13 +115,14 @@ class GlobalModel:
             uploaded, counts: the silos' weights and how many samples each holds.
             server: the server's optimizer; ``None``: the mean is the next round's start.
             decay: of the moving average.
+            parameters: names of what the server's optimizer steps.
 
         Raises:
             ValueError: see :func:`weighted_mean`.
         """
         weights, moments = weighted_mean(uploaded, counts), self.moments
         if server is not None:
-            weights, moments = server.step(self.weights, weights, moments)
+            weights, moments = server.step(self.weights, weights, moments, parameters)
         return GlobalModel(self.done + 1, weights, moving_average(self.average, weights, decay), moments)
 
     def tensors(self) -> dict[str, Tensor]:

@@ -36,7 +36,7 @@ def after(server: ServerConfig | None, rounds: int) -> GlobalModel:
     model = GlobalModel.start({"w": torch.zeros(3), "batches": torch.tensor(0)})
     for number in range(rounds):
         answers = {"w": model.weights["w"] + WAY, "batches": torch.tensor(7 * (number + 1))}
-        model = model.advance([answers, answers], [1, 3], server, decay=0.0)
+        model = model.advance([answers, answers], [1, 3], server, 0.0, {"w"})
     return model
 
 
@@ -73,11 +73,24 @@ def test_adam_moves_by_its_rate_whatever_the_way() -> None:
 @pytest.mark.parametrize("server", [ServerConfig("momentum"), ServerConfig("adam", 0.1)])
 def test_counts_are_the_mean_s_and_the_start_stays(server: ServerConfig) -> None:
     start: Weights = {"w": torch.ones(3), "batches": torch.tensor(2)}
-    model = GlobalModel.start(start).advance([{"w": 1 + WAY, "batches": torch.tensor(9)}], [5], server, 0.5)
+    model = GlobalModel.start(start).advance([{"w": 1 + WAY, "batches": torch.tensor(9)}], [5], server, 0.5, {"w"})
     assert int(model.weights["batches"]) == 9
     assert torch.equal(start["w"], torch.ones(3))
     torch.testing.assert_close(model.average["w"], 0.5 + 0.5 * model.weights["w"])
     assert set(model.moments["first"]) == {"w"}
+
+
+@pytest.mark.parametrize("server", [ServerConfig("momentum"), ServerConfig("adam", 0.1)])
+def test_statistics_are_no_parameters(server: ServerConfig) -> None:
+    """A step would carry a variance that falls below zero, and the network's answers to nothing."""
+    network = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.BatchNorm1d(2))
+    start = network.state_dict()
+    model, names = GlobalModel.start(start), {name for name, _ in network.named_parameters()}
+    for _ in range(3):
+        answers = {name: value * 0.5 if value.is_floating_point() else value for name, value in model.weights.items()}
+        model = model.advance([answers], [1], server, 0.0, names)
+    torch.testing.assert_close(model.weights["1.running_var"], 0.125 * start["1.running_var"])
+    assert not torch.allclose(model.weights["1.weight"], 0.125 * start["1.weight"])
 
 
 @pytest.mark.parametrize("server", [None, ServerConfig("momentum"), ServerConfig("adam", 0.1)])
@@ -85,9 +98,9 @@ def test_what_is_stored_goes_on_as_it_would_have(server: ServerConfig | None) ->
     """Names with dots in them too."""
     start = {"net.0.w": torch.zeros(3)}
     answers = {"net.0.w": WAY}
-    model = GlobalModel.start(start).advance([answers], [1], server, 0.0)
+    model = GlobalModel.start(start).advance([answers], [1], server, 0.0, set(start))
     again = GlobalModel.from_tensors(model.done, model.tensors())
-    ends = [m.advance([answers], [1], server, 0.3) for m in (model, again)]
+    ends = [m.advance([answers], [1], server, 0.3, set(start)) for m in (model, again)]
     assert ends[0].done == ends[1].done == 2
     assert all(torch.equal(value, ends[1].tensors()[name]) for name, value in ends[0].tensors().items())
 
@@ -97,6 +110,7 @@ def test_what_is_stored_goes_on_as_it_would_have(server: ServerConfig | None) ->
     [
         ({"rule": "sgd"}, "rule='sgd' of the server is unknown; the rules are momentum, adam"),
         ({"rule": "adam", "learning_rate": 0.0}, "learning_rate and adaptivity must be positive"),
+        ({"rule": "adam", "learning_rate": float("inf")}, "must be positive numbers"),
         ({"rule": "adam", "adaptivity": float("nan")}, "learning_rate and adaptivity must be positive"),
         ({"rule": "momentum", "momentum": 1.0}, r"momentum and second in \[0, 1\)"),
     ],

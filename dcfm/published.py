@@ -5,6 +5,7 @@ configuration the method, the partition, the task's settings and the training's.
 method's affair (:mod:`dcfm.methods`).
 """
 
+import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -24,6 +25,8 @@ from dcfm.methods.sampling import Sampling
 from dcfm.records import METHOD
 from dcfm.silos import LabelHistogram
 from dcfm.task import Task, frozen_networks
+
+log = logging.getLogger(__name__)
 
 
 class ModelError(ValueError):
@@ -201,11 +204,16 @@ def load_published(
 
 
 def _method(config: Mapping[str, Any]) -> Method:
-    """The registry's method of the model's name, with the settings that the model was published with: the registry's
-    may have changed since."""
+    """The registry's method of the model's name. Where its settings were others when the model was published, it is
+    told: what is sampled now is not what was judged then."""
     name, kept = config["method"], config.get(METHOD, {})
     now = registry.own_settings(name)
-    return registry.make(name, **{k: v for k, v in kept.items() if k in now and k != "_target_" and now[k] != v})
+    if changed := {key: (value, now.get(key)) for key, value in kept.items() if now.get(key) != value}:
+        told = ", ".join(f"{key}={old!r}, now {new!r}" for key, (old, new) in changed.items())
+        log.warning(
+            "the registry's %s was another when this model was published (%s); it is sampled as now", name, told
+        )
+    return registry.make(name)
 
 
 def publish_task(

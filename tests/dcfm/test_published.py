@@ -98,13 +98,17 @@ def test_round_trip(tmp_path: Path) -> None:
     assert torch.equal(found.known, SPACE.combinations()[:5])  # what some silo holds
 
 
-def test_a_model_keeps_its_method_s_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever the registry says by now: another scale is another field."""
+def test_a_method_that_was_changed_since_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Another scale is another field: what is sampled is not what was judged."""
     published(tmp_path, "dfd_l")
+    load_published(tmp_path, build, CPU, what="a plain model")
+    assert not caplog.messages
     settings = registry.settings_of
     monkeypatch.setattr(registry, "settings_of", lambda name, **changes: {**settings(name), "scale": 0.0, **changes})
-    assert registry.make("dfd_l").scale == 0.0
-    assert load_published(tmp_path, build, CPU, what="a plain model").method.scale == 2.0
+    assert load_published(tmp_path, build, CPU, what="a plain model").method == registry.make("dfd_l")
+    assert "the registry's dfd_l was another when this model was published (scale=2.0, now 0.0)" in caplog.text
 
 
 def test_what_is_sampled_refuses_labels_that_are_none(tmp_path: Path) -> None:

@@ -38,6 +38,7 @@ from dcfm.federated.parcels import Parcel, by_number, kind_of, mark, pack, scala
 from dcfm.federated.silo_files import claim
 from dcfm.federated.tasks import own_recipe
 from dcfm.privacy.accounting import check_sizes
+from dcfm.published import resolve_device
 from dcfm.seeds import training_seed
 from dcfm.silos import LabelHistogram
 from dcfm.task import build_network
@@ -65,7 +66,7 @@ def introduce(node: Node, parcel: Parcel) -> Parcel:
     claim(node.data)
     silo, recipe = node.silo(), node.problem.recipe
     check_data(node.problem.task, silo.data, silo.labels)
-    log.debug("this silo trains on %s", node.device)  # which looks whether it can be used
+    resolve_device(node.settings.device)
     samples = {node.name: len(silo)}
     check_sizes(recipe.stage_one.privacy, recipe.stage_one.loop.batch, samples)
     check_sizes(recipe.fedavg.privacy, recipe.fedavg.batch, samples)

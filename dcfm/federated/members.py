@@ -387,12 +387,10 @@ class Members:
 
     def _keep(self, label: str, number: int, parcel: Parcel, sent: Parcel | None = None) -> None:
         self._write_ledger()
-        question = "" if sent is None else received.question_of(sent)
-        received.keep(self.out / "received" / label / str(number), parcel, question)
+        received.keep(self.out / "received" / label / str(number), parcel, sent)
 
     def _kept(self, label: str, number: int, sent: Parcel | None = None) -> Parcel | None:
-        question = "" if sent is None else received.question_of(sent)
-        return received.kept(self.out / "received" / label / str(number), question)
+        return received.kept(self.out / "received" / label / str(number), sent)
 
     def _drop(self, number: int, why: str) -> None:
         self.dropped[number] = why

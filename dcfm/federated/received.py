@@ -24,11 +24,15 @@ def question_of(parcel: Parcel) -> str:
     return fingerprint([{f"{key} {name}": value for key, part in parcel.items() for name, value in part.items()}])
 
 
-def keep(folder: Path, parcel: Parcel, question: str = "") -> None:
-    """Write a parcel into a folder of its own, with the question that it answers, if it is to be told from others."""
+def keep(folder: Path, parcel: Parcel, sent: Parcel | None = None) -> None:
+    """Write a parcel into a folder of its own, with a hash of what was ``sent`` for it, if that is to be told apart."""
     for key, payload in parcel.items():
         save_tensors(folder / f"{key}.safetensors", payload)
-    save_tensors(folder / f"{COMPLETE}.safetensors", scalars(entries=len(parcel)), metadata={QUESTION: question})
+    save_tensors(
+        folder / f"{COMPLETE}.safetensors",
+        scalars(entries=len(parcel)),
+        metadata={QUESTION: "" if sent is None else question_of(sent)},
+    )
 
 
 def forget(folder: Path) -> None:
@@ -37,7 +41,7 @@ def forget(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def kept(folder: Path, question: str = "") -> Parcel | None:
+def kept(folder: Path, sent: Parcel | None = None) -> Parcel | None:
     """What :func:`keep` wrote, or ``None``, so that it is asked for again, if there is nothing, it is damaged, or the
     answer to another question."""
     complete = folder / f"{COMPLETE}.safetensors"
@@ -46,7 +50,7 @@ def kept(folder: Path, question: str = "") -> Parcel | None:
     try:
         with safe_open(complete, framework="pt") as file:
             answered = (file.metadata() or {}).get(QUESTION, "")
-        if answered and question and answered != question:
+        if answered and sent is not None and answered != question_of(sent):
             log.warning("%s answers another question than this one, which is asked again", folder)
             return None
         entries = scalar({"scalars": load_tensors(complete)}, "entries")

@@ -167,10 +167,9 @@ class Contest:
         return {**numbers, **found}
 
     def _few(self) -> bool:
-        scarce = [s for s, n in zip(*self.other_strata.unique(return_counts=True), strict=True) if n < FEWEST]
-        scarce += [s for s, n in zip(*self.member_strata.unique(return_counts=True), strict=True) if n < FEWEST]
-        share = torch.isin(self.member_strata, torch.tensor(scarce)).double().mean() if scarce else 0.0
-        return bool(share > SPARSE)
+        counted = [strata.unique(return_counts=True) for strata in (self.member_strata, self.other_strata)]
+        scarce = torch.cat([values[counts < FEWEST] for values, counts in counted])
+        return bool(torch.isin(self.member_strata, scarce).double().mean() > SPARSE)
 
     def _drawn(
         self, draws: int, generator: torch.Generator

@@ -380,9 +380,9 @@ def test_the_ledger_tells_of_a_message_before_anything_rests_on_it(
             compare("asked")
         push(self, question, node, number, parcel)
 
-    def kept(folder: Path, parcel: Parcel, question: str) -> None:
+    def kept(folder: Path, parcel: Parcel, sent: Parcel | None) -> None:
         compare("kept")
-        keep(folder, parcel, question)
+        keep(folder, parcel, sent)
 
     monkeypatch.setattr(Members, "_push", pushed)
     monkeypatch.setattr(members.received, "keep", kept)
